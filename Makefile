@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= demo-data
+
+.PHONY: demo test ui lint bench clean
+
+demo: $(VENV)/installed  ## the whole pipeline on the bundled pages, really crawled
+	$(BIN)/python -m quarry_dagster.demo --data $(DATA)
+
+ui: $(VENV)/installed  ## the Dagster UI over the demo's data, on http://127.0.0.1:3000
+	mkdir -p $(DATA)/.dagster
+	test -f $(DATA)/.dagster/dagster.yaml || cp configs/dagster.yaml $(DATA)/.dagster/
+	QUARRY_DATA=$(abspath $(DATA)) DAGSTER_HOME=$(abspath $(DATA))/.dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+
+test: $(VENV)/installed  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/installed  ## each benchmark prints its table
+	$(BIN)/python -m benchmarks.dedup
+
+clean:  ## forget the environment and the demo's data
+	rm -rf $(VENV) $(DATA)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "QuarryCore needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,33 @@
+"""The asset `deduped_corpus`."""
+
+import dagster as dg
+import polars as pl
+
+from quarry_dagster.assets.faiss_index import faiss_index
+from quarry_dagster.assets.reporting import describe, preview
+from quarry_dagster.reader import scan
+from quarry_dagster.resources import Quarry
+from quarry_dagster.stages import deduped_corpus as stage
+
+
+@dg.asset(deps=[faiss_index], group_name="corpus", kinds={"python", "parquet"}, pool="corpus")
+def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+    """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
+    store = quarry.store()
+    report = stage.refresh(store, quarry.hardware_profile().deduplication, context.run_id)
+    decisions = scan("dedup_decisions", store.files.root)
+    corpus = scan("deduped_corpus", store.files.root)
+    start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
+    return dg.MaterializeResult(
+        metadata=describe(report)
+        | {
+            "documents": report.rows,
+            "removed": decisions.select(pl.len()).collect().item(),
+            "preview": preview(
+                corpus.sort("duplicates", "doc_id", descending=[True, False]).select(
+                    "url", "title", "language", "word_count", "duplicates", start
+                )
+            ),
+            "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
+        }
+    )

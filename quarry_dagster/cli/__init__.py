@@ -1,0 +1,34 @@
+"""The command `quarry`: what Dagster's own commands lack. One file a command."""
+
+import sys
+
+import click
+
+from quarry_dagster.cli.doctor import doctor
+from quarry_dagster.cli.explain import explain
+from quarry_dagster.cli.forget import forget
+from quarry_dagster.cli.run import run
+from quarry_dagster.cli.search import search
+from quarry_dagster.errors import QuarryError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="quarry-dagster")
+def quarry() -> None:
+    """Crawl seeds to a clean, deduplicated, explained text corpus.
+
+    Everything else is Dagster's: `dagster dev` for the UI, `dagster asset materialize` for one asset.
+    """
+
+
+for command in (run, explain, search, doctor, forget):
+    quarry.add_command(command)
+
+
+def main() -> None:
+    """Entry point: an error that a user can act on is one message, not a traceback."""
+    try:
+        quarry()
+    except QuarryError as e:
+        click.secho(f"quarry: {e}", fg="red", err=True)
+        sys.exit(1)

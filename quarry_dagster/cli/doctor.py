@@ -1,0 +1,131 @@
+"""`quarry doctor`: the hardware, the profile, the versions, and what would break."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+
+from quarry_dagster import gpu
+from quarry_dagster.cli.options import data_option, profile_option
+from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.environment import allowed_addresses, data_root, profile_name
+from quarry_dagster.errors import QuarryError
+from quarry_dagster.profiles import HardwareProfile, choose_profile
+from quarry_dagster.store import Files
+
+_PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "faiss-cpu", "numpy", "pyarrow", "trafilatura")
+_LOW_DISK_GIB = 5
+
+
+@click.command()
+@data_option
+@profile_option
+def doctor(data: str | None, profile: str | None) -> None:
+    """Hardware, chosen profile and why, versions, model, GPU, FAISS, and what would break.
+
+    Exit status 1 when something would break.
+    """
+    memory = psutil.virtual_memory()
+    _line("machine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    _line("cores", str(os.cpu_count()))
+    _line("memory", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free")
+    gpus = gpu.list_gpus()
+    _line("GPU", f"driver {gpu.driver_version()}" if gpus else "none")
+    for g in gpus:
+        _line(
+            "", f"{g.index}: {g.name}, {g.memory_used_mb:,} of {g.memory_total_mb:,} MiB used, {g.utilization} % busy"
+        )
+    _line("versions", ", ".join(f"{p} {version(p)}" for p in _PACKAGES))
+    problems: list[str] = []
+    try:
+        choice = choose_profile(profile_name(profile))
+    except QuarryError as e:
+        problems.append(str(e))
+    else:
+        _line("profile", f"{choice.profile.name}: {choice.reason}")
+        problems += _check_profile(choice.profile, memory.total)
+        problems += _check_model(choice.profile)
+        problems += _check_faiss(choice.profile)
+    problems += _check_data(data_root(data))
+    for problem in problems:
+        click.secho(f"  would break: {problem}", fg="red")
+    click.echo("nothing found that would break" if not problems else "")
+    sys.exit(1 if problems else 0)
+
+
+def _check_profile(profile: HardwareProfile, total: int) -> Iterator[str]:
+    if profile.hardware.memory_budget_mb << 20 > total:
+        yield (
+            f"profile {profile.name} budgets {profile.hardware.memory_budget_mb} MiB a step, "
+            f"the machine has {total >> 20} MiB: choose a smaller profile"
+        )
+    if profile.crawl.contact is None:
+        _line("note", "crawl.contact is not set: site owners cannot write to you")
+    try:
+        networks = allowed_networks(allowed_addresses())
+    except QuarryError as e:
+        yield str(e)
+    else:
+        if networks:
+            _line("private", f"QUARRY_ALLOW_ADDRESSES lets these be crawled: {', '.join(map(str, networks))}")
+
+
+def _check_model(profile: HardwareProfile) -> Iterator[str]:
+    from quarry_dagster.embed import load_encoder
+
+    try:
+        encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
+    except QuarryError as e:
+        yield str(e)
+        return
+    _line(
+        "model",
+        f"{profile.embedding.model}, {encoder.dim} dimensions, {profile.embedding.precision} on {encoder.device}",
+    )
+
+
+def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
+    """The guide's verification: version, GPUs it sees, and a search that finds what was put in."""
+    import faiss
+
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    options = faiss.get_compile_options().split()
+    _line("FAISS", f"{faiss.__version__} ({', '.join(options)}), GPUs it can use: {gpus}")
+    vectors = np.random.default_rng(0).random((1000, 64), dtype=np.float32)
+    index = faiss.IndexFlatL2(64)
+    index.add(vectors)  # pyright: ignore[reportCallIssue]
+    _, ids = index.search(vectors[:10], 1)  # pyright: ignore[reportCallIssue]
+    if ids[:, 0].tolist() != list(range(10)):
+        yield "FAISS does not find vectors that were just added: reinstall faiss-cpu"
+    if profile.index.use_gpu_faiss and not gpus:
+        yield "index.use_gpu_faiss is set, but this FAISS cannot use a GPU: build it (docs/hardware.md) or unset it"
+
+
+def _check_data(root: str) -> Iterator[str]:
+    _line("data", root)
+    try:
+        files = Files(root)
+        with files.create(".doctor") as f:
+            f.write(b"ok")
+        files.delete([".doctor"])
+    except QuarryError as e:
+        yield str(e)
+        return
+    if files.is_local:
+        free = shutil.disk_usage(Path(root)).free / 2**30
+        _line("disk", f"{free:.0f} GiB free")
+        if free < _LOW_DISK_GIB:
+            yield f"only {free:.1f} GiB are free where the data lies"
+
+
+def _line(name: str, text: str) -> None:
+    click.echo(f"{name:>9}  {text}")

@@ -1,0 +1,74 @@
+"""`quarry explain`: what became of a document, step by step."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+import click
+
+from quarry_dagster.cli.options import data_option
+from quarry_dagster.environment import data_root
+from quarry_dagster.explain import History, history
+
+_WIDTH = 58
+_LINES = 24
+
+
+@click.command()
+@click.argument("document", metavar="URL-or-DOC_ID")
+@data_option
+def explain(document: str, data: str | None) -> None:
+    """What became of this document, step by step, and its witness side by side if it was removed.
+
+    Exit status 1 when the document is not known.
+    """
+    found = history(data_root(data), document)
+    if found is None:
+        click.echo(f"{document} is not known: no seed named it (or its line was reported as broken)")
+        sys.exit(1)
+    click.echo(f"{found.url}  ({found.doc_id})")
+    for step, what in found.steps:
+        click.echo(f"  {step:<15} {what}")
+    if found.witness_text is not None:
+        click.echo()
+        _side_by_side(found)
+    if found.removed is not None and not found.removed.is_empty():
+        click.echo("\n  it stands for:")
+        for row in found.removed.iter_rows(named=True):
+            click.echo(f"    {row['removed_url']}  {row['level']}, {row['rule']}, containment {row['containment']}")
+
+
+def _side_by_side(found: History) -> None:
+    """Both texts, sentence by sentence where they differ; equal stretches are folded."""
+    left, right = _wrap(found.text or ""), _wrap(found.witness_text or "")
+    click.echo(f"    {'removed':<{_WIDTH}}   kept: {found.witness_url}")
+    shown = 0
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        if tag == "equal":
+            click.echo(f"    = {b - a} equal lines")
+            continue
+        for i in range(max(b - a, d - c)):
+            l_line = left[a + i] if a + i < b else ""
+            r_line = right[c + i] if c + i < d else ""
+            click.echo(f"    {l_line:<{_WIDTH}} | {r_line}")
+            shown += 1
+            if shown >= _LINES:
+                click.echo("    ...")
+                return
+
+
+def _wrap(text: str) -> list[str]:
+    words, lines, line = text.split(), [], ""
+    for word in words:
+        while len(word) > _WIDTH:  # scripts without spaces
+            lines.append(line) if line else None
+            line, word = "", word
+            lines.append(word[:_WIDTH])
+            word = word[_WIDTH:]
+        if len(line) + len(word) + 1 > _WIDTH:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return [*lines, line] if line else lines

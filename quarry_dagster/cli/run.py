@@ -1,0 +1,113 @@
+"""`quarry run`: seeds to corpus, through Dagster, with progress and a summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from quarry_dagster.cli.options import data_option, profile_option
+from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.environment import allowed_addresses, data_root, profile_name
+from quarry_dagster.inbox import put, take_in_seeds
+from quarry_dagster.intake import Intake
+from quarry_dagster.profiles import choose_profile
+from quarry_dagster.reader import scan
+from quarry_dagster.store import Store
+
+_PROBLEMS_SHOWN = 20
+
+
+@click.command()
+@click.argument("seed_files", metavar="[SEEDS]...", nargs=-1, type=click.Path())
+@data_option
+@profile_option
+def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> None:
+    """Take in SEEDS (and whatever waits in the inbox), materialize all five assets, print a summary.
+
+    Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz; they are copied to the inbox.
+    Exit status 1 when an asset or a blocking check failed; it is named.
+    """
+    start = time.monotonic()
+    _log_progress()
+    root = data_root(data)
+    os.environ["QUARRY_DATA"] = root
+    name = profile_name(profile)
+    choice = choose_profile(name)
+    click.echo(f"profile {choice.profile.name}: {choice.reason}", err=True)
+    store = Store(root)
+    put(store, seed_files)
+    for folder in ("batches", "raw_pages", "extracted_text", "embeddings", "sketches", "faiss_index", "deduped_corpus"):
+        store.files.sweep(folder)
+    intake = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
+    _print_intake(intake)
+
+    # Dagster takes a second to import: not before the user has seen that their seeds were read.
+    from quarry_dagster import runner
+    from quarry_dagster.partitions import sync_partitions
+
+    with runner.instance(root) as instance:
+        partitions = sync_partitions(instance, store)
+        if not partitions:
+            click.echo(f"nothing to do: no seeds in {store.files.url('seeds')}; give seed files or drop some there")
+            sys.exit(0 if not any(r.problem_count for r in intake.reports) else 1)
+        outcome = runner.materialize(instance, partitions, data=root, profile_name=name, profile=choice.profile)
+    _print_summary(root, outcome, time.monotonic() - start)
+    if outcome.failures:
+        for failure in outcome.failures:
+            click.secho(f"failed: {failure}", fg="red", err=True)
+        sys.exit(1)
+
+
+def _log_progress() -> None:
+    """Our own log lines go to stderr as they are; those of libraries stay out of the way."""
+    logger = logging.getLogger("quarry_dagster")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler())
+    logger.propagate = False
+
+
+def _print_intake(intake: Intake) -> None:
+    for report in intake.reports:
+        known = report.urls - report.added - report.replaced
+        parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
+        parts += [f"{report.replaced:,} replaced"] if report.replaced else []
+        parts += [f"{known:,} known"] if known else []
+        click.echo(f"seed {report.name}: {', '.join(parts)}", err=True)
+        for problem in report.problems[:_PROBLEMS_SHOWN]:
+            click.secho(f"  {problem}", fg="yellow", err=True)
+        if report.problem_count > _PROBLEMS_SHOWN:
+            click.secho(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", fg="yellow", err=True)
+
+
+def _print_summary(root: str, outcome: object, seconds: float) -> None:
+    from quarry_dagster.runner import Outcome
+
+    assert isinstance(outcome, Outcome)
+    pages = dict(scan("raw_pages", root).group_by("outcome").len().sort("outcome").collect().iter_rows())
+    texts = dict(scan("extracted_text", root).group_by("outcome").len().sort("outcome").collect().iter_rows())
+    removed = dict(scan("dedup_decisions", root).group_by("level").len().sort("level").collect().iter_rows())
+    kept = scan("deduped_corpus", root).select(pl.len()).collect().item()
+    table = Table(title="QuarryCore", show_header=False, title_justify="left", box=None, padding=(0, 2))
+    table.add_row("pages", _counts(pages))
+    table.add_row("documents", f"{texts.get('extracted', 0):,} accepted of {sum(texts.values()):,}")
+    table.add_row("not accepted", _counts({k: n for k, n in texts.items() if k != "extracted"}))
+    table.add_row("kept", f"{kept:,}")
+    table.add_row("removed", _counts(removed))
+    table.add_row("worked on", _counts(outcome.worked))
+    table.add_row("time", f"{seconds:.1f} s" + "".join(f", {k} {s:.1f}" for k, s in outcome.seconds.items()))
+    table.add_row("files written", f"{outcome.written:,}")
+    table.add_row("corpus", f'{root}: quarry_dagster.scan("deduped_corpus", data="{root}")')
+    Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True).print(table)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    total = sum(counts.values())
+    return f"{total:,}" + (f" ({', '.join(f'{n:,} {k}' for k, n in counts.items())})" if counts else "")

@@ -1,0 +1,44 @@
+"""`quarry search`: nearest documents by meaning."""
+
+from __future__ import annotations
+
+import click
+import polars as pl
+
+from quarry_dagster.cli.options import data_option, profile_option
+from quarry_dagster.environment import data_root, profile_name
+from quarry_dagster.profiles import choose_profile
+from quarry_dagster.reader import scan
+from quarry_dagster.store import Store
+
+
+@click.command()
+@click.argument("text")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many documents.")
+@data_option
+@profile_option
+def search(text: str, k: int, data: str | None, profile: str | None) -> None:
+    """The K documents of the corpus nearest to TEXT by meaning, with their cosines."""
+    from quarry_dagster.embed import load_encoder
+    from quarry_dagster.stages import faiss_index
+
+    root = data_root(data)
+    settings = choose_profile(profile_name(profile)).profile
+    query = load_encoder(settings.embedding, settings.hardware.gpu_memory_fraction).encode([text])[0]
+    # The index holds removed duplicates' texts too: ask for more, show what the corpus keeps.
+    found = faiss_index.search(Store(root), query, 4 * k, settings.index)
+    cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")
+    ids = scan("extracted_text", root).select("doc_id", "text_digest").join(cosine.lazy(), on="text_digest")
+    rows = (
+        scan("deduped_corpus", root)
+        .join(ids, on="doc_id")
+        .sort("cosine", "doc_id", descending=[True, False])
+        .head(k)
+        .select("cosine", "url", "title", "text")
+        .collect()
+    )
+    if rows.is_empty():
+        click.echo(f"no corpus in {root} yet: quarry run SEEDS")
+    for row in rows.iter_rows(named=True):
+        start = " ".join(row["text"].split())[:160]
+        click.echo(f"{row['cosine']:.3f}  {row['url']}\n       {row['title'] or ''}\n       {start}")

@@ -1,0 +1,223 @@
+"""The crawl's event loop side: starts what may be started, and turns every request into one response.
+
+A page never holds a place while it waits: between its hops and tries it goes back to its host's queue, so that
+delays, Retry-After and backoff of one host cost the others nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from quarry_dagster.crawl import robots
+from quarry_dagster.crawl.addresses import AddressRule
+from quarry_dagster.crawl.hosts import Host, Hosts
+from quarry_dagster.crawl.http import open_client, parse_url
+from quarry_dagster.crawl.model import Failed, Request, Response
+from quarry_dagster.crawl.page import Job, Pages
+from quarry_dagster.crawl.waiting import LONGEST_WAIT, backoff
+from quarry_dagster.urls import InvalidUrl
+
+if TYPE_CHECKING:
+    from quarry_dagster.crawl.addresses import Network
+    from quarry_dagster.profiles import Crawl
+
+
+class _Stop(Exception):
+    """Ends the engine's task group."""
+
+
+class Engine:
+    """Runs inside an event loop; `submit`, `consumed` and `stop` are called on that loop's thread."""
+
+    def __init__(
+        self,
+        settings: Crawl,
+        allowed: Sequence[Network],
+        deliver: Callable[[Response], None],
+        *,
+        any_type: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._rule = AddressRule(allowed)
+        self._deliver_out = deliver
+        self._any_type = any_type
+        self._hosts = Hosts(settings.concurrency_per_host, settings.delay_per_host)
+        self._requests: deque[Request] = deque()
+        self._returning: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._active = 0
+        self._unread = 0  # responses delivered and not yet taken by the caller
+
+    def submit(self, requests: Iterable[Request]) -> None:
+        self._requests.extend(requests)
+        self._wake.set()
+
+    def consumed(self) -> None:
+        """The caller has taken one response."""
+        self._unread -= 1
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Crawl what is submitted, until stopped."""
+        async with open_client(self._settings, self._rule) as client:
+            self._client = client
+            self._pages = Pages(client, self._settings, any_type=self._any_type)
+            try:
+                async with asyncio.TaskGroup() as self._group:
+                    self._group.create_task(self._dispatch())
+                    await self._stopped.wait()
+                    raise _Stop
+            except* _Stop:
+                pass
+
+    async def _dispatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._returning:
+                self._hosts.add(self._returning.popleft(), first=True)
+            while self._requests:
+                self._admit(self._requests.popleft())
+            while self._has_room() and (host := self._hosts.take(loop.time())):
+                self._turn(host, loop.time())
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+            # Without room nothing can start; the page that makes room wakes this task.
+            if self._has_room() and (at := self._hosts.next_turn()) is not None:
+                self._timer = loop.call_at(at, self._wake.set)
+
+    def _has_room(self) -> bool:
+        concurrency = self._settings.concurrency
+        return self._active < concurrency and self._active + self._unread < 2 * concurrency
+
+    def _admit(self, request: Request) -> None:
+        try:
+            self._hosts.add(Job(request, parse_url(request.url)))
+        except InvalidUrl as e:
+            self._deliver(Failed("invalid_url", str(e)).response(request, None))
+
+    def _turn(self, host: Host, now: float) -> None:
+        """Use a host's turn: read its robots.txt, or start a page, or refuse one (which takes no time)."""
+        job = host.queue[0]
+        origin = job.url.origin()
+        rules = host.rules.get(origin)
+        if refusal := _closed(host, now) or (rules and rules.refused(str(job.url))):
+            host.queue.popleft()
+            self._deliver(refusal.response(job.request, str(job.url)))
+        else:
+            host.next_at = now + host.delay
+            host.active += 1
+            self._active += 1
+            if rules is None:
+                host.reads_robots = True
+                self._group.create_task(self._read_robots(host, origin))
+            else:
+                host.queue.popleft()
+                self._group.create_task(self._fetch(host, job))
+        self._hosts.schedule(host)
+        self._hosts.rest(host, now)
+
+    async def _read_robots(self, host: Host, origin: URL) -> None:
+        # Statements for a whole origin belong here: /.well-known/tdmrep.json is to be read beside robots.txt.
+        timeout = self._settings.page_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                self._learn(host, origin, await robots.fetch(self._client, origin, self._settings.user_agent))
+        except TimeoutError:
+            late = Failed("timeout", f"robots.txt: no whole answer in {timeout:g} s", transient=True)
+            self._robots_failed(host, origin, late)
+        except Failed as e:
+            self._robots_failed(host, origin, e)
+        host.reads_robots = False
+        self._done(host)
+
+    def _learn(self, host: Host, origin: URL, rules: robots.Rules) -> None:
+        host.robots_tries = 0
+        self._hosts.learn(host, origin, rules)
+        # A Crawl-delay is known only now, and holds for the first page too.
+        host.next_at = max(host.next_at, asyncio.get_running_loop().time() + rules.crawl_delay)
+
+    def _robots_failed(self, host: Host, origin: URL, failure: Failed) -> None:
+        if failure.transient and host.robots_tries < self._settings.retries:
+            host.robots_tries += 1
+            self._hold(host, failure, backoff(host.robots_tries))
+            return
+        detail = failure.detail if "robots.txt" in failure.detail else f"robots.txt: {failure.detail}"
+        # Made anew: the one that was raised keeps a connection's frames alive, and this one stays for the crawl.
+        self._learn(host, origin, robots.Rules(refusal=Failed(failure.outcome, detail)))
+
+    async def _fetch(self, host: Host, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+        timeout = self._settings.page_timeout
+        started = loop.time()
+        try:
+            async with asyncio.timeout(timeout - job.spent):
+                found = await self._pages.fetch(job, last=not host.queue)
+        except TimeoutError:
+            self._page_failed(host, job, Failed("timeout", f"no whole page in {timeout:g} s", transient=True))
+        except Failed as e:
+            self._page_failed(host, job, e)
+        else:
+            if isinstance(found, Response):
+                self._deliver(found)
+            else:
+                job.spent += loop.time() - started
+                job.url = found
+                self._returning.append(job)
+        self._done(host)
+
+    def _page_failed(self, host: Host, job: Job, failure: Failed) -> None:
+        asks_for_patience = failure.status in (429, 503)
+        wait = backoff(job.tries + 1)
+        if asks_for_patience:
+            wait = self._hold(host, failure, wait)
+        if not failure.transient or job.tries >= self._settings.retries or wait > LONGEST_WAIT:
+            if wait > LONGEST_WAIT:
+                failure.detail += f", Retry-After {wait:.0f} s is longer than the {LONGEST_WAIT:g} s waited"
+            self._deliver(failure.response(job.request, str(job.url)))
+            return
+        job.start_over()
+        if asks_for_patience:
+            self._returning.append(job)  # the whole host waits
+        else:
+            asyncio.get_running_loop().call_later(wait, self._return, job)
+
+    def _hold(self, host: Host, failure: Failed, otherwise: float) -> float:
+        """Let the host rest for its Retry-After, or else for that long; how long that is."""
+        wait = otherwise if failure.retry_after is None else failure.retry_after
+        host.hold(asyncio.get_running_loop().time(), wait)
+        return wait
+
+    def _return(self, job: Job) -> None:
+        self._returning.append(job)
+        self._wake.set()
+
+    def _done(self, host: Host) -> None:
+        host.active -= 1
+        self._active -= 1
+        self._hosts.schedule(host)
+        self._hosts.rest(host, asyncio.get_running_loop().time())
+        self._wake.set()
+
+    def _deliver(self, response: Response) -> None:
+        self._unread += 1
+        self._deliver_out(response)
+
+
+def _closed(host: Host, now: float) -> Failed | None:
+    left = host.closed_until - now
+    if left <= 0:
+        return None
+    return Failed("http_error", f"not asked: Retry-After leaves the host alone for another {left:.0f} s")

@@ -1,0 +1,82 @@
+"""What goes into a crawl and what comes out of it, and how a page's failure travels inside.
+
+Here belong the records that callers see and the one exception the crawl's own modules raise for a page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from quarry_dagster.errors import QuarryError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A page to fetch, and what is known of the body we already have."""
+
+    url: str
+    etag: str | None = None
+    last_modified: str | None = None
+    fetched_at: datetime | None = None
+    """When that body was obtained; None: we have none."""
+    final_url: str | None = None
+    """Where that body came from, after redirects; None: not known."""
+
+    @property
+    def is_conditional(self) -> bool:
+        return bool(self.etag or self.last_modified or self.fetched_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What became of one request: its `outcome` is one of `store.schemas.FETCH_OUTCOMES`."""
+
+    url: str
+    final_url: str | None
+    """The last URL that was tried; None where the request's URL is no URL."""
+    outcome: str
+    detail: str | None
+    """Why there is no body; None with `fetched` and `not_modified`."""
+    status: int | None
+    fetched_at: datetime
+    content_type: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    body: bytes | None = None
+    """Only with `fetched`; after `not_modified` the caller has it."""
+
+
+class FetchError(QuarryError):
+    """A document that was asked for by itself cannot be had; the message names URL, outcome and detail."""
+
+
+class Failed(Exception):
+    """A page, or one hop on the way to it, has no body. Never leaves the crawl: it becomes a `Response`."""
+
+    def __init__(
+        self,
+        outcome: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = shorten(detail)
+        self.status = status
+        self.transient = transient
+        """A further try may succeed."""
+        self.retry_after = retry_after
+        """Seconds the server asks to wait."""
+
+    def response(self, request: Request, final_url: str | None) -> Response:
+        return Response(request.url, final_url, self.outcome, self.detail, self.status, fetched_at=datetime.now(UTC))
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    """One line for a person: what servers and libraries say may be long and contain line breaks."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

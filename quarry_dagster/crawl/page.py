@@ -1,0 +1,149 @@
+"""One hop on the way to a page: what to ask, and what the answer means for the page.
+
+Conditional requests: validators belong to the resource that gave the body. Where its final URL is known they are
+sent to that URL alone. Where it is not they are sent on every hop, which RFC 9110 13.2.1 makes harmless for the
+redirecting ones: a server ignores conditions unless it would answer 2xx.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+from quarry_dagster.crawl.consent import Consent
+from quarry_dagster.crawl.http import Client, read_body, redirect_target, status_text
+from quarry_dagster.crawl.media_types import is_html, refused_bytes, refused_type
+from quarry_dagster.crawl.model import Failed, Request, Response
+from quarry_dagster.crawl.waiting import retry_after
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from quarry_dagster.profiles import Crawl
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT = frozenset({429, 502, 503, 504})
+_NO_PAGE = frozenset({204, 205, 206})
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request under way: where it stands, and what it has used up."""
+
+    request: Request
+    start: URL
+    url: URL = field(init=False)
+    """The hop to be fetched next."""
+    seen: list[URL] = field(default_factory=list)
+    """Hops fetched in this try."""
+    spent: float = 0.0
+    """Seconds of fetching in this try; waiting for one's turn does not count."""
+    tries: int = 0
+    """Tries that failed."""
+
+    def __post_init__(self) -> None:
+        self.url = self.start
+
+    def start_over(self) -> None:
+        self.tries += 1
+        self.url = self.start
+        self.seen.clear()
+        self.spent = 0.0
+
+
+class Pages:
+    """Fetches hops by the crawl's settings."""
+
+    def __init__(self, client: Client, settings: Crawl, *, any_type: bool) -> None:
+        self._client = client
+        self._consent = Consent(settings)
+        self._limit = int(settings.max_body_mb * 2**20)
+        self._max_redirects = settings.max_redirects
+        self._any_type = any_type
+
+    async def fetch(self, job: Job, *, last: bool) -> Response | URL:
+        """The page, or the next hop. `last`: nothing else of this host waits for the connection.
+
+        Raises:
+            Failed: there is no body; the exception says why.
+        """
+        url, request = job.url, job.request
+        conditions = _conditions(request, url)
+        headers = conditions | {"Connection": "close"} if last else conditions
+        async with self._client.open(url, headers) as reply:
+            status = reply.status
+            if status in _REDIRECTS:
+                target = redirect_target(url, reply)
+                job.seen.append(url)
+                if target in job.seen:
+                    raise Failed("http_error", f"redirect loop at {target}", status=status)
+                if len(job.seen) > self._max_redirects:
+                    raise Failed("http_error", f"more than {self._max_redirects} redirects", status=status)
+                return target
+            found = reply.headers
+            if status == 304 and conditions:
+                self._check_headers(found, status)
+                return Response(
+                    request.url,
+                    str(url),
+                    "not_modified",
+                    None,
+                    status,
+                    datetime.now(UTC),
+                    found.get("Content-Type"),
+                    found.get("ETag") or request.etag,
+                    found.get("Last-Modified") or request.last_modified,
+                )
+            if not 200 <= status < 300:
+                raise Failed(
+                    "http_error",
+                    status_text(status),
+                    status=status,
+                    transient=status in _TRANSIENT,
+                    retry_after=retry_after(found.get("Retry-After")) if status in (429, 503) else None,
+                )
+            if status in _NO_PAGE:
+                raise Failed("http_error", f"{status_text(status)}: not a whole page", status=status)
+            self._check_headers(found, status)
+            content_type = found.get("Content-Type")
+            if not self._any_type and (why := refused_type(content_type)):
+                raise Failed("unsupported_type", why, status=status)
+            body = await read_body(reply, self._limit)
+        if not self._any_type:
+            if why := refused_bytes(body, content_type):
+                raise Failed("unsupported_type", why, status=status)
+            if is_html(content_type) and (why := self._consent.refused_by_html(body)):
+                raise Failed("opted_out", why, status=status)
+        return Response(
+            request.url,
+            str(url),
+            "fetched",
+            None,
+            status,
+            datetime.now(UTC),
+            content_type,
+            found.get("ETag"),
+            found.get("Last-Modified"),
+            body,
+        )
+
+    def _check_headers(self, headers, status: int) -> None:
+        if why := self._consent.refused_by_headers(headers):
+            raise Failed("opted_out", why, status=status)
+
+
+def _conditions(request: Request, url: URL) -> dict[str, str]:
+    if not request.is_conditional or (request.final_url and request.final_url != str(url)):
+        return {}
+    conditions = {}
+    if request.etag:
+        conditions["If-None-Match"] = request.etag
+    if request.last_modified:
+        conditions["If-Modified-Since"] = request.last_modified
+    if not conditions and request.fetched_at:
+        # RFC 9110 13.1.3: without a Last-Modified, the time the body was received serves as well.
+        at = request.fetched_at.astimezone(UTC).replace(microsecond=0)
+        conditions["If-Modified-Since"] = format_datetime(at, usegmt=True)
+    return conditions

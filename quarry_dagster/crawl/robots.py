@@ -1,0 +1,125 @@
+"""robots.txt (RFC 9309): what an origin lets this crawler fetch, and how fast.
+
+Protego matches paths; here are the fetch and what its failure means (section 2.3.1), and the choice of our group
+(section 2.2.1).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from protego import Protego
+
+from quarry_dagster.crawl.http import Client, read_body, redirect_target, status_text
+from quarry_dagster.crawl.model import Failed
+from quarry_dagster.crawl.waiting import LONGEST_WAIT, retry_after
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+_LARGEST = 500 * 1024  # RFC 9309 2.5: at least 500 KiB are parsed
+_MOST_REDIRECTS = 5  # RFC 9309 2.3.1.2
+_AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*[: ]\s*([^#]*)", re.IGNORECASE)
+_RULE_LINE = re.compile(r"\s*(?:dis{1,2}al{1,2}ow|diasllow|disallaw|allow|crawl[- ]delay)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one origin's robots.txt means for us. With neither field set all is allowed."""
+
+    refusal: Failed | None = None
+    """Nothing of this origin may be fetched."""
+    paths: Protego | None = None
+    crawl_delay: float = 0.0
+    weight: int = 0
+    """Characters of the rules kept, to bound what a crawl remembers."""
+
+    def refused(self, url: str) -> Failed | None:
+        """Why this URL may not be fetched; None where it may."""
+        if self.refusal is not None:
+            return self.refusal
+        if self.paths is not None and not self.paths.can_fetch(url, "*"):
+            return Failed("robots_disallowed", "robots.txt disallows it")
+        return None
+
+
+def parse(text: str, user_agent: str) -> Rules:
+    """The rules for the product token that opens `user_agent`."""
+    group = our_group(text, re.split(r"[/\s]", user_agent, maxsplit=1)[0])
+    if not group:
+        return Rules()
+    text = "\n".join(["User-agent: *", *group])
+    paths = Protego.parse(text)
+    delay = paths.crawl_delay("*") or 0.0
+    if delay > LONGEST_WAIT:
+        detail = f"robots.txt asks for a Crawl-delay of {delay:g} s, longer than the {LONGEST_WAIT:g} s waited"
+        return Rules(refusal=Failed("robots_disallowed", detail))
+    return Rules(paths=paths, crawl_delay=delay, weight=len(text))
+
+
+def our_group(text: str, token: str) -> list[str]:
+    """The lines of all groups that name `token`, or else of all groups for `*` (RFC 9309 2.2.1).
+
+    Protego could choose by itself, but takes any prefix of the token for it, and keeps every rule once for
+    every agent named above it: half a megabyte of robots.txt can make it 400 MB and 17 seconds.
+    """
+    ours: list[str] = []
+    anyone: list[str] = []
+    named_us = in_ours = in_anyone = in_rules = False
+    for line in text.splitlines():
+        if agent := _AGENT_LINE.match(line):
+            if in_rules:
+                in_ours = in_anyone = in_rules = False
+            name = re.split(r"[/\s]", agent[1].strip(), maxsplit=1)[0].lower()
+            in_ours = in_ours or name == token.lower()
+            in_anyone = in_anyone or name == "*"
+            named_us = named_us or in_ours
+        elif _RULE_LINE.match(line):
+            in_rules = True
+            if in_ours:
+                ours.append(line)
+            if in_anyone:
+                anyone.append(line)
+    return ours if named_us else anyone
+
+
+async def fetch(client: Client, origin: URL, user_agent: str) -> Rules:
+    """Read an origin's robots.txt.
+
+    Raises:
+        Failed: the server cannot be reached, which is then the truth about its pages too (`network_error`,
+            `blocked_address`); or it answered with an error or a broken body (`robots_disallowed`).
+    """
+    url = origin.with_path("/robots.txt")
+    for hop in range(_MOST_REDIRECTS + 1):
+        answered = hop > 0
+        try:
+            async with client.open(url) as reply:
+                answered = True
+                status = reply.status
+                if status == 429 or status >= 500:
+                    # 429 is no sign that there are no rules; it is read as "ask later", as the large crawlers do.
+                    raise Failed(
+                        "robots_disallowed",
+                        f"robots.txt answers {status_text(status)}",
+                        status=status,
+                        transient=status in (429, 502, 503, 504),
+                        retry_after=retry_after(reply.headers.get("Retry-After")),
+                    )
+                if 200 <= status < 300:
+                    body = await read_body(reply, _LARGEST, cut=True)
+                    if len(body) == _LARGEST:
+                        body = body[: body.rfind(b"\n") + 1]  # half a rule is another rule
+                    return parse(body.decode("utf-8-sig", "replace"), user_agent)
+                if not 300 <= status < 400:
+                    return Rules()
+                url = redirect_target(url, reply)
+        except Failed as e:
+            if not answered or e.outcome == "robots_disallowed":
+                raise
+            if e.outcome == "http_error":
+                return Rules()  # a redirect to nowhere: there is no robots.txt
+            raise Failed("robots_disallowed", f"robots.txt cannot be read: {e.detail}", transient=e.transient) from e
+    return Rules()

@@ -1,0 +1,7 @@
+"""Deduplication: candidates widely, decisions narrowly. Nothing here knows where tables are kept.
+
+- :mod:`~quarry_dagster.dedup.shingles`: text to hashed word n-grams, and their sampled sketch
+- :mod:`~quarry_dagster.dedup.candidates`: which pairs of texts are worth a look, by sketch and by vector
+- :mod:`~quarry_dagster.dedup.verify`: the scores of a pair, from the full texts
+- :mod:`~quarry_dagster.dedup.decide`: rules, the total order, and stars around kept documents
+"""

@@ -1,0 +1,77 @@
+"""Text to shingles: hashed word n-grams, the same on every machine.
+
+Words are runs of letters, digits and marks after NFKC and lower-casing. Scripts that do not separate words
+(Han, kana, Thai, Lao, Khmer, Myanmar) give one token a character.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import xxhash
+
+VERSION = "shingles-1"
+"""Changes whenever the same text would give other hashes."""
+
+SHINGLE = 3
+"""Words in a shingle that texts are compared by."""
+SKETCH_SHINGLE = 5
+"""Words in a shingle of the sketch: longer, so that stock phrases do not join unrelated texts."""
+SAMPLE_RATE = 16
+"""One of so many shingles is sampled (FracMinHash, Irber et al. 2022): about 64 of a 1,000-word text."""
+SKETCH_MIN = 24
+"""A short text's sketch is filled up with its smallest hashes to this many."""
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_TOKEN = rf"[{_UNSPACED}]|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def shingles(texts: Sequence[str], n: int) -> list[np.ndarray]:
+    """The shingles of each text in order of the text: uint64 of shape (tokens - n + 1,), empty below n tokens."""
+    words, counts = _word_hashes(texts)
+    if len(words) < n:
+        return [np.empty(0, np.uint64) for _ in texts]
+    grams = np.zeros(len(words) - n + 1, np.uint64)
+    for i in range(n):
+        grams = _mix(grams + words[i : len(words) - n + 1 + i] + _GOLDEN)
+    ends = np.cumsum(counts)
+    return [grams[end - count : max(end - count, end - n + 1)] for end, count in zip(ends, counts, strict=True)]
+
+
+def sketches(texts: Sequence[str]) -> list[np.ndarray]:
+    """Each text's sample of distinct shingles: sorted uint64, the same whatever other texts there are.
+
+    A hash is in the sample if it is below 2**64 / SAMPLE_RATE, so that a part of a text shares its samples with
+    the whole; texts with fewer than SKETCH_MIN such hashes take their smallest SKETCH_MIN.
+    """
+    limit = np.uint64(2**64 // SAMPLE_RATE)
+    out = []
+    for grams in shingles(texts, SKETCH_SHINGLE):
+        distinct = np.unique(grams)
+        out.append(distinct[: max(SKETCH_MIN, int(np.searchsorted(distinct, limit)))])
+    return out
+
+
+def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Hash of every token of all texts, and the number of tokens of each."""
+    tokens = pl.Series("word", texts, dtype=pl.String).str.normalize("NFKC").str.to_lowercase().str.extract_all(_TOKEN)
+    counts = tokens.list.len().to_numpy()
+    words = pl.DataFrame({"word": tokens.explode().drop_nulls()})
+    if words.is_empty():
+        return np.empty(0, np.uint64), counts
+    # Each distinct word is hashed once; a text repeats its words, a language even more so.
+    words = words.select("word", code=pl.col("word").cast(pl.Categorical).to_physical())
+    distinct = words.unique("code")
+    table = np.zeros(int(distinct["code"].max() or 0) + 1, np.uint64)  # pyright: ignore[reportArgumentType]
+    table[distinct["code"].to_numpy()] = [xxhash.xxh3_64_intdigest(w.encode()) for w in distinct["word"]]
+    return table[words["code"].to_numpy()], counts
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64 (Steele et al. 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,40 @@
+"""The Dagster definitions: `defs` for `dagster dev`, :func:`build_defs` for tests and other projects."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from quarry_dagster import assets, checks
+from quarry_dagster.automation import jobs
+from quarry_dagster.environment import profile_name
+from quarry_dagster.profiles import choose_profile
+from quarry_dagster.resources import Quarry
+
+_PARTITIONED = (assets.raw_pages, assets.extracted_text, assets.embeddings)
+
+
+def build_defs(data: str | None = None, profile: str | None = None) -> dg.Definitions:
+    """All definitions, for a data root and profile; what is not given comes from the environment.
+
+    Raises:
+        ConfigError: the profile is wrong.
+    """
+    settings = choose_profile(profile_name(profile)).profile
+    return dg.Definitions(
+        assets=[
+            *_with_backfill_policy(settings.partitions.partitions_per_run),
+            assets.faiss_index,
+            assets.deduped_corpus,
+        ],
+        asset_checks=[checks.conservation, checks.witnesses],
+        jobs=[jobs.ingest, jobs.corpus],
+        resources={"quarry": Quarry(data=data, profile=profile)},
+    )
+
+
+def _with_backfill_policy(partitions_per_run: int) -> Sequence[dg.AssetsDefinition]:
+    policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=partitions_per_run)
+    return [a.with_attributes(backfill_policy=policy) for a in _PARTITIONED]
+
+
+defs = build_defs()

@@ -1,0 +1,24 @@
+"""Settings that come from the environment: where data lies, what may be crawled, which profile is used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DEFAULT_DATA = "data"
+
+
+def data_root(given: str | None = None) -> str:
+    """The data root: as given, else $QUARRY_DATA, else `data` in the working folder. Local paths are absolute."""
+    root = given or os.environ.get("QUARRY_DATA") or DEFAULT_DATA
+    return root if "://" in root else str(Path(root).expanduser().absolute())
+
+
+def profile_name(given: str | None = None) -> str | None:
+    """The profile's name or path: as given, else $QUARRY_PROFILE; None means to detect it."""
+    return given or os.environ.get("QUARRY_PROFILE") or None
+
+
+def allowed_addresses() -> str:
+    """$QUARRY_ALLOW_ADDRESSES, a list of CIDRs of private addresses that may be crawled."""
+    return os.environ.get("QUARRY_ALLOW_ADDRESSES", "")

@@ -1,0 +1,106 @@
+"""What became of one document, read from the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from quarry_dagster.reader import scan
+from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import WITH_BODY
+from quarry_dagster.urls import InvalidUrl, doc_id
+
+
+@dataclass
+class History:
+    """The steps of one document, in order, and its witness if it was removed."""
+
+    doc_id: str
+    url: str
+    steps: list[tuple[str, str]] = field(default_factory=list)  # (step, what happened)
+    text: str | None = None
+    witness_url: str | None = None
+    witness_text: str | None = None
+    removed: pl.DataFrame | None = None  # decisions in favour of this document
+
+
+def history(data: str, document: str) -> History | None:
+    """The history of a document named by URL or doc_id; None where no table knows it."""
+    id_ = _id(document)
+    store = Store(data)
+    seed = _row(store.batches.scan().drop("body"), id_)
+    if seed is None:
+        return None
+    found = History(id_, seed["url"])
+    found.steps.append(("seed", f"{seed['seed']}, line {seed['line']}"))
+    page = _row(scan("raw_pages", data).drop("body"), id_)
+    if page is None:
+        found.steps.append(("raw_pages", "waits to be fetched: materialize raw_pages"))
+        return found
+    found.steps.append(("raw_pages", _page(page)))
+    text = _row(scan("extracted_text", data), id_)
+    if text is None:
+        found.steps.append(("extracted_text", "waits: materialize extracted_text"))
+        return found
+    found.text = text["text"]
+    found.steps.append(("extracted_text", _text(text)))
+    if text["outcome"] != "extracted":
+        found.steps.append(("deduped_corpus", "not a document: it was not accepted"))
+        return found
+    vector = _row(scan("embeddings", data).drop("embedding"), id_)
+    found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
+    decisions = scan("dedup_decisions", data)
+    decision = decisions.filter(pl.col("removed_id") == id_).collect()
+    kept = scan("deduped_corpus", data).filter(pl.col("doc_id") == id_).collect()
+    if not decision.is_empty():
+        row = decision.row(0, named=True)
+        found.steps.append(("deduped_corpus", _decision(row)))
+        found.witness_url = row["kept_url"]
+        witness = scan("deduped_corpus", data).filter(pl.col("doc_id") == row["kept_id"]).select("text").collect()
+        found.witness_text = witness.item()
+    elif not kept.is_empty():
+        n = kept["duplicates"].item()
+        found.steps.append(("deduped_corpus", f"kept, and stands for {n} duplicates" if n else "kept; no duplicates"))
+        found.removed = decisions.filter(pl.col("kept_id") == id_).collect().sort("removed_url")
+    else:
+        found.steps.append(("deduped_corpus", "waits: materialize faiss_index and deduped_corpus"))
+    return found
+
+
+def _id(document: str) -> str:
+    try:
+        return doc_id(document)
+    except InvalidUrl:
+        return document.strip().lower()
+
+
+def _row(table: pl.LazyFrame, id_: str) -> dict[str, object] | None:
+    rows = table.filter(pl.col("doc_id") == id_).collect()
+    return None if rows.is_empty() else rows.row(0, named=True)
+
+
+def _page(row: dict[str, object]) -> str:
+    parts = [str(row["outcome"])]
+    parts += [f"HTTP {row['status']}"] if row["status"] else []
+    parts += [f"at {row['fetched_at']:%Y-%m-%d %H:%M:%S} UTC"] if row["outcome"] in WITH_BODY else []
+    parts += [str(row["content_type"])] if row["content_type"] else []
+    parts += [f"redirected to {row['final_url']}"] if row["final_url"] not in (None, row["url"]) else []
+    parts += [str(row["detail"])] if row["detail"] else []
+    return ", ".join(parts)
+
+
+def _text(row: dict[str, object]) -> str:
+    parts = [str(row["outcome"])]
+    parts += [str(row["detail"])] if row["detail"] else []
+    if row["outcome"] == "extracted":
+        parts += [f"{row['word_count']} words", f"language {row['language']}", f"by {row['extractor']}"]
+        parts += [f"title {row['title']!r}"] if row["title"] else []
+    return ", ".join(parts)
+
+
+def _decision(row: dict[str, object]) -> str:
+    scores = ", ".join(f"{k} {row[k]:.3f}" for k in ("containment", "jaccard", "cosine") if row[k] is not None)
+    return f"removed: duplicate of {row['kept_url']} ({row['kept_id']}), level {row['level']}, rule {row['rule']}" + (
+        f"; {scores}" if scores else ""
+    )

@@ -1,0 +1,60 @@
+"""Bytes to characters, as a browser would, but distrusting a declaration that the bytes contradict.
+
+Order: byte order mark; UTF-8 where the bytes are valid UTF-8 (no other encoding gives that by chance); the
+Content-Type header; the page's own declaration; a guess from the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from w3lib.encoding import html_to_unicode, read_bom, to_unicode
+
+from quarry_dagster.extract.charset import guess_encoding
+
+_REPLACEMENT = "\ufffd"
+_UNREADABLE = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
+_SAMPLE = 100_000
+_MAX_UNREADABLE = 0.02
+_MAX_DAMAGE = 0.1
+
+
+class NotText(ValueError):
+    """The bytes are no text in any encoding."""
+
+
+def decode(body: bytes, content_type: str | None) -> str:
+    """The page's characters.
+
+    Raises:
+        NotText: the body is binary, whatever its Content-Type says.
+    """
+    if body.startswith(b"%PDF-"):
+        raise NotText("a PDF, not text")
+    text = _decode(body, content_type)
+    unreadable = len(_UNREADABLE.findall(text, 0, _SAMPLE)) / min(len(text) or 1, _SAMPLE)
+    if unreadable > _MAX_UNREADABLE:
+        raise NotText(f"not text: {unreadable:.0%} of the characters are control characters or undecodable")
+    return text
+
+
+def _decode(body: bytes, content_type: str | None) -> str:
+    if read_bom(body)[0] is None and not body.isascii():
+        try:
+            # Incremental, because a body may have been cut inside a character.
+            return codecs.getincrementaldecoder("utf-8")().decode(body)
+        except UnicodeDecodeError:
+            pass
+    text = html_to_unicode(content_type, body, auto_detect_fun=guess_encoding)[1]
+    if not _is_damaged(text):
+        return text
+    guess = guess_encoding(body)
+    other = to_unicode(body, guess) if guess else text
+    return min(text, other, key=lambda t: t.count(_REPLACEMENT))
+
+
+def _is_damaged(text: str) -> bool:
+    """Whether so many characters were undecodable that the encoding must be wrong, not a byte here and there."""
+    lost = text.count(_REPLACEMENT)
+    return lost > 0 and lost > _MAX_DAMAGE * sum(not c.isascii() for c in text)

@@ -1,0 +1,33 @@
+"""Which language a text is in, by py3langid."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+_SAMPLE = 2_000
+_MIN_LETTERS = 20
+
+
+def detect_language(text: str) -> str | None:
+    """ISO 639-1 code of the language a text begins in; None where it is too short to tell."""
+    sample = text[:_SAMPLE]
+    return likeliest_language(sample)[0] if sum(map(str.isalpha, sample)) >= _MIN_LETTERS else None
+
+
+def likeliest_language(text: str) -> tuple[str, float]:
+    """ISO 639-1 code of the likeliest language, and its probability."""
+    return _identifier().classify(text)
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    # The model also has languages without a two-letter code, and "zxx" (no language).
+    identifier.set_languages([code for code in identifier.labels if len(code) == 2])
+    return identifier

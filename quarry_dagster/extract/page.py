@@ -1,0 +1,145 @@
+"""One page to one row: what runs inside a worker process.
+
+The result is a function of the page and the settings alone: not of the day, of other pages, or of their order.
+So trafilatura's `deduplicate` (which remembers earlier pages) stays off, and the newest date a page may claim is
+a constant instead of today.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from quarry_dagster.extract.decode import NotText, decode
+from quarry_dagster.extract.language import detect_language
+from quarry_dagster.extract.records import Extraction, Page
+from quarry_dagster.extract.version import extractor_name
+from quarry_dagster.extract.walls import is_wall
+from quarry_dagster.extract.words import count_words, text_digest
+from quarry_dagster.profiles import Extraction as Settings
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+_NEWEST_DATE = "2099-12-31"
+_PAGE_WITH_TEXT = 50
+"""Words on a page from which finding no main text among them is worth a word."""
+
+
+def extract_page(page: Page, settings: Settings) -> Extraction:
+    """The page's text and metadata, or why there are none. Only MemoryError is raised."""
+    try:
+        if page.is_plain_text:
+            return _from_plain_text(page, settings)
+        return _from_html(page, settings)
+    except MemoryError:
+        raise
+    except NotText as e:
+        return Extraction(page.key, "error", extractor_name(page, settings), str(e))
+    except Exception as e:  # noqa: BLE001  whatever a parser does to a page is that page's outcome
+        return Extraction(page.key, "error", extractor_name(page, settings), f"{type(e).__name__}: {e}")
+
+
+def _from_plain_text(page: Page, settings: Settings) -> Extraction:
+    text = "\n".join(decode(page.body, page.content_type).splitlines())
+    return _row(page, settings, text, {})
+
+
+def _from_html(page: Page, settings: Settings) -> Extraction:
+    from trafilatura import bare_extraction
+
+    source = decode(page.body, page.content_type)
+    if "<" not in source:
+        return Extraction(page.key, "empty", extractor_name(page, settings), "not HTML: no tags")
+    tree, damage = _parse(source)
+    if tree is None:
+        return Extraction(page.key, "empty", extractor_name(page, settings), damage or "nothing to parse")
+    document = bare_extraction(
+        tree,
+        url=page.url or None,
+        fast=settings.mode == "fast",
+        # Readers' comments: measured, they cost articles .005 F1 and give forums .010, a seventh as many pages;
+        # keeping them only where the page looks like a forum cost forums .012.
+        include_comments=False,
+        include_tables=True,
+        with_metadata=True,
+        date_extraction_params={
+            "original_date": True,
+            "extensive_search": settings.mode == "thorough",
+            "max_date": _NEWEST_DATE,
+        },
+    )
+    if document is None:
+        return _without_text(page, settings, tree, damage)
+    assert not isinstance(document, dict)  # only with its deprecated `as_dict`
+    metadata = {name: getattr(document, name) or None for name in ("title", "author", "date")}
+    return _row(page, settings, document.text or "", metadata, damage)
+
+
+def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
+    """The page's tree, and what the parser could not read.
+
+    Not trafilatura's own parsing, which gives up at 256 nested elements without a word and keeps what came before.
+    """
+    from lxml.etree import ErrorLevels, ErrorTypes, ParserError
+    from lxml.html import HTMLParser, document_fromstring
+    from trafilatura.utils import repair_faulty_html
+
+    parser = HTMLParser(
+        collect_ids=False,
+        default_doctype=False,
+        encoding="utf-8",
+        huge_tree=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    repaired = repair_faulty_html(source, source[:50].lower())
+    try:
+        tree = document_fromstring(repaired.encode("utf-8", "replace"), parser=parser)
+    except ParserError:  # "Document is empty"
+        tree = None
+    for entry in parser.error_log.filter_from_level(ErrorLevels.FATAL):
+        if entry.type == ErrorTypes.ERR_RESOURCE_LIMIT:
+            return tree, f"cut by the parser: {entry.message.partition(', use')[0]}"
+    return tree, None
+
+
+def _row(page: Page, settings: Settings, text: str, metadata: dict[str, Any], detail: str | None = None) -> Extraction:
+    extractor = extractor_name(page, settings)
+    text = unicodedata.normalize("NFC", text).strip()
+    words = count_words(text)
+    if not text:
+        return Extraction(page.key, "empty", extractor, detail, **metadata)
+    if is_wall(text):
+        return Extraction(page.key, "javascript_only", extractor, f"the page says: {text[:200]}", **metadata)
+    short = words < settings.min_words
+    return Extraction(
+        page.key,
+        "too_short" if short else "extracted",
+        extractor,
+        f"{words} words, less than min_words {settings.min_words}" if short else detail,
+        **metadata,
+        language=detect_language(text),
+        text=text,
+        word_count=words,
+        text_digest=None if short else text_digest(text),
+    )
+
+
+def _without_text(page: Page, settings: Settings, tree: HtmlElement, damage: str | None) -> Extraction:
+    """Why trafilatura found nothing."""
+    extractor = extractor_name(page, settings)
+    seen = _visible_text(tree)
+    words = count_words(seen)
+    if is_wall(seen):
+        return Extraction(page.key, "javascript_only", extractor, f"the page says: {seen[:200]}")
+    if not words and tree.find(".//script") is not None:
+        return Extraction(page.key, "javascript_only", extractor, "scripts and no text")
+    if damage is None and words >= _PAGE_WITH_TEXT:
+        damage = f"no main text found among the {words} words of the page"
+    return Extraction(page.key, "empty", extractor, damage)
+
+
+def _visible_text(tree: HtmlElement) -> str:
+    texts = tree.xpath("//body//text()[not(parent::script or parent::style)]")
+    return " ".join(" ".join(texts).split())

@@ -1,0 +1,62 @@
+"""What NVML says of the GPUs. A machine without a driver has none: that is no error."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pynvml
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU as NVML reports it; memory in MiB, utilization in percent."""
+
+    index: int
+    name: str
+    memory_total_mb: int
+    memory_used_mb: int
+    utilization: int
+
+
+@contextmanager
+def _nvml():
+    pynvml.nvmlInit()
+    try:
+        yield
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def list_gpus() -> list[Gpu]:
+    """The GPUs of this machine, in NVML's order; an empty list where there is no driver or no GPU."""
+    try:
+        with _nvml():
+            return [_read(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
+        return []
+
+
+def driver_version() -> str | None:
+    """The NVIDIA driver's version, or None where there is no driver."""
+    try:
+        with _nvml():
+            return str(pynvml.nvmlSystemGetDriverVersion())
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
+        return None
+
+
+def _read(index: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    try:
+        utilization = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError_NotSupported:  # MIG slices and some virtual GPUs report none
+        utilization = 0
+    return Gpu(
+        index=index,
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        memory_total_mb=int(memory.total) >> 20,
+        memory_used_mb=int(memory.used) >> 20,
+        utilization=utilization,
+    )

@@ -1,0 +1,59 @@
+"""The inbox on the way in: putting seed files there, and taking in what waits, for commands and sensors alike."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from quarry_dagster import seeds
+from quarry_dagster.crawl import fetch_one
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.intake import Intake, take_in
+from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.store import Store
+from quarry_dagster.store.store import SEEDS
+
+
+def put(store: Store, paths: Sequence[str]) -> list[str]:
+    """Copy seed files to the inbox, each whole or not at all; returns their names there.
+
+    Raises:
+        ConfigError: a file is not there, or its name is not that of a seed.
+        StoreError: the inbox cannot be written.
+    """
+    names: list[str] = []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise ConfigError(f"no seed file {path}")
+        if not seeds.is_seed_name(path.name):
+            raise ConfigError(f"{path} is no seed file: its name must end in one of {', '.join(seeds.SUFFIXES)}")
+        name = path.name
+        while name in names:  # two files of one name from two folders
+            name = f"{path.parent.name}-{name}"
+        target = f"{SEEDS}/{name}"
+        if not (
+            store.files.is_local and Path(store.files.full(target)).exists() and path.samefile(store.files.full(target))
+        ):
+            with path.open("rb") as source, store.files.create(target) as copy:
+                shutil.copyfileobj(source, copy)
+        names.append(name)
+    return names
+
+
+def take_in_seeds(
+    store: Store, profile: HardwareProfile, allow_addresses: Sequence[IPv4Network | IPv6Network]
+) -> Intake:
+    """Cut what is new in the inbox into batches, under the profile's limits.
+
+    Raises:
+        StoreError: the data root cannot be written.
+    """
+    return take_in(
+        store,
+        pages_per_partition=profile.partitions.pages_per_partition,
+        max_body=int(profile.crawl.max_body_mb * 2**20),
+        fetch=partial(fetch_one, settings=profile.crawl, allow_addresses=allow_addresses),
+    )

@@ -1,0 +1,5 @@
+"""The FAISS index over text vectors: its type, adding, removing, searching, and its file form."""
+
+from quarry_dagster.index.vector_index import VectorIndex, choose_type, vector_key
+
+__all__ = ["VectorIndex", "choose_type", "vector_key"]

@@ -1,0 +1,234 @@
+"""Hardware profiles: the settings of one kind of machine, read from a YAML in ``configs/``.
+
+Here belong the typed settings, their defaults and bounds, the loading of a profile by name or path, and the
+choice of a profile from the hardware found. What a setting *does* belongs to the domain module that is given it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.gpu import Gpu, list_gpus
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hardware(Settings):
+    """The machine the profile is made for."""
+
+    workers: Positive | None = None
+    """Worker processes of CPU-bound steps; null: one for each core."""
+    memory_budget_mb: Positive = 4096
+    """Resident memory one step may take, in MiB."""
+    gpu_memory_fraction: Fraction = 0.8
+    """Share of a GPU's memory that embedding may allocate."""
+
+    @property
+    def worker_count(self) -> int:
+        return self.workers or os.cpu_count() or 1
+
+
+class Partitions(Settings):
+    """How crawl seeds are cut into partitions, and partitions into runs."""
+
+    pages_per_partition: Positive = 1000
+    partitions_per_run: Positive = 10
+
+
+class Crawl(Settings):
+    """How pages are fetched. Times in seconds, sizes in MiB."""
+
+    user_agent: str = "QuarryCore/0.1"
+    """Product token and version; robots.txt rules are matched against the product token."""
+    contact: str | None = None
+    """A URL or mail address that site owners can write to, sent inside the user agent."""
+    concurrency: Positive = 32
+    concurrency_per_host: Positive = 4
+    delay_per_host: Annotated[float, Field(ge=0)] = 0.25
+    """Seconds between the starts of two requests to one host; a robots.txt Crawl-delay that is longer wins."""
+    page_timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds for one page in all, redirects included."""
+    max_body_mb: Annotated[float, Field(gt=0)] = 8.0
+    """Largest body, after decompression."""
+    max_redirects: Annotated[int, Field(ge=0)] = 5
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Further tries after a transient failure (timeout, network error, HTTP 429, 502, 503, 504)."""
+    obey_consent: bool = True
+    """Treat `noai` and a TDM reservation as outcome `opted_out`."""
+    obey_noindex: bool = False
+    """Treat `noindex` as outcome `opted_out` too."""
+
+
+class Extraction(Settings):
+    """How main text is extracted. Times in seconds, sizes in MiB."""
+
+    mode: Literal["thorough", "fast"] = "thorough"
+    """`thorough`: trafilatura with its fallbacks; `fast`: without them, for small machines."""
+    page_timeout: Annotated[float, Field(gt=0)] = 20.0
+    max_page_mb: Annotated[float, Field(gt=0)] = 8.0
+    worker_memory_mb: Positive = 2048
+    """Address space of one worker process."""
+    min_words: Annotated[int, Field(ge=0)] = 20
+    """Shorter texts get outcome `too_short`; a text without spaces counts its letters by twos."""
+
+
+class Embedding(Settings):
+    """Which model makes the vectors, and how it is run."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None
+    """Hub commit of the model; null: the pinned one for the default model, else required by the hub loader."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: Positive = 32
+    """Texts in one batch at most."""
+    max_tokens: Positive = 256
+    """Tokens read of a text; the rest is not seen by the model."""
+
+
+class Index(Settings):
+    """Which FAISS index is published."""
+
+    type: Literal["auto", "IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFPQ"] = "auto"
+    """`auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
+    exact_limit: Positive = 50_000
+    large_type: Literal["IndexHNSWFlat", "IndexIVFFlat", "IndexIVFPQ"] = "IndexHNSWFlat"
+    nprobe: Positive = 16
+    """IVF cells searched a query."""
+    ef_search: Positive = 64
+    """HNSW candidates kept a query."""
+    use_gpu_faiss: bool = False
+    """Search on the GPU; needs a FAISS built with it, see docs/hardware.md."""
+
+
+class Deduplication(Settings):
+    """When two documents are one."""
+
+    mode: Literal["strict", "balanced", "aggressive", "annotate"] = "balanced"
+    """`strict`: url, exact, and full containment; `balanced`: also verified near duplicates;
+    `aggressive`: also cosine >= `similarity_threshold` alone; `annotate`: as balanced, but nothing is removed."""
+    similarity_threshold: Fraction = 0.85
+    """Cosine from which a pair is a candidate (and, in mode aggressive, a duplicate)."""
+    keep: tuple[Literal["longest", "earliest", "doc_id"], ...] = ("longest", "earliest", "doc_id")
+    """The total order in which the kept document of a cluster is chosen."""
+
+
+class HardwareProfile(Settings):
+    """All settings of one kind of machine."""
+
+    name: str
+    description: str = ""
+    hardware: Hardware = Hardware()
+    partitions: Partitions = Partitions()
+    crawl: Crawl = Crawl()
+    extraction: Extraction = Extraction()
+    embedding: Embedding = Embedding()
+    index: Index = Index()
+    deduplication: Deduplication = Deduplication()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A profile, and why it was chosen."""
+
+    profile: HardwareProfile
+    reason: str
+
+
+def configs_dir() -> Path:
+    """The folder of shipped profiles: inside an installed wheel, or beside the package in a checkout."""
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def profile_names() -> list[str]:
+    """Names that :func:`load_profile` accepts, sorted."""
+    return sorted(p.stem for p in configs_dir().glob("*.yaml") if p.stem != "dagster")
+
+
+def load_profile(name_or_path: str) -> HardwareProfile:
+    """Read a profile by its name in ``configs/`` or by the path of a YAML.
+
+    Raises:
+        ConfigError: there is no such profile, it is not YAML, or a key or value is wrong; the message names
+            the file, the key, and the nearest valid key.
+    """
+    if name_or_path in profile_names():
+        path = configs_dir() / f"{name_or_path}.yaml"
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            near = difflib.get_close_matches(name_or_path, profile_names(), n=1)
+            raise ConfigError(
+                f"no profile {name_or_path!r}: it is neither one of {', '.join(profile_names())} "
+                f"nor the path of a YAML" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: not a YAML file: {e}") from e
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
+    try:
+        return HardwareProfile.model_validate({"name": path.stem} | data)
+    except ValidationError as e:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(e))) from e
+
+
+def choose_profile(name_or_path: str | None) -> Choice:
+    """The profile of that name or path; without one, the one that fits the hardware found.
+
+    Raises:
+        ConfigError: as :func:`load_profile`.
+    """
+    if name_or_path:
+        return Choice(load_profile(name_or_path), f"QUARRY_PROFILE or --profile names {name_or_path!r}")
+    return _detect(list_gpus(), psutil.virtual_memory().total / 2**30, os.cpu_count() or 1)
+
+
+def _detect(gpus: list[Gpu], memory_gib: float, cores: int) -> Choice:
+    seen = f"{cores} cores, {memory_gib:.0f} GiB memory, {len(gpus)} GPUs"
+    if len(gpus) > 1:
+        return Choice(load_profile("enterprise_gpu"), f"detected: several GPUs ({seen})")
+    if gpus:
+        return Choice(load_profile("gpu_workstation"), f"detected: one GPU ({seen})")
+    if memory_gib < 6:
+        return Choice(load_profile("raspberry_pi"), f"detected: less than 6 GiB memory ({seen})")
+    return Choice(load_profile("workstation"), f"detected: no GPU, 6 GiB memory or more ({seen})")
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for e in error.errors():
+        where = ".".join(map(str, e["loc"]))
+        if e["type"] != "extra_forbidden":
+            yield f"{where}: {e['msg']} (got {e['input']!r})"
+            continue
+        valid = _keys_at(e["loc"][:-1])
+        near = difflib.get_close_matches(str(e["loc"][-1]), valid, n=1, cutoff=0.0)
+        yield f"unknown key {where!r}; the nearest valid key is {'.'.join([*map(str, e['loc'][:-1]), *near])!r}"
+
+
+def _keys_at(loc: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = HardwareProfile
+    for part in loc:
+        annotation = model.model_fields[str(part)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)

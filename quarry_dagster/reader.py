@@ -1,0 +1,60 @@
+"""The public reader: the current tables as lazy polars frames, without Dagster."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import polars as pl
+
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.stages.deduped_corpus import DECISIONS, KEPT, KEPT_SCHEMA
+from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, EXTRACTED_TEXT, embeddings_schema
+
+TableName = Literal["raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"]
+
+
+def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.LazyFrame:
+    """The current snapshot of a table; what is being written is not seen, whole, until it is complete.
+
+    Args:
+        table: "raw_pages", "extracted_text", "embeddings", "deduped_corpus" or "dedup_decisions".
+        data: the data root, a path or an fsspec URL; `$QUARRY_DATA` where it is not given.
+
+    Raises:
+        ConfigError: neither `data` nor QUARRY_DATA is given.
+        ValueError: there is no such table.
+    """
+    root = os.fspath(data) if data is not None else os.environ.get("QUARRY_DATA")
+    if not root:
+        raise ConfigError("name the data root: scan(table, data=...) or the environment variable QUARRY_DATA")
+    store = Store(root)
+    if table == "raw_pages":
+        return store.raw_pages.scan()
+    if table == "extracted_text":
+        return store.extracted_text.scan()
+    if table == "embeddings":
+        return _embeddings(store)
+    if table == "deduped_corpus":
+        return _corpus(store)
+    if table == "dedup_decisions":
+        snapshot = store.deduped_corpus.current()
+        return store.files.scan([snapshot.path(DECISIONS)] if snapshot else [], DEDUP_DECISIONS)
+    raise ValueError(f"no table {table!r}: there are {', '.join(TableName.__args__)}")
+
+
+def _embeddings(store: Store) -> pl.LazyFrame:
+    # A partition without documents has no vectors, and so no dimension.
+    segments = [s for s in store.embeddings.segments().values() if s.metadata["rows"]]
+    dim = segments[0].metadata["dim"] if segments else 1
+    return store.files.scan([s.path for s in segments], embeddings_schema(dim))
+
+
+def _corpus(store: Store) -> pl.LazyFrame:
+    snapshot = store.deduped_corpus.current()
+    if snapshot is None:
+        return pl.LazyFrame(schema=DEDUPED_CORPUS)
+    kept = store.files.scan([snapshot.path(KEPT)], KEPT_SCHEMA)
+    texts = store.files.scan(list(snapshot.manifest["inputs"]["extracted_text"].values()), EXTRACTED_TEXT)
+    return texts.join(kept, on=["doc_id", "partition"]).select(DEDUPED_CORPUS.names())

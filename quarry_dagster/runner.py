@@ -1,0 +1,108 @@
+"""Materializing through Dagster in this process: what `quarry run` and `quarry forget` do after the inbox.
+
+Runs are recorded in the Dagster instance like any other, so the UI shows them with their logs and metadata.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from quarry_dagster.definitions import build_defs
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.profiles import HardwareProfile, configs_dir
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Outcome:
+    """How the runs of one command went."""
+
+    failures: list[str] = field(default_factory=list)  # "asset raw_pages: message" or "check witnesses: ..."
+    seconds: dict[str, float] = field(default_factory=dict)  # per asset
+    worked: dict[str, int] = field(default_factory=dict)  # rows worked on, per asset
+    written: int = 0  # data files
+
+
+@contextmanager
+def instance(data: str) -> Iterator[DagsterInstance]:
+    """The Dagster instance: of $DAGSTER_HOME, else a folder `.dagster` in a local data root.
+
+    Raises:
+        ConfigError: the data root is remote and DAGSTER_HOME is not set.
+    """
+    if "DAGSTER_HOME" not in os.environ:
+        if "://" in data:
+            raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
+        home = Path(data) / ".dagster"
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            shutil.copy(configs_dir() / "dagster.yaml", home / "dagster.yaml")
+        os.environ["DAGSTER_HOME"] = str(home)
+    with DagsterInstance.get() as found:
+        yield found
+
+
+def materialize(
+    instance: DagsterInstance,
+    partitions: Sequence[str],
+    *,
+    data: str,
+    profile_name: str | None,
+    profile: HardwareProfile,
+) -> Outcome:
+    """Materialize these partitions in runs of the profile's size, then the index and the corpus.
+
+    `partitions` are consecutive ones in the order in which the instance lists them. Stops at the first failure.
+    """
+    outcome = Outcome()
+    defs = build_defs(data, profile_name)
+    size = profile.partitions.partitions_per_run
+    for start in range(0, len(partitions), size):
+        chunk = partitions[start : start + size]
+        tags = {
+            "dagster/asset_partition_range_start": chunk[0],
+            "dagster/asset_partition_range_end": chunk[-1],
+        }
+        if not _execute(defs.resolve_job_def("ingest"), instance, tags, outcome):
+            return outcome
+    _execute(defs.resolve_job_def("corpus"), instance, {}, outcome)
+    return outcome
+
+
+def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, str], outcome: Outcome) -> bool:
+    result = job.execute_in_process(instance=instance, tags=tags, run_config=_QUIET, raise_on_error=False)
+    for event in result.all_events:
+        if event.is_step_success and event.step_key in _ASSETS:
+            seconds = event.step_success_data.duration_ms / 1000
+            outcome.seconds[event.step_key] = outcome.seconds.get(event.step_key, 0) + seconds
+        elif event.is_step_materialization:
+            metadata = event.step_materialization_data.materialization.metadata
+            name = event.step_materialization_data.materialization.asset_key.to_user_string()
+            outcome.worked[name] = outcome.worked.get(name, 0) + _number(metadata, "worked")
+            outcome.written += _number(metadata, "files_written")
+        elif event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            message = cause.message.strip() if cause else "failed"
+            outcome.failures.append(f"asset {event.step_key}: {message}")
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                outcome.failures.append(f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}")
+    return result.success
+
+
+_ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus")
+
+
+def _number(metadata: dict[str, dg.MetadataValue], key: str) -> int:
+    return int(metadata[key].value) if key in metadata else 0  # pyright: ignore[reportArgumentType]

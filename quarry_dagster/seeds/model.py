@@ -1,0 +1,47 @@
+"""What a seed file yields: seeds, and problems. No reading here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One URL to fetch, or one document that was given or archived."""
+
+    url: str
+    """As written in the seed, stripped."""
+    line: int
+    """Line, row or record number, from 1."""
+    outcome: str | None = None
+    """None: fetch it. Else one of `store.schemas.FETCH_OUTCOMES`."""
+    detail: str | None = None
+    final_url: str | None = None
+    status: int | None = None
+    fetched_at: datetime | None = None
+    """With a timezone, UTC."""
+    content_type: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One bad line; it costs only itself."""
+
+    line: int | None
+    """None: the whole file."""
+    reason: str
+    """What is wrong, and the remedy."""
+    text: str = ""
+    """The offending text: at most 200 characters, printable."""
+
+
+def shown(text: object) -> str:
+    """The text as a problem may carry it."""
+    cut = str(text)[:_SHOWN]
+    return "".join(c if c.isprintable() else "\ufffd" for c in cut)

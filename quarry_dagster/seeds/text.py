@@ -1,0 +1,106 @@
+"""Lines of text: the `.txt` format, and the numbered lines that the other line formats read.
+
+What stands in a line of another format belongs to that format.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from quarry_dagster.seeds.model import Problem, Seed, shown
+
+_MAX_URL_LINE = 64 * 1024
+_HEAD = 64 * 1024
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+_SECOND_URL = re.compile(r"\s+https?://", re.IGNORECASE)
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class LineSource(Protocol):
+    """What :class:`Lines` reads from."""
+
+    def readline(self, size: int = -1, /) -> bytes: ...
+
+
+class Lines:
+    """UTF-8 lines with their numbers, none of them held in memory beyond `limit` bytes.
+
+    Iterating gives a line as text, or the problem that took its place; `number` and `end` (the byte after it)
+    tell where the last one stood.
+    """
+
+    def __init__(self, file: LineSource, limit: int) -> None:
+        self._file = file
+        self._limit = limit
+        self.number = 0
+        self.end = 0
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> str | Problem:
+        raw = self._file.readline(self._limit)
+        if not raw:
+            raise StopIteration
+        self.number += 1
+        self.end += len(raw)
+        if len(raw) == self._limit and not raw.endswith(b"\n"):
+            return self._skip_rest(raw)
+        if self.number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            text = shown(raw[:1000].decode(errors="replace"))
+            return Problem(self.number, "not UTF-8; save the file as UTF-8", text)
+
+    def _skip_rest(self, start: bytes) -> Problem:
+        while raw := self._file.readline(self._limit):
+            self.end += len(raw)
+            if raw.endswith(b"\n"):
+                break
+        return Problem(
+            self.number,
+            f"the line is longer than {self._limit} bytes; split it, or leave its document out",
+            shown(start[:1000].decode(errors="replace")),
+        )
+
+
+def binary_problem(file: BinaryIO) -> Problem | None:
+    """The problem of a file that is no text at all; the file is left at its start."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    # A character cut by the end of the head is one replacement, far below a tenth.
+    undecodable = head.decode(errors="replace").count("\ufffd")
+    if b"\0" in head or undecodable * 10 > max(len(head), 100):
+        return Problem(
+            None,
+            "a binary file, not UTF-8 text; decompress or convert it, or give it the suffix of its format",
+            shown(head[:40].decode(errors="replace")),
+        )
+    return None
+
+
+def read_text(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
+    """A URL per line; `#` starts a comment, at the line's start or after whitespace."""
+    source: LineSource = file
+    utf16 = file.read(2) in _UTF16
+    file.seek(0)
+    if utf16:
+        source = codecs.EncodedFile(file, "utf-8", "utf-16", errors="replace")  # pyright: ignore[reportArgumentType]
+    elif problem := binary_problem(file):
+        yield problem
+        return
+    lines = Lines(source, _MAX_URL_LINE)
+    for line in lines:
+        if isinstance(line, Problem):
+            yield line
+            continue
+        url = (_COMMENT.sub("", line) if "#" in line else line).strip()
+        if _SECOND_URL.search(url):
+            yield Problem(lines.number, "more than one URL on the line; write one a line", shown(url))
+        elif url:
+            yield Seed(url, lines.number)

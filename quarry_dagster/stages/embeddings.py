@@ -1,0 +1,94 @@
+"""`embeddings` of one partition: a vector for every accepted document.
+
+A text is embedded once: equal texts share a vector, and a text that any partition has under the same model is
+not embedded again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import numpy as np
+import polars as pl
+
+from quarry_dagster.embed import load_encoder, vector_id
+from quarry_dagster.errors import StoreError
+from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.progress import track
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
+
+
+def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageReport:
+    """Bring one partition of `embeddings` up to date with its extracted text.
+
+    Raises:
+        StoreError: the partition has no extracted text, or the store cannot be written.
+        ModelError: the model cannot be loaded.
+    """
+    start = time.monotonic()
+    source = store.extracted_text.segment(partition)
+    if source is None:
+        raise StoreError(f"partition {partition!r} has no extracted_text yet: materialize extracted_text first")
+    model = vector_id(profile.embedding)
+    fingerprint = f"{source.metadata['content']} {model}"
+    old = store.embeddings.segment(partition)
+    report = StageReport(rows=int(source.metadata["documents"]))
+    if old is not None and old.metadata["input"] == fingerprint:
+        report.outcomes = Counter({"unchanged": report.rows})
+        return report
+    accepted = pl.col("outcome") == "extracted"
+    table = store.files.scan([source.path], EXTRACTED_TEXT).filter(accepted)
+    documents = table.select("doc_id", "text_digest").collect().sort("doc_id")
+    known = _known_vectors(store, documents["text_digest"].unique(), model)
+    missing = documents.join(known, on="text_digest", how="anti").select("text_digest").unique()
+    fresh = (
+        table.join(missing.lazy(), on="text_digest", how="semi")
+        .select("text_digest", "text")
+        .unique("text_digest")
+        .collect()
+        .sort("text_digest")
+    )
+    if fresh.is_empty():
+        vectors = known
+    else:
+        encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
+        with track("embeddings", fresh.height, "texts") as advance:
+            array = encoder.encode(fresh["text"].to_list(), advance)
+        made = pl.DataFrame({"text_digest": fresh["text_digest"], "embedding": array})
+        vectors = pl.concat([known, made]) if not known.is_empty() else made
+    dim = vectors["embedding"].dtype.shape[0] if not vectors.is_empty() else 1  # pyright: ignore[reportAttributeAccessIssue]
+    rows = documents.join(vectors, on="text_digest", how="left").with_columns(
+        model=pl.lit(model), partition=pl.lit(partition)
+    )
+    with store.embeddings.write(partition, embeddings_schema(dim)) as writer:
+        writer.append(rows)
+        writer.note(input=fingerprint, rows=rows.height, model=model, dim=dim)
+    report.worked = fresh.height
+    report.written = 1
+    report.outcomes = Counter({"embedded": fresh.height, "reused": rows.height - fresh.height})
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _known_vectors(store: Store, digests: pl.Series, model: str) -> pl.DataFrame:
+    """Vectors of these texts that any partition has under this model: columns text_digest, embedding."""
+    wanted = pl.LazyFrame({"text_digest": digests})
+    found = [
+        store.files.scan([s.path], embeddings_schema(s.metadata["dim"]))
+        .select("text_digest", "embedding")
+        .join(wanted, on="text_digest", how="semi")
+        .collect()
+        for s in store.embeddings.segments().values()
+        if s.metadata["model"] == model and s.metadata["rows"]
+    ]
+    if not found:
+        return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)}).clear()
+    return pl.concat(found).unique("text_digest", keep="any")
+
+
+def stack(vectors: pl.Series) -> np.ndarray:
+    """An embedding column as float32 of shape (rows, dim)."""
+    return vectors.to_numpy().astype(np.float32, copy=False)

@@ -1,0 +1,115 @@
+"""`extracted_text` of one partition: main text and metadata of every page, or why there is none.
+
+A page whose bytes were extracted before under the same extractor and settings keeps its row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from quarry_dagster.errors import StoreError
+from quarry_dagster.extract import Page, extract_pages, extractor_version
+from quarry_dagster.profiles import Extraction
+from quarry_dagster.progress import track
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Segment, Store, digest_rows
+from quarry_dagster.store.schemas import EXTRACTED_TEXT
+
+Row = dict[str, Any]
+
+_FROM_PAGE = ("doc_id", "url", "final_url", "fetched_at", "partition")
+
+
+def refresh(store: Store, partition: str, settings: Extraction, workers: int) -> StageReport:
+    """Bring one partition of `extracted_text` up to date with its raw pages.
+
+    Raises:
+        StoreError: the partition has no raw pages, or the store cannot be written.
+    """
+    start = time.monotonic()
+    raw = store.raw_pages.segment(partition)
+    if raw is None:
+        raise StoreError(f"partition {partition!r} has no raw_pages yet: materialize raw_pages first")
+    old = store.extracted_text.segment(partition)
+    version = extractor_version(settings)
+    fingerprint = f"{raw.metadata['content']} {version}"
+    report = StageReport(rows=raw.rows)
+    if old is not None and old.metadata["input"] == fingerprint:
+        report.outcomes = Counter(dict(old.metadata["outcomes"]))
+        report.seconds = time.monotonic() - start
+        return report
+    earlier = _earlier(old, version)
+    documents: list[tuple[str, str, str]] = []
+    with store.extracted_text.write(partition) as writer, track("extracted_text", raw.rows, "pages") as advance:
+        pages: dict[str, Row] = {}  # facts of the pages that the workers have in hand
+        reused: list[Row] = []
+
+        def to_extract() -> Iterator[Page]:
+            for row in _raw_rows(raw):
+                digest = _page_digest(row)
+                facts = {k: row[k] for k in _FROM_PAGE} | {"page_digest": digest}
+                if row["body"] is None:
+                    reason = row["outcome"] + (f": {row['detail']}" if row["detail"] else "")
+                    reused.append(facts | {"outcome": "not_fetched", "detail": reason, "word_count": 0})
+                elif digest in earlier:
+                    reused.append(earlier[digest] | facts)
+                else:
+                    pages[row["doc_id"]] = facts
+                    yield Page(row["doc_id"], row["final_url"] or row["url"], row["body"], row["content_type"])
+
+        def write(rows: list[Row]) -> None:
+            writer.append(rows)
+            advance(len(rows))
+            report.outcomes.update(r["outcome"] for r in rows)
+            documents.extend((r["doc_id"], r["text_digest"], r["url"]) for r in rows if r["outcome"] == "extracted")
+            rows.clear()
+
+        fresh: list[Row] = []
+        for extraction in extract_pages(to_extract(), settings, workers=workers):
+            row = asdict(extraction)
+            fresh.append(row | pages.pop(row.pop("key")))
+            report.worked += 1
+            if len(fresh) >= 50:
+                write(fresh)
+            if len(reused) >= 50:
+                write(reused)
+        write(fresh)
+        write(reused)
+        content = digest_rows(pl.DataFrame(documents, schema=["doc_id", "text_digest", "url"], orient="row"))
+        writer.note(
+            content=content,
+            input=fingerprint,
+            extractor_version=version,
+            rows=writer.rows,
+            documents=len(documents),
+            outcomes=dict(report.outcomes),
+        )
+    report.written = 1
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _raw_rows(raw: Segment) -> Iterator[Row]:
+    for frame in raw.batches():
+        yield from frame.iter_rows(named=True)
+
+
+def _page_digest(row: Row) -> str:
+    """What an extraction depends on besides the extractor: the bytes, their declared type, the page's address."""
+    facts = "\x1f".join(str(row[k]) for k in ("body_digest", "content_type", "final_url"))
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _earlier(old: Segment | None, version: str) -> dict[str, Row]:
+    """Rows of the earlier version that are still valid, by page digest."""
+    if old is None or old.metadata["extractor_version"] != version:
+        return {}
+    rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096)))
+    return {r["page_digest"]: r for r in rows.filter(pl.col("outcome") != "not_fetched").iter_rows(named=True)}

@@ -1,0 +1,173 @@
+"""`faiss_index`: one vector for every distinct text of all current partitions, plus a manifest of what is in it.
+
+The published index is compared with the partitions that exist now, so new, changed and vanished partitions are
+all handled, whatever triggered the run and whatever was missed before. What left is removed and what came is
+added; the index is built anew only when its type changes or it has outgrown itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from quarry_dagster.embed import vector_id
+from quarry_dagster.errors import QuarryError
+from quarry_dagster.index import VectorIndex, choose_type, vector_key
+from quarry_dagster.profiles import HardwareProfile, Index
+from quarry_dagster.progress import track
+from quarry_dagster.stages.embeddings import stack
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Segment, Snapshot, Store
+from quarry_dagster.store.schemas import embeddings_schema
+
+_INDEX = "index.faiss"
+_MEMBERS = "members.parquet"
+_BLOCK = 8192
+
+
+class StalePartitionsError(QuarryError):
+    """Some partitions were embedded under another model than the profile names."""
+
+
+def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -> StageReport:
+    """Bring the index in line with the embeddings of `partitions` (all that exist).
+
+    Raises:
+        StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
+        IndexCorruptError: the published index is damaged.
+        StoreError: the store cannot be written.
+    """
+    start = time.monotonic()
+    model = vector_id(profile.embedding)
+    segments = {p: s for p, s in store.embeddings.segments().items() if p in set(partitions) and s.metadata["rows"]}
+    stale = [p for p, s in segments.items() if s.metadata["model"] != model]
+    if stale:
+        raise StalePartitionsError(
+            f"{len(stale)} partitions hold vectors of another model than {model!r}: materialize embeddings for "
+            f"{', '.join(stale[:5])}{' ...' if len(stale) > 5 else ''}"
+        )
+    paths = {p: s.path for p, s in segments.items()}
+    published = store.faiss_index.current()
+    manifest = published.manifest if published else {}
+    wanted_type = choose_type(profile.index, manifest.get("vectors", 0))
+    if published and manifest["partitions"] == paths and manifest["kind"] == wanted_type:
+        report = StageReport(rows=manifest["vectors"], outcomes=Counter({"unchanged": manifest["vectors"]}))
+        report.seconds = time.monotonic() - start
+        return report
+
+    want = _texts(store, list(segments.values()))
+    kind = choose_type(profile.index, want.height)
+    have = pl.DataFrame(schema={"text_digest": pl.String})
+    index = None
+    if published and manifest["model"] == model and manifest["vectors"] and want.height:
+        index = load(published)
+        if index.outgrown(kind, want.height):
+            index = None
+        else:
+            with store.files.open(published.path(_MEMBERS)) as f:
+                have = pl.read_parquet(f)
+    gone = have.join(want, on="text_digest", how="anti")
+    fresh = want.join(have, on="text_digest", how="anti")
+    if index is None and want.height:
+        index = VectorIndex.create(kind, _training(store, segments, kind, want), want.height)
+    if index is not None:
+        index.remove(_keys(gone["text_digest"]))
+        with track("faiss_index", fresh.height, "vectors") as advance:
+            for digests, vectors in _vectors(store, list(segments.values()), fresh):
+                index.add(_keys(digests), vectors)
+                advance(len(vectors))
+    with store.faiss_index.publish() as (snapshot, new):
+        data = index.to_bytes() if index is not None else np.empty(0, np.uint8)
+        with store.files.create(snapshot.path(_INDEX)) as f:
+            f.write(memoryview(data))
+        store.files.write_frame(snapshot.path(_MEMBERS), want)
+        new |= {
+            "kind": kind,
+            "model": model,
+            "dim": index.dim if index is not None else 0,
+            "vectors": want.height,
+            "documents": sum(int(s.metadata["rows"]) for s in segments.values()),
+            "trained_on": index.trained_on if index is not None else 0,
+            "dead": sorted(index.dead) if index is not None else [],
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+            "partitions": paths,
+        }
+    report = StageReport(rows=want.height, worked=fresh.height + gone.height, written=1)
+    report.outcomes = Counter({"added": fresh.height, "removed": gone.height})
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def load(snapshot: Snapshot) -> VectorIndex:
+    """The published index, checked against its manifest.
+
+    Raises:
+        IndexCorruptError: the file is not the one that was published.
+    """
+    manifest = snapshot.manifest
+    with snapshot.files.open(snapshot.path(_INDEX)) as f:
+        data = np.frombuffer(f.read(), np.uint8)
+    return VectorIndex.from_bytes(
+        data,
+        kind=manifest["kind"],
+        dim=manifest["dim"],
+        trained_on=manifest["trained_on"],
+        dead=set(manifest["dead"]),
+        sha256=manifest["sha256"],
+    )
+
+
+def search(store: Store, query: np.ndarray, k: int, settings: Index) -> list[tuple[str, float]]:
+    """The k nearest texts to a unit vector (float32, shape (dim,)): ``(text_digest, cosine)``, best first."""
+    snapshot = store.faiss_index.current()
+    if snapshot is None or not snapshot.manifest["vectors"]:
+        return []
+    ids, cosines = load(snapshot).search(query[None], k, settings)
+    with store.files.open(snapshot.path(_MEMBERS)) as f:
+        digest_of = {vector_key(d): d for d in pl.read_parquet(f)["text_digest"]}
+    return [(digest_of[i], float(c)) for i, c in zip(ids[0].tolist(), cosines[0].tolist(), strict=True) if i >= 0]
+
+
+def _texts(store: Store, segments: list[Segment]) -> pl.DataFrame:
+    """The distinct text digests of these segments, sorted."""
+    frames = [store.files.scan([s.path], embeddings_schema(s.metadata["dim"])).select("text_digest") for s in segments]
+    empty = pl.LazyFrame(schema={"text_digest": pl.String})
+    return pl.concat([empty, *frames]).unique().sort("text_digest").collect()
+
+
+def _vectors(store: Store, segments: list[Segment], wanted: pl.DataFrame) -> Iterator[tuple[pl.Series, np.ndarray]]:
+    """Each wanted text once with its vector, in blocks."""
+    left = wanted
+    for segment in segments:
+        if left.is_empty():
+            return
+        found = (
+            store.files.scan([segment.path], embeddings_schema(segment.metadata["dim"]))
+            .select("text_digest", "embedding")
+            .join(left.lazy(), on="text_digest", how="semi")
+            .unique("text_digest", keep="any")
+            .collect()
+            .sort("text_digest")
+        )
+        left = left.join(found, on="text_digest", how="anti")
+        for block in found.iter_slices(_BLOCK):
+            yield block["text_digest"], stack(block["embedding"])
+
+
+def _training(store: Store, segments: dict[str, Segment], kind: str, want: pl.DataFrame) -> np.ndarray:
+    """Vectors to train on: those of evenly spaced digests, which is a random sample that never changes."""
+    size = VectorIndex.training_size(kind, want.height)  # pyright: ignore[reportArgumentType]
+    if not size:
+        return np.empty((0, int(next(iter(segments.values())).metadata["dim"])), np.float32)
+    sample = want.gather_every(max(1, want.height // size))
+    return np.concatenate([v for _, v in _vectors(store, list(segments.values()), sample)])
+
+
+def _keys(digests: pl.Series) -> np.ndarray:
+    return np.array([vector_key(d) for d in digests], dtype=np.int64)

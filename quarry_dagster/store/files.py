@@ -1,0 +1,158 @@
+"""Files below the data root: written whole or not at all, on a local path or any fsspec URL.
+
+Here belongs what differs between a local disk and an object store. What the files mean (tables, snapshots)
+belongs to the modules beside this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import polars as pl
+import pyarrow.dataset
+import pyarrow.parquet as pq
+
+from quarry_dagster.errors import StoreError
+
+_TEMPORARY = ".tmp-"
+
+
+class Files:
+    """The files below one data root; every `path` is relative to it, with forward slashes.
+
+    Raises:
+        StoreError: the root cannot be created or reached.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/") or "/"
+        try:
+            fs, base = fsspec.url_to_fs(self.root)
+        except (ImportError, ValueError) as e:
+            raise StoreError(f"data root {root!r} cannot be opened: {e}") from e
+        self.fs: fsspec.AbstractFileSystem = fs
+        self._base: str = base.rstrip("/")
+        self.is_local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+    def __repr__(self) -> str:
+        return f"Files({self.root!r})"
+
+    def full(self, path: str) -> str:
+        """The path as the file system knows it."""
+        return f"{self._base}/{path}" if path else self._base
+
+    def url(self, path: str) -> str:
+        """The path as a person or another tool would name it."""
+        return self.full(path) if self.is_local else self.fs.unstrip_protocol(self.full(path))
+
+    def exists(self, path: str) -> bool:
+        return self.fs.exists(self.full(path))
+
+    def list(self, folder: str) -> dict[str, dict[str, Any]]:
+        """Every file below a folder, by its path, with fsspec's details; empty where there is no folder.
+
+        Files that are still being written are left out.
+        """
+        self.fs.invalidate_cache()
+        found = self.fs.find(self.full(folder), detail=True)
+        start = len(self._base) + 1
+        return {
+            path[start:]: info
+            for path, info in sorted(found.items())
+            if not path.rsplit("/", 1)[-1].startswith(_TEMPORARY)
+        }
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[IO[bytes]]:
+        """A seekable binary file to read."""
+        with self.fs.open(self.full(path), "rb") as f:
+            yield f
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[IO[bytes]]:
+        """A binary file that appears under `path` whole when the block ends, and not at all when it raises.
+
+        Raises:
+            StoreError: the place cannot be written; the message names it.
+        """
+        if not self.is_local:
+            # Written here first and sent whole: an object store shows an object once its upload is complete.
+            with tempfile.NamedTemporaryFile(prefix=_TEMPORARY) as f:
+                yield f
+                f.flush()
+                self.fs.makedirs(self.full(path).rsplit("/", 1)[0], exist_ok=True)
+                self.fs.put_file(f.name, self.full(path))
+            return
+        target = Path(self.full(path))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+        except OSError as e:
+            raise StoreError(
+                f"cannot write {target}: {e.strerror or e}; make the data root writable, "
+                "or name another with --data or QUARRY_DATA"
+            ) from e
+        try:
+            with os.fdopen(handle, "wb") as f:
+                yield f
+                f.flush()
+                os.fsync(f.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete files; one that is gone already is no error."""
+        for path in paths:
+            try:
+                self.fs.rm(self.full(path))
+            except FileNotFoundError:
+                continue
+
+    def read_json(self, path: str) -> Any:
+        with self.open(path) as f:
+            return json.load(f)
+
+    def write_json(self, path: str, value: Any) -> None:
+        with self.create(path) as f:
+            f.write(json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def write_frame(self, path: str, frame: pl.DataFrame) -> None:
+        """Write a small table as Parquet."""
+        with self.create(path) as f:
+            frame.write_parquet(f, compression="zstd")
+
+    def scan(self, paths: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
+        """A lazy table over Parquet files of one schema; no files give an empty table."""
+        if not paths:
+            return pl.LazyFrame(schema=schema)
+        full = [self.full(p) for p in paths]
+        if self.is_local:
+            return pl.scan_parquet(full, glob=False)
+        # polars reads some clouds itself, but not every fsspec file system and not with its credentials.
+        return pl.scan_pyarrow_dataset(pyarrow.dataset.dataset(full, filesystem=self.fs, format="parquet"))
+
+    @contextmanager
+    def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+        """A Parquet file to read in batches."""
+        with self.open(path) as f:
+            yield pq.ParquetFile(f)
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return int(self.fs.size(self.full(path)) or 0)
+
+    def sweep(self, folder: str) -> None:
+        """Delete what a killed writer left unfinished in a local folder. Call while nobody writes there."""
+        if self.is_local:
+            for path in Path(self.full(folder)).rglob(f"{_TEMPORARY}*"):
+                path.unlink(missing_ok=True)

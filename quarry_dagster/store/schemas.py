@@ -1,0 +1,138 @@
+"""The tables' contracts: column names and types, and the closed lists of outcomes.
+
+A reader may count on these columns; a writer may add none that is not here.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+UTC_TIME = pl.Datetime("us", "UTC")
+
+FETCH_OUTCOMES = (
+    "fetched",  # the body was downloaded
+    "not_modified",  # the server said 304: the row carries the earlier body
+    "archived",  # from a WARC or WACZ
+    "given",  # the seed carried the document
+    "robots_disallowed",
+    "opted_out",
+    "blocked_address",
+    "too_large",
+    "unsupported_type",
+    "timeout",
+    "http_error",
+    "network_error",
+    "invalid_url",
+)
+WITH_BODY = ("fetched", "not_modified", "archived", "given")
+"""Fetch outcomes whose row carries a body."""
+
+EXTRACT_OUTCOMES = ("extracted", "not_fetched", "empty", "too_short", "javascript_only", "timeout", "error")
+
+LEVELS = ("url", "exact", "near", "semantic")
+
+BATCHES = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "seed": pl.String,  # the seed file's name
+        "line": pl.Int64,  # line, row or record number in it, from 1
+        "outcome": pl.String,  # null: to be fetched; else given, archived, or why the archive has no page
+        "detail": pl.String,
+        "final_url": pl.String,
+        "status": pl.Int32,
+        "fetched_at": UTC_TIME,
+        "content_type": pl.String,
+        "etag": pl.String,
+        "last_modified": pl.String,
+        "body": pl.Binary,
+        "body_digest": pl.String,
+    }
+)
+"""One seed of a partition: what `raw_pages` has to fetch, or was given."""
+
+RAW_PAGES = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "final_url": pl.String,
+        "outcome": pl.String,
+        "detail": pl.String,
+        "status": pl.Int32,
+        "fetched_at": UTC_TIME,  # when this body was obtained
+        "content_type": pl.String,
+        "etag": pl.String,
+        "last_modified": pl.String,
+        "body": pl.Binary,
+        "body_digest": pl.String,
+        "partition": pl.String,
+    }
+)
+
+EXTRACTED_TEXT = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "final_url": pl.String,
+        "fetched_at": UTC_TIME,
+        "outcome": pl.String,
+        "detail": pl.String,
+        "title": pl.String,
+        "author": pl.String,
+        "date": pl.String,
+        "language": pl.String,  # ISO 639-1
+        "text": pl.String,
+        "word_count": pl.Int64,
+        "text_digest": pl.String,
+        "extractor": pl.String,
+        "page_digest": pl.String,  # of the bytes, their type and address: what the row was made from
+        "partition": pl.String,
+    }
+)
+
+
+def embeddings_schema(dim: int) -> pl.Schema:
+    """Schema of `embeddings` for vectors of `dim` float32 components."""
+    return pl.Schema(
+        {
+            "doc_id": pl.String,
+            "text_digest": pl.String,
+            "embedding": pl.Array(pl.Float32, dim),
+            "model": pl.String,
+            "partition": pl.String,
+        }
+    )
+
+
+SKETCHES = pl.Schema({"text_digest": pl.String, "hashes": pl.List(pl.UInt64)})
+"""Sampled shingles of one distinct text."""
+
+DEDUPED_CORPUS = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "title": pl.String,
+        "author": pl.String,
+        "date": pl.String,
+        "language": pl.String,
+        "text": pl.String,
+        "word_count": pl.Int64,
+        "fetched_at": UTC_TIME,
+        "duplicates": pl.Int64,
+    }
+)
+
+DEDUP_DECISIONS = pl.Schema(
+    {
+        "removed_id": pl.String,
+        "kept_id": pl.String,
+        "level": pl.String,
+        "rule": pl.String,
+        "cosine": pl.Float64,
+        "jaccard": pl.Float64,
+        "containment": pl.Float64,  # of the removed text's shingles in the kept text's
+        "removed_url": pl.String,
+        "kept_url": pl.String,
+        "run_id": pl.String,
+    }
+)

@@ -1,0 +1,53 @@
+"""The map of the data root: which table or snapshot lies where."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from quarry_dagster.store import schemas
+from quarry_dagster.store.files import Files
+from quarry_dagster.store.snapshots import Snapshots
+from quarry_dagster.store.tables import Table
+
+SEEDS = "seeds"
+
+
+class Store:
+    """Everything below one data root (a path or an fsspec URL).
+
+    Raises:
+        StoreError: the root cannot be opened.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.files = Files(root)
+
+    @cached_property
+    def batches(self) -> Table:
+        """What each partition has to fetch, or was given."""
+        return Table(self.files, "batches", schemas.BATCHES)
+
+    @cached_property
+    def raw_pages(self) -> Table:
+        return Table(self.files, "raw_pages", schemas.RAW_PAGES)
+
+    @cached_property
+    def extracted_text(self) -> Table:
+        return Table(self.files, "extracted_text", schemas.EXTRACTED_TEXT)
+
+    @cached_property
+    def embeddings(self) -> Table:
+        return Table(self.files, "embeddings", schemas.embeddings_schema(1))
+
+    @cached_property
+    def sketches(self) -> Table:
+        """The near level's sampled shingles, derived from `extracted_text`."""
+        return Table(self.files, "sketches", schemas.SKETCHES)
+
+    @cached_property
+    def faiss_index(self) -> Snapshots:
+        return Snapshots(self.files, "faiss_index")
+
+    @cached_property
+    def deduped_corpus(self) -> Snapshots:
+        return Snapshots(self.files, "deduped_corpus")

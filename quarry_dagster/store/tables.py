@@ -1,0 +1,194 @@
+"""Partitioned tables: one Parquet file a partition and version, the highest version is current.
+
+A segment (one file) never changes once it is there: a new version is a new file, so a snapshot can go on
+reading the versions that it was made from while a partition is written again. :meth:`Table.prune` deletes
+versions that nobody needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from quarry_dagster.store.files import Files
+
+_ROW_GROUP_BYTES = 16 << 20
+_METADATA_KEY = b"quarry"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One version of one partition of a table."""
+
+    files: Files = field(repr=False, compare=False)
+    path: str
+    partition: str
+    version: int
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What its writer recorded: `content` (digest), `input` (fingerprint), `rows` and more."""
+        with self.files.parquet(self.path) as f:
+            return json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}"))
+
+    @property
+    def rows(self) -> int:
+        with self.files.parquet(self.path) as f:
+            return f.metadata.num_rows
+
+    def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
+        """The rows in frames of at most `rows`, in file order, without holding the file in memory."""
+        with self.files.parquet(self.path) as f:
+            for batch in f.iter_batches(batch_size=rows, columns=columns):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                yield frame
+
+
+class Table:
+    """A table partitioned by crawl batch."""
+
+    def __init__(self, files: Files, name: str, schema: pl.Schema) -> None:
+        self.files = files
+        self.name = name
+        self.schema = schema
+
+    def segments(self) -> dict[str, Segment]:
+        """The current segment of every partition, in order of partition."""
+        current: dict[str, Segment] = {}
+        for segment in self._all():
+            old = current.get(segment.partition)
+            if old is None or old.version < segment.version:
+                current[segment.partition] = segment
+        return dict(sorted(current.items()))
+
+    def segment(self, partition: str) -> Segment | None:
+        """The current segment of one partition, or None."""
+        found = [s for s in self._all(partition) if s.partition == partition]
+        return max(found, key=lambda s: s.version, default=None)
+
+    def scan(self, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
+        """The current rows of these partitions, or of all, as a lazy table."""
+        segments = self.segments()
+        names = segments if partitions is None else [p for p in partitions if p in segments]
+        return self.files.scan([segments[p].path for p in names], self.schema)
+
+    @contextmanager
+    def write(self, partition: str, schema: pl.Schema | None = None) -> Iterator[SegmentWriter]:
+        """Write the next version of a partition; it becomes current when the block ends.
+
+        `schema` is for a table whose types depend on settings (the dimension of a vector).
+
+        With :meth:`SegmentWriter.discard` in the block, or an exception, nothing appears.
+        """
+        old = self.segment(partition)
+        version = (old.version if old else 0) + 1
+        path = f"{self.name}/{partition}/{version:06d}.parquet"
+        segment = Segment(self.files, path, partition, version)
+        with suppress(_Discard), self.files.create(path) as file:
+            writer = SegmentWriter(segment, schema or self.schema, file)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            if writer.discarded:
+                raise _Discard
+
+    def delete(self, partition: str) -> None:
+        """Delete every version of a partition."""
+        self.files.delete([s.path for s in self._all(partition) if s.partition == partition])
+
+    def prune(self, keep: Iterable[str], *, previous: bool = True) -> None:
+        """Delete versions that are neither current nor in `keep` (paths).
+
+        With `previous` the version before the current one stays too, so that a reader who looked a moment ago
+        can finish.
+        """
+        wanted = set(keep)
+        by_partition: dict[str, list[Segment]] = {}
+        for segment in self._all():
+            by_partition.setdefault(segment.partition, []).append(segment)
+        for versions in by_partition.values():
+            versions.sort(key=lambda s: -s.version)
+            wanted |= {s.path for s in versions[: 2 if previous else 1]}
+        self.files.delete([s.path for v in by_partition.values() for s in v if s.path not in wanted])
+
+    def at(self, path: str) -> Segment:
+        """The segment of a path that :class:`Segment` once reported."""
+        _, partition, name = path.split("/")
+        return Segment(self.files, path, partition, int(name.removesuffix(".parquet")))
+
+    def _all(self, partition: str = "") -> list[Segment]:
+        folder = f"{self.name}/{partition}".rstrip("/")
+        return [self.at(p) for p in self.files.list(folder) if p.endswith(".parquet")]
+
+
+class SegmentWriter:
+    """Writes one segment in row groups of bounded size."""
+
+    def __init__(self, segment: Segment, schema: pl.Schema, file: Any) -> None:
+        self.segment = segment
+        self.rows = 0
+        self.discarded = False
+        self._schema = schema
+        self._arrow = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+        self._writer = pq.ParquetWriter(file, self._arrow, compression="zstd", use_dictionary=True)
+        self._pending: list[pl.DataFrame] = []
+        self._pending_bytes = 0
+
+    def append(self, rows: pl.DataFrame | Sequence[dict[str, Any]]) -> None:
+        """Add rows: a frame, or dicts; columns that are not given are null."""
+        if not isinstance(rows, pl.DataFrame):
+            rows = pl.DataFrame(rows, schema=self._schema)
+        if rows.is_empty():
+            return
+        self._pending.append(rows.select(self._schema.names()).cast(dict(self._schema)))
+        self._pending_bytes += int(rows.estimated_size())
+        self.rows += rows.height
+        if self._pending_bytes >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def note(self, **metadata: Any) -> None:
+        """Record facts (JSON values) in the segment's metadata."""
+        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
+
+    def discard(self) -> None:
+        """Nothing changed: leave the current version as it is."""
+        self.discarded = True
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            frame = pl.concat(self._pending)
+            table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._arrow)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            self._pending, self._pending_bytes = [], 0
+
+
+class _Discard(Exception):
+    pass
+
+
+def digest_rows(rows: pl.DataFrame) -> str:
+    """A digest of a table's rows, whatever their order: 32 hex digits of SHA-256.
+
+    Give bodies and texts as their digests: this is for columns of short strings.
+    """
+    names = sorted(rows.columns)
+    columns = [pl.col(name).cast(pl.String).fill_null("\x00") for name in names]
+    lines = rows.select(pl.concat_str(columns, separator="\x1f")).to_series().sort()
+    digest = hashlib.sha256("\x1f".join(names).encode())
+    for line in lines:
+        digest.update(b"\x1e" + line.encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,90 @@
+"""URLs: the identity of a document, and when two URLs name one page.
+
+Two normal forms, for two questions:
+
+- :func:`canonical_url` (RFC 3986 section 6 and the WHATWG URL standard: case of scheme and host, default port,
+  dot segments, percent-encoding, order of query parameters, no fragment) never changes what a server would
+  answer. A document's id is made from it.
+- :func:`same_page_url` also drops what only tells who sent the visitor (`utm_source`, `fbclid`, session ids...).
+  Two documents whose final URLs agree in it are one page: dedup level `url`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from urllib.parse import urlsplit, urlunsplit
+
+from courlan import clean_url
+from w3lib.url import canonicalize_url
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class InvalidUrl(ValueError):
+    """The text is no absolute http or https URL; the message says why."""
+
+
+@lru_cache(maxsize=65_536)
+def canonical_url(url: str) -> str:
+    """The URL in normal form.
+
+    Raises:
+        InvalidUrl: not an absolute http(s) URL with a host.
+    """
+    try:
+        parts = urlsplit(canonicalize_url(url.strip()))
+        port = parts.port
+    except (ValueError, UnicodeError) as e:
+        raise InvalidUrl(f"not a URL: {e}") from e
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise InvalidUrl(f"scheme {parts.scheme!r} is not http or https" if parts.scheme else "no http(s) scheme")
+    host = parts.hostname
+    if not host or any(c.isspace() for c in host):
+        raise InvalidUrl("no host name")
+    netloc = f"[{host}]" if ":" in host else host.rstrip(".")
+    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
+        netloc += f":{port}"
+    return urlunsplit((parts.scheme, netloc, _drop_dot_segments(parts.path) or "/", parts.query, ""))
+
+
+def doc_id(url: str) -> str:
+    """The document's id: 20 hex digits (80 bits) of the SHA-256 of its canonical URL.
+
+    80 bits keep the chance of one collision among a billion documents under 1 in a million.
+
+    Raises:
+        InvalidUrl: as :func:`canonical_url`.
+    """
+    return hashlib.sha256(canonical_url(url).encode()).hexdigest()[:20]
+
+
+@lru_cache(maxsize=65_536)
+def same_page_url(url: str) -> str:
+    """The canonical URL without tracking parameters; `url` itself where it cannot be parsed."""
+    try:
+        return canonical_url(clean_url(canonical_url(url)) or url)
+    except InvalidUrl:
+        return url
+
+
+def host_of(url: str) -> str:
+    """Host name (with a port that is not the default), lower case; "" where the URL has none."""
+    try:
+        return urlsplit(canonical_url(url)).netloc
+    except InvalidUrl:
+        return ""
+
+
+def _drop_dot_segments(path: str) -> str:
+    out: list[str] = []
+    segments = path.split("/")
+    for segment in segments:
+        if segment == "..":
+            if len(out) > 1:
+                out.pop()
+        elif segment != ".":
+            out.append(segment)
+    if segments[-1] in (".", ".."):
+        out.append("")
+    return "/".join(out)

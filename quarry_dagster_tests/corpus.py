@@ -1,0 +1,106 @@
+"""A data root and what tests do with it: drop seeds, run the stages, read the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_network
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from quarry_dagster import scan
+from quarry_dagster.forget import read_forgotten
+from quarry_dagster.inbox import take_in_seeds
+from quarry_dagster.intake import Intake
+from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.reader import TableName
+from quarry_dagster.stages import deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Store
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+def profile(**sections: dict[str, object]) -> HardwareProfile:
+    """A profile for tests: no delays, few workers, and small partitions unless `sections` say otherwise."""
+    quick: dict[str, dict[str, object]] = {
+        "hardware": {"workers": 2},
+        "partitions": {"pages_per_partition": 10},
+        "crawl": {"delay_per_host": 0, "page_timeout": 5, "retries": 0},
+        "embedding": {"device": "cpu", "max_tokens": 64},
+    }
+    merged = {k: quick.get(k, {}) | sections.get(k, {}) for k in quick | sections}
+    return HardwareProfile.model_validate({"name": "test"} | merged)
+
+
+def words(seed: int, n: int = 120) -> str:
+    """A text of its own, in sentences, of n words."""
+    rng = np.random.default_rng(seed)
+    vocabulary = [
+        f"{a}{b}{c}" for a in "bdfglmnprst" for b in ("a", "ei", "o", "u") for c in ("ne", "ro", "st", "vik", "lle")
+    ]
+    picked = [vocabulary[i] for i in rng.integers(0, len(vocabulary), n)]
+    sentences = [" ".join(picked[i : i + 12]).capitalize() + "." for i in range(0, n, 12)]
+    return "\n\n".join(" ".join(sentences[i : i + 3]) for i in range(0, len(sentences), 3))
+
+
+@dataclass
+class Corpus:
+    """One data root under one profile."""
+
+    root: Path
+    profile: HardwareProfile
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(str(self.root))
+
+    def seed(self, name: str, content: str | bytes) -> None:
+        path = self.root / "seeds" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def seed_texts(self, name: str, texts: dict[str, str]) -> None:
+        """A .jsonl that carries these texts, by URL."""
+        self.seed(name, "".join(json.dumps({"url": u, "text": t}) + "\n" for u, t in texts.items()))
+
+    def take_in(self) -> Intake:
+        return take_in_seeds(self.store, self.profile, LOOPBACK)
+
+    def run(self, partitions: Iterable[str] | None = None) -> dict[str, StageReport]:
+        """Take in what waits and run all stages; `partitions` names those to refresh, by default all."""
+        self.take_in()
+        existing = list(self.store.batches.segments())
+        forgotten = read_forgotten(self.store)
+        reports = {n: StageReport() for n in ("raw_pages", "extracted_text", "embeddings")}
+        for p in existing if partitions is None else partitions:
+            reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK, forgotten)
+            reports["extracted_text"] += extracted_text.refresh(self.store, p, self.profile.extraction, 2)
+            reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
+        reports["faiss_index"] = faiss_index.refresh(self.store, existing, self.profile)
+        reports["deduped_corpus"] = deduped_corpus.refresh(self.store, self.profile.deduplication, "test")
+        return reports
+
+    def read(self, table: TableName) -> pl.DataFrame:
+        return scan(table, self.root).collect()
+
+    def urls(self) -> set[str]:
+        """URLs of the kept documents."""
+        return set(self.read("deduped_corpus")["url"])
+
+    def files(self) -> dict[str, int]:
+        """Data files below the root, with their times of change."""
+        return {
+            str(p.relative_to(self.root)): p.stat().st_mtime_ns
+            for p in self.root.rglob("*")
+            if p.is_file() and ".dagster" not in p.parts
+        }
+
+    def result(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Both tables of `deduped_corpus`, sorted, without times and run ids: what I3 compares."""
+        kept = self.read("deduped_corpus").drop("fetched_at").sort("doc_id")
+        return kept, self.read("dedup_decisions").drop("run_id").sort("removed_id")

@@ -1,0 +1,61 @@
+"""Shingles are a function of the text alone, on every machine, in every script."""
+
+import numpy as np
+import pytest
+
+from quarry_dagster.dedup.shingles import SKETCH_MIN, shingles, sketches
+
+ENGLISH = " ".join(f"word{i} and then some" for i in range(400))
+
+
+def test_a_hash_never_changes() -> None:
+    # Sketches are stored in users' data: another value here must come with another shingles.VERSION.
+    assert shingles(["Alpha beta gamma delta"], 3)[0].tolist() == [5479438238321688773, 10322479128124286516]
+
+
+def test_case_form_and_spacing_do_not_matter_but_order_does() -> None:
+    plain, other, swapped = shingles(["Die Straße am Ufer", "  DIE\nStraße? am (Ufer)", "Ufer am Straße die"], 3)
+    assert plain.tolist() == other.tolist()
+    assert not set(plain.tolist()) & set(swapped.tolist())
+
+
+def test_a_text_gives_the_same_shingles_whatever_stands_beside_it() -> None:
+    alone = shingles([ENGLISH], 3)[0]
+    among = shingles(["other words here", "", ENGLISH, "x", "the end of it"], 3)
+    assert [len(s) for s in among] == [1, 0, len(alone), 0, 2]
+    assert np.array_equal(among[2], alone)
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        (
+            "今日は天気がいいので散歩に行きました。川のそばで鳥を見ました。",
+            "今日は天気がいいので散歩に行きました。山のそばで鳥を見ました。",
+        ),
+        ("วันนี้อากาศดีเราจึงไปเดินเล่นริมแม่น้ำและเห็นนกมากมาย", "วันนี้อากาศดีเราจึงไปเดินเล่นริมทะเลและเห็นนกมากมาย"),
+    ],
+)
+def test_scripts_without_spaces_are_compared_by_characters(text: str, edited: str) -> None:
+    a, b = (set(s.tolist()) for s in shingles([text, edited], 3))
+    assert len(a) > 20
+    assert 0.5 < len(a & b) / len(a) < 1
+
+
+def test_mixed_scripts_keep_words_whole() -> None:
+    assert len(shingles(["東京 Tokyo2026 station"], 1)[0]) == 4
+
+
+def test_a_part_shares_its_samples_with_the_whole() -> None:
+    whole = " ".join(f"t{i} u{i * 7 % 991} v{i * 13 % 983}" for i in range(3000))
+    part = whole[: len(whole) // 3]
+    of_whole, of_part = sketches([whole, part])
+    assert len(of_part) > SKETCH_MIN
+    assert np.isin(of_part, of_whole).mean() > 0.98
+    assert 1 / 20 < len(of_whole) / 9000 < 1 / 13
+
+
+def test_short_texts_have_a_sketch_too() -> None:
+    short, tiny, empty = sketches(["one two three four five six seven eight", "one two", ""])
+    assert len(short) == 4
+    assert len(tiny) == len(empty) == 0

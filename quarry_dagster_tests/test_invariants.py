@@ -1,0 +1,257 @@
+"""The invariants that users rely on: conservation, witness, incremental = rebuild, idempotence, cost follows change."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quarry_dagster.dedup import verify
+from quarry_dagster.dedup.decide import Evidence, rule_for
+from quarry_dagster.extract import text_digest
+from quarry_dagster.forget import forget
+from quarry_dagster.stages import takedown
+from quarry_dagster.urls import same_page_url
+from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.site import Site, html
+
+
+def edited(text: str, every: int = 15) -> str:
+    """The text with one word in `every` changed: a near duplicate."""
+    return " ".join(w if i % every else "changed" for i, w in enumerate(text.split(" ")))
+
+
+@pytest.fixture
+def story_site(site: Site) -> Site:
+    """Forty pages: thirty-two stories, and an exact copy, an edit, a part, a redirect, and failures."""
+    stories = {f"/story/{i}": words(i) for i in range(32)}
+    site.pages = {path: html(f"Story {path[7:]}", text) for path, text in stories.items()}
+    site.pages["/copy"] = html("Story 0", stories["/story/0"])
+    site.pages["/edit"] = html("Story 1", edited(stories["/story/1"]))
+    site.pages["/part"] = html("Story 2", "\n\n".join(stories["/story/2"].split("\n\n")[:3]))
+    site.pages["/moved"] = "/story/3"
+    site.pages["/short"] = html("Short", "Only five words stand here.")
+    site.pages["/broken"] = 500
+    return site
+
+
+def seed_lines(site: Site) -> str:
+    return "".join(site.url(p) + "\n" for p in [*site.pages, "/missing"])
+
+
+def test_nothing_is_lost_between_assets(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site) + "htp:/broken line\n")
+    corpus.run()
+    raw, text = corpus.read("raw_pages"), corpus.read("extracted_text")
+    seeds = {line for line in seed_lines(story_site).split("\n") if line} | {"htp:/broken line"}
+    assert set(raw["url"]) == seeds
+    assert raw["url"].is_unique().all()
+    assert dict(raw.group_by("outcome").len().iter_rows()) == {"fetched": 37, "http_error": 2, "invalid_url": 1}
+    assert sorted(text["doc_id"]) == sorted(raw["doc_id"])
+    accepted = text.filter(pl.col("outcome") == "extracted")
+    assert sorted(corpus.read("embeddings")["doc_id"]) == sorted(accepted["doc_id"])
+    kept, removed = corpus.read("deduped_corpus")["doc_id"], corpus.read("dedup_decisions")["removed_id"]
+    assert sorted([*kept, *removed]) == sorted(accepted["doc_id"])
+    assert corpus.read("deduped_corpus")["duplicates"].sum() == len(removed)
+
+
+def test_every_removal_has_a_kept_witness_and_its_rule_holds_on_the_stored_texts(
+    corpus: Corpus, story_site: Site
+) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    text = {r["doc_id"]: r for r in corpus.read("extracted_text").iter_rows(named=True)}
+    vector = {r["doc_id"]: np.array(r["embedding"]) for r in corpus.read("embeddings").iter_rows(named=True)}
+    kept = set(corpus.read("deduped_corpus")["doc_id"])
+    levels = set()
+    for d in corpus.read("dedup_decisions").iter_rows(named=True):
+        assert d["kept_id"] in kept
+        a, b = text[d["removed_id"]], text[d["kept_id"]]
+        levels.add(d["level"])
+        if d["level"] == "url":
+            assert same_page_url(a["final_url"]) == same_page_url(b["final_url"])
+        elif d["level"] == "exact":
+            assert text_digest(a["text"]) == text_digest(b["text"])
+        else:
+            s = verify.scores([a["text"], b["text"]], np.array([0]), np.array([1])).row(0, named=True)
+            cosine = float(vector[d["removed_id"]] @ vector[d["kept_id"]])
+            evidence = Evidence(cosine, s["jaccard"], s["left_in_right"], s["left_worst_part"])
+            assert rule_for(corpus.profile.deduplication)(evidence) == (d["level"], d["rule"])
+            assert d["cosine"] == pytest.approx(cosine, abs=1e-3)
+            assert (d["jaccard"], d["containment"]) == (s["jaccard"], s["left_in_right"])
+    assert levels == {"url", "exact", "near"}
+
+
+def test_a_rerun_with_nothing_new_asks_conditionally_and_writes_nothing(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    before = corpus.files()
+    story_site.reset()
+    reports = corpus.run()
+    assert corpus.files() == before
+    assert {name: r.written for name, r in reports.items()} == dict.fromkeys(reports, 0)
+    assert reports["extracted_text"].worked == reports["embeddings"].worked == reports["faiss_index"].worked == 0
+    assert story_site.answers[200] == 0
+    assert story_site.answers[304] == 37
+
+
+def test_one_seed_line_more_costs_one_page(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    before = corpus.files()
+    story_site.pages["/new"] = html("New", words(100))
+    story_site.reset()
+    corpus.seed("stories.txt", seed_lines(story_site))
+    reports = corpus.run()
+    assert story_site.answers[200] == 1
+    assert {n: reports[n].worked for n in ("extracted_text", "embeddings", "faiss_index")} == {
+        "extracted_text": 1,
+        "embeddings": 1,
+        "faiss_index": 1,
+    }
+    after = corpus.files()
+    tables = ("batches", "raw_pages", "extracted_text", "embeddings", "sketches")
+    touched = {p for p in after if p not in before or after[p] != before[p]}
+    assert sum(p.startswith(tables) for p in touched) == len(tables)  # one new file in each, no old one touched
+    assert story_site.url("/new") in corpus.urls()
+
+
+def test_the_same_seed_dropped_twice_adds_nothing(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    corpus.seed("again.txt", seed_lines(story_site))
+    intake = corpus.take_in()
+    assert [(r.name, r.added) for r in intake.reports] == [("again.txt", 0)]
+    assert not intake.partitions
+
+
+def test_a_page_that_changed_is_a_new_version_of_the_same_document(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    old = corpus.read("deduped_corpus").filter(pl.col("url") == story_site.url("/story/9"))
+    story_site.pages["/story/9"] = html("Story 9", words(500))
+    reports = corpus.run()
+    new = corpus.read("deduped_corpus").filter(pl.col("url") == story_site.url("/story/9"))
+    assert new["doc_id"].to_list() == old["doc_id"].to_list()
+    assert new["text"].to_list() != old["text"].to_list()
+    assert reports["extracted_text"].worked == reports["embeddings"].worked == 1
+
+
+def test_when_a_kept_document_goes_its_best_duplicate_comes_back(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    assert story_site.url("/edit") not in corpus.urls()
+    story_site.pages["/story/1"] = 410
+    corpus.run()
+    assert story_site.url("/story/1") not in corpus.urls()
+    assert story_site.url("/edit") in corpus.urls()
+
+
+def test_a_bad_night_does_not_empty_the_corpus(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    kept = corpus.urls()
+    working = dict(story_site.pages)
+    story_site.pages = dict.fromkeys(working, 503)
+    corpus.run()
+    assert corpus.urls() == kept
+    row = corpus.read("raw_pages").filter(pl.col("url") == story_site.url("/story/0")).row(0, named=True)
+    assert row["body"] is not None
+    assert "kept the body of" in row["detail"]
+    story_site.pages = working
+    corpus.run()
+    row = corpus.read("raw_pages").filter(pl.col("url") == story_site.url("/story/0")).row(0, named=True)
+    assert row["detail"] is None
+
+
+def test_equal_texts_are_embedded_once(corpus: Corpus) -> None:
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i % 3) for i in range(25)})
+    reports = corpus.run()
+    assert reports["embeddings"].worked == 3
+    assert corpus.read("embeddings").height == 25
+    assert corpus.read("deduped_corpus")["duplicates"].sum() == 22
+    again = Corpus(corpus.root, profile(partitions={"pages_per_partition": 10}))
+    again.seed_texts("b.jsonl", {"http://b.test/1": words(1)})
+    assert again.run()["embeddings"].worked == 0
+
+
+def test_a_vanished_partition_takes_its_documents_with_it(corpus: Corpus) -> None:
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(20)})
+    corpus.run()
+    first, second = corpus.store.batches.segments()
+    gone = set(corpus.read("raw_pages").filter(pl.col("partition") == first)["url"])
+    for table in (corpus.store.batches, corpus.store.raw_pages, corpus.store.extracted_text, corpus.store.embeddings):
+        table.delete(first)
+    corpus.run([second])
+    assert corpus.urls() == {f"http://a.test/{i}" for i in range(20)} - gone
+    assert corpus.store.faiss_index.current().manifest["vectors"] == 10  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_what_is_forgotten_leaves_no_byte_and_stays_out(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    secret = "zanzibarquokka"
+    story_site.pages["/story/5"] = html("Secret", f"{secret} {words(5)}")
+    corpus.run()
+    assert takedown.apply(corpus.store, corpus.profile, forget(corpus.store, story_site.url("/story/5"))) == 1
+    assert story_site.url("/story/5") not in corpus.urls()
+    story_site.reset()
+    corpus.run()
+    assert "/story/5" not in story_site.asked
+    raw = corpus.read("raw_pages").filter(pl.col("url") == story_site.url("/story/5")).row(0, named=True)
+    assert (raw["outcome"], raw["body"]) == ("opted_out", None)
+    for path in corpus.root.rglob("*.parquet"):
+        frame = pl.read_parquet(path)
+        for column in ("text", "body"):
+            if column in frame.columns:
+                held = frame[column].drop_nulls()
+                held = [h if isinstance(h, bytes) else h.encode() for h in held]
+                assert not any(secret.encode() in h for h in held), path
+    assert takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "127.0.0.1")) == 36
+    assert corpus.urls() == set()
+
+
+def _random_history(rng: random.Random) -> list[Callable[[Corpus, dict[str, str]], None]]:
+    """Steps that change a corpus of given texts, and the dict of texts it should hold."""
+    texts = [words(i, 80) for i in range(4)]
+    texts += [edited(t, 10) for t in texts] + [edited(t, 9) for t in texts] + [texts[0] + " " + texts[1]]
+
+    def put(corpus: Corpus, expected: dict[str, str]) -> None:
+        chosen = {f"http://a.test/{rng.randrange(12)}": rng.choice(texts) for _ in range(rng.randint(1, 6))}
+        chosen = {u: t for u, t in chosen.items() if "forgotten" not in expected.get(u, "")}
+        corpus.seed_texts(f"seed{rng.random()}.jsonl", chosen)
+        expected |= chosen
+        corpus.run()
+
+    def drop(corpus: Corpus, expected: dict[str, str]) -> None:
+        if expected:
+            url = rng.choice(sorted(expected))
+            takedown.apply(corpus.store, corpus.profile, forget(corpus.store, url))
+            expected[url] = "forgotten"
+
+    def rerun(corpus: Corpus, expected: dict[str, str]) -> None:
+        corpus.run(rng.sample(list(corpus.store.batches.segments()), 1) if corpus.store.batches.segments() else None)
+
+    return [rng.choice([put, put, put, drop, rerun]) for _ in range(8)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_history_ends_in_the_same_corpus_as_one_clean_build(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    pages = rng.choice([2, 5, 50])
+    grown = Corpus(tmp_path / "grown", profile(partitions={"pages_per_partition": pages}))
+    expected: dict[str, str] = {}
+    for step in _random_history(rng):
+        step(grown, expected)
+    grown.run()
+    final = {u: t for u, t in expected.items() if t != "forgotten"}
+    rebuilt = Corpus(tmp_path / "rebuilt", profile(partitions={"pages_per_partition": 7}))
+    order = sorted(final)
+    rng.shuffle(order)
+    rebuilt.seed_texts("all.jsonl", {u: final[u] for u in order})
+    rebuilt.run()
+    for mine, theirs in zip(grown.result(), rebuilt.result(), strict=True):
+        assert mine.drop("cosine", strict=False).equals(theirs.drop("cosine", strict=False))
+        if "cosine" in mine.columns:  # a vector's last bit depends on the batch it was made in
+            assert np.allclose(mine["cosine"].to_numpy(), theirs["cosine"].to_numpy(), atol=2e-4)

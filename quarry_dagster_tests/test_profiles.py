@@ -1,0 +1,70 @@
+"""Profiles are typed, validated with helpful errors, and chosen by the hardware when none is named."""
+
+from pathlib import Path
+
+import pytest
+
+from quarry_dagster import profiles
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.gpu import Gpu
+from quarry_dagster.profiles import choose_profile, load_profile, profile_names
+
+
+def test_every_shipped_profile_loads() -> None:
+    assert profile_names() == ["enterprise_gpu", "gpu_workstation", "raspberry_pi", "workstation"]
+    for name in profile_names():
+        assert load_profile(name).name == name
+
+
+def test_a_misspelt_key_is_named_with_the_nearest_valid_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("embedding:\n  bach_size: 8\n")
+    with pytest.raises(ConfigError) as e:
+        load_profile(str(path))
+    assert "mine.yaml" in str(e.value)
+    assert "'embedding.bach_size'" in str(e.value)
+    assert "'embedding.batch_size'" in str(e.value)
+
+
+def test_every_wrong_setting_is_reported_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("deduplication:\n  similarity_threshold: 7\nindexx: {}\npartitions:\n  pages_per_partition: many\n")
+    with pytest.raises(ConfigError) as e:
+        load_profile(str(path))
+    for part in (
+        "deduplication.similarity_threshold",
+        "'indexx'",
+        "'index'",
+        "partitions.pages_per_partition",
+        "'many'",
+    ):
+        assert part in str(e.value)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: b: c", "\x00"])
+def test_what_is_no_mapping_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        load_profile(str(path))
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'workstation'"):
+        load_profile("workstaton")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gib", "expected"),
+    [(0, 4, "raspberry_pi"), (0, 16, "workstation"), (1, 32, "gpu_workstation"), (4, 512, "enterprise_gpu")],
+)
+def test_the_hardware_decides_where_no_profile_is_named(gpus: int, gib: int, expected: str) -> None:
+    choice = profiles._detect([Gpu(i, "card", 80_000, 0, 0) for i in range(gpus)], gib, 4)
+    assert choice.profile.name == expected
+    assert choice.reason.startswith("detected")
+
+
+def test_a_profile_that_is_named_is_not_detected() -> None:
+    choice = choose_profile("raspberry_pi")
+    assert choice.profile.name == "raspberry_pi"
+    assert "names" in choice.reason

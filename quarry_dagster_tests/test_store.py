@@ -1,0 +1,152 @@
+"""Tables and snapshots appear whole or not at all, on any file system."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quarry_dagster.errors import StoreError
+from quarry_dagster.store import Files, Snapshots, Table, digest_rows
+
+SCHEMA = pl.Schema({"id": pl.Int64, "text": pl.String})
+
+
+@pytest.fixture(params=["local", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Files]:
+    yield Files(str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}")
+
+
+def _write(table: Table, partition: str, ids: list[int], **notes: object) -> None:
+    with table.write(partition) as writer:
+        writer.append([{"id": i, "text": f"text {i}"} for i in ids])
+        writer.note(**notes)
+
+
+def _ids(table: Table, partitions: list[str] | None = None) -> list[int]:
+    return sorted(table.scan(partitions).collect()["id"])
+
+
+def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
+    table = Table(files, "things", SCHEMA)
+    assert _ids(table) == []
+    _write(table, "a", [1, 2], content="x")
+    _write(table, "b", [3])
+    _write(table, "a", [4], content="y")
+    assert _ids(table) == [3, 4]
+    assert _ids(table, ["a", "unknown"]) == [4]
+    segment = table.segment("a")
+    assert segment is not None
+    assert segment.metadata == {"content": "y"}
+    assert segment.rows == 1
+    table.delete("a")
+    assert _ids(table) == [3]
+
+
+def test_a_write_that_fails_or_is_discarded_leaves_no_trace(files: Files) -> None:
+    table = Table(files, "things", SCHEMA)
+    _write(table, "a", [1])
+    before = list(files.list(""))
+    with pytest.raises(RuntimeError), table.write("a") as writer:
+        writer.append([{"id": 2, "text": ""}])
+        raise RuntimeError("the step failed")
+    with table.write("a") as writer:
+        writer.append([{"id": 3, "text": ""}])
+        writer.discard()
+    assert _ids(table) == [1]
+    assert list(files.list("")) == before
+
+
+def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: Files) -> None:
+    table = Table(files, "things", SCHEMA)
+    _write(table, "a", [1])
+    _write(table, "a", [2])
+    _write(table, "a", [3])
+    named = table.at("things/a/000001.parquet")
+    table.prune([named.path])
+    assert [p for p in files.list("things")] == [f"things/a/00000{i}.parquet" for i in (1, 2, 3)]
+    table.prune([])
+    assert [p for p in files.list("things")] == [f"things/a/00000{i}.parquet" for i in (2, 3)]
+    table.prune([], previous=False)
+    assert _ids(table) == [3]
+    assert len(files.list("things")) == 1
+
+
+def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
+    table = Table(files, "things", SCHEMA)
+    _write(table, "a", list(range(1000)))
+    segment = table.segment("a")
+    assert segment is not None
+    heights = [b.height for b in segment.batches(["id"], rows=300)]
+    assert max(heights) <= 300
+    assert sum(heights) == 1000
+
+
+def test_a_snapshot_appears_when_it_is_complete(files: Files) -> None:
+    snapshots = Snapshots(files, "index")
+    assert snapshots.current() is None
+    for number in range(1, 5):
+        with snapshots.publish() as (snapshot, manifest):
+            files.write_json(snapshot.path("data.json"), number)
+            manifest["number"] = number
+            current = snapshots.current()
+            assert (current.number if current else 0) == number - 1
+    with pytest.raises(RuntimeError), snapshots.publish() as (snapshot, _):
+        files.write_json(snapshot.path("data.json"), "half")
+        raise RuntimeError("the step failed")
+    current = snapshots.current()
+    assert current is not None
+    assert current.manifest == {"number": 4}
+    assert [s.number for s in snapshots.live()] == [3, 4]
+
+
+def test_a_writer_that_is_killed_leaves_the_last_complete_version(tmp_path: Path) -> None:
+    table = Table(Files(str(tmp_path)), "things", SCHEMA)
+    _write(table, "a", [1])
+    program = """
+import os, signal, sys
+from quarry_dagster_tests.test_store import SCHEMA
+from quarry_dagster.store import Files, Table
+with Table(Files(sys.argv[1]), "things", SCHEMA).write("a") as writer:
+    writer.append([{"id": 2, "text": "x" * 1000}] * 50_000)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    assert _ids(table) == [1]
+    assert any(p.name.startswith(".tmp-") for p in tmp_path.rglob("*"))
+    table.files.sweep("things")
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["000001.parquet"]
+    _write(table, "a", [5])
+    assert _ids(table) == [5]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="make the data root writable"):
+        Files(str(tmp_path / "data")).write_json("x.json", {})
+
+
+def test_a_data_root_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot write .*file/data"):
+        Files(str(tmp_path / "file" / "data")).write_json("x.json", {})
+
+
+def test_an_unknown_kind_of_data_root_is_named() -> None:
+    with pytest.raises(StoreError, match="nosuch://"):
+        Files("nosuch://bucket")
+
+
+def test_a_digest_of_rows_is_blind_to_their_order_and_to_nothing_else() -> None:
+    rows = pl.DataFrame({"a": ["x", "y", None], "b": [1, 2, 3]})
+    assert digest_rows(rows) == digest_rows(rows.reverse().select("b", "a"))
+    assert digest_rows(rows) != digest_rows(rows.head(2))
+    assert digest_rows(rows) != digest_rows(rows.with_columns(a=pl.col("a").fill_null("")))
+    assert digest_rows(rows) != digest_rows(rows.rename({"a": "c"}))
