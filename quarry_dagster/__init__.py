@@ -4,10 +4,21 @@ import quarry_dagster
 quarry_dagster.scan("deduped_corpus", data="path-or-url")  # -> polars.LazyFrame
 """
 
-from importlib.metadata import version
+from __future__ import annotations
 
-from quarry_dagster.reader import scan
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("quarry-dagster")
+if TYPE_CHECKING:
+    from quarry_dagster.reader import scan
 
-__all__ = ["__version__", "scan"]
+__all__ = ["scan"]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: a worker process that only extracts text must not pay for polars, nor fork its threads.
+    if name == "scan":
+        return importlib.import_module("quarry_dagster.reader").scan
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

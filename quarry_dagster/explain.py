@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -75,12 +76,12 @@ def _id(document: str) -> str:
         return document.strip().lower()
 
 
-def _row(table: pl.LazyFrame, id_: str) -> dict[str, object] | None:
+def _row(table: pl.LazyFrame, id_: str) -> dict[str, Any] | None:
     rows = table.filter(pl.col("doc_id") == id_).collect()
     return None if rows.is_empty() else rows.row(0, named=True)
 
 
-def _page(row: dict[str, object]) -> str:
+def _page(row: dict[str, Any]) -> str:
     parts = [str(row["outcome"])]
     parts += [f"HTTP {row['status']}"] if row["status"] else []
     parts += [f"at {row['fetched_at']:%Y-%m-%d %H:%M:%S} UTC"] if row["outcome"] in WITH_BODY else []
@@ -90,7 +91,7 @@ def _page(row: dict[str, object]) -> str:
     return ", ".join(parts)
 
 
-def _text(row: dict[str, object]) -> str:
+def _text(row: dict[str, Any]) -> str:
     parts = [str(row["outcome"])]
     parts += [str(row["detail"])] if row["detail"] else []
     if row["outcome"] == "extracted":
@@ -99,7 +100,7 @@ def _text(row: dict[str, object]) -> str:
     return ", ".join(parts)
 
 
-def _decision(row: dict[str, object]) -> str:
+def _decision(row: dict[str, Any]) -> str:
     scores = ", ".join(f"{k} {row[k]:.3f}" for k in ("containment", "jaccard", "cosine") if row[k] is not None)
     return f"removed: duplicate of {row['kept_url']} ({row['kept_id']}), level {row['level']}, rule {row['rule']}" + (
         f"; {scores}" if scores else ""

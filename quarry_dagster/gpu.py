@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import pynvml
 
+# pynvml makes its error classes at import, where type checkers do not see them.
+_NO_GPU = tuple(getattr(pynvml, f"NVMLError_{name}") for name in ("LibraryNotFound", "DriverNotLoaded", "NoPermission"))
+_NOT_SUPPORTED = getattr(pynvml, "NVMLError_NotSupported")  # noqa: B009
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -33,7 +37,7 @@ def list_gpus() -> list[Gpu]:
     try:
         with _nvml():
             return [_read(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
+    except _NO_GPU:
         return []
 
 
@@ -42,7 +46,7 @@ def driver_version() -> str | None:
     try:
         with _nvml():
             return str(pynvml.nvmlSystemGetDriverVersion())
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded, pynvml.NVMLError_NoPermission):
+    except _NO_GPU:
         return None
 
 
@@ -51,7 +55,7 @@ def _read(index: int) -> Gpu:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     try:
         utilization = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    except pynvml.NVMLError_NotSupported:  # MIG slices and some virtual GPUs report none
+    except _NOT_SUPPORTED:  # MIG slices and some virtual GPUs report none
         utilization = 0
     return Gpu(
         index=index,

@@ -84,7 +84,7 @@ class Extraction(Settings):
     page_timeout: Annotated[float, Field(gt=0)] = 20.0
     max_page_mb: Annotated[float, Field(gt=0)] = 8.0
     worker_memory_mb: Positive = 2048
-    """Address space of one worker process."""
+    """Memory that one worker process may take for its page, on top of what the parsers need."""
     min_words: Annotated[int, Field(ge=0)] = 20
     """Shorter texts get outcome `too_short`; a text without spaces counts its letters by twos."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,5 +104,5 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
 _ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus")
 
 
-def _number(metadata: dict[str, dg.MetadataValue], key: str) -> int:
+def _number(metadata: Mapping[str, dg.MetadataValue], key: str) -> int:
     return int(metadata[key].value) if key in metadata else 0  # pyright: ignore[reportArgumentType]

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster import scan
+from quarry_dagster.extract import Extractor
 from quarry_dagster.forget import read_forgotten
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.intake import Intake
@@ -77,10 +78,11 @@ class Corpus:
         existing = list(self.store.batches.segments())
         forgotten = read_forgotten(self.store)
         reports = {n: StageReport() for n in ("raw_pages", "extracted_text", "embeddings")}
-        for p in existing if partitions is None else partitions:
-            reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK, forgotten)
-            reports["extracted_text"] += extracted_text.refresh(self.store, p, self.profile.extraction, 2)
-            reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
+        with Extractor(self.profile.extraction, workers=2) as extractor:
+            for p in existing if partitions is None else partitions:
+                reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK, forgotten)
+                reports["extracted_text"] += extracted_text.refresh(self.store, p, extractor)
+                reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
         reports["faiss_index"] = faiss_index.refresh(self.store, existing, self.profile)
         reports["deduped_corpus"] = deduped_corpus.refresh(self.store, self.profile.deduplication, "test")
         return reports

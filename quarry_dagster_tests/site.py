@@ -57,13 +57,12 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
 
     def do_GET(self) -> None:
         path = self.path
         if path == "/robots.txt":
             return self._answer(404, b"")
-        site = self.server.site
+        site = self._site
         site.asked.append(path)
         page = site.pages.get(path, 404)
         if isinstance(page, int):
@@ -75,9 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(304, b"", ETag=etag)
         return self._answer(200, page, ETag=etag)
 
+    @property
+    def _site(self) -> Site:
+        assert isinstance(self.server, Server)
+        return self.server.site
+
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         if self.path != "/robots.txt":
-            self.server.site.answers[status] += 1
+            self._site.answers[status] += 1
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

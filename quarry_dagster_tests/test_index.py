@@ -56,7 +56,7 @@ def _stored(index: VectorIndex, data: np.ndarray, sha256: str, dim: int = 48) ->
 def test_an_index_is_the_same_after_storage(index: VectorIndex) -> None:
     index.remove(np.array([5]))
     data = index.to_bytes()
-    again = _stored(index, data, hashlib.sha256(data).hexdigest())
+    again = _stored(index, data, hashlib.sha256(data.data).hexdigest())
     queries = unit_vectors(50, seed=2)
     for mine, theirs in zip(index.search(queries, 5, SETTINGS), again.search(queries, 5, SETTINGS), strict=True):
         assert np.array_equal(mine, theirs)
@@ -64,7 +64,7 @@ def test_an_index_is_the_same_after_storage(index: VectorIndex) -> None:
 
 def test_a_damaged_or_mistaken_file_is_refused(index: VectorIndex) -> None:
     data = index.to_bytes()
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data.data).hexdigest()
     damaged = data.copy()
     damaged[len(damaged) // 2] ^= 1
     with pytest.raises(IndexCorruptError, match="sha256"):

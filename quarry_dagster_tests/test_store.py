@@ -69,9 +69,9 @@ def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: File
     _write(table, "a", [3])
     named = table.at("things/a/000001.parquet")
     table.prune([named.path])
-    assert [p for p in files.list("things")] == [f"things/a/00000{i}.parquet" for i in (1, 2, 3)]
+    assert list(files.list("things")) == [f"things/a/00000{i}.parquet" for i in (1, 2, 3)]
     table.prune([])
-    assert [p for p in files.list("things")] == [f"things/a/00000{i}.parquet" for i in (2, 3)]
+    assert list(files.list("things")) == [f"things/a/00000{i}.parquet" for i in (2, 3)]
     table.prune([], previous=False)
     assert _ids(table) == [3]
     assert len(files.list("things")) == 1

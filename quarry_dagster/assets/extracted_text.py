@@ -5,6 +5,7 @@ import polars as pl
 
 from quarry_dagster.assets.raw_pages import raw_pages
 from quarry_dagster.assets.reporting import materialize_each
+from quarry_dagster.extract import Extractor
 from quarry_dagster.partitions import crawl_batches
 from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import extracted_text as stage
@@ -16,12 +17,14 @@ def extracted_text(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
     """The main text and metadata of every page, or why there is none."""
     store, profile = quarry.store(), quarry.hardware_profile()
 
-    def refresh(partition: str) -> StageReport:
-        return stage.refresh(store, partition, profile.extraction, profile.hardware.worker_count)
-
     def show(partition: str) -> pl.LazyFrame:
         start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
         columns = ("url", "outcome", "title", "language", "word_count")
         return store.extracted_text.scan([partition]).select(*columns, start)
 
-    return materialize_each(context, refresh, show)
+    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+
+        def refresh(partition: str) -> StageReport:
+            return stage.refresh(store, partition, extractor)
+
+        return materialize_each(context, refresh, show)

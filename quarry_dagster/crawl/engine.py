@@ -131,10 +131,10 @@ class Engine:
 
     async def _read_robots(self, host: Host, origin: URL) -> None:
         # Statements for a whole origin belong here: /.well-known/tdmrep.json is to be read beside robots.txt.
-        timeout = self._settings.page_timeout
+        timeout, agent = self._settings.page_timeout, self._settings.user_agent
         try:
             async with asyncio.timeout(timeout):
-                self._learn(host, origin, await robots.fetch(self._client, origin, self._settings.user_agent))
+                self._learn(host, origin, await robots.fetch(self._client, origin, agent, keep=self._keep(host)))
         except TimeoutError:
             late = Failed("timeout", f"robots.txt: no whole answer in {timeout:g} s", transient=True)
             self._robots_failed(host, origin, late)
@@ -164,7 +164,7 @@ class Engine:
         started = loop.time()
         try:
             async with asyncio.timeout(timeout - job.spent):
-                found = await self._pages.fetch(job, last=not host.queue)
+                found = await self._pages.fetch(job, keep=self._keep(host))
         except TimeoutError:
             self._page_failed(host, job, Failed("timeout", f"no whole page in {timeout:g} s", transient=True))
         except Failed as e:
@@ -193,6 +193,10 @@ class Engine:
             self._returning.append(job)  # the whole host waits
         else:
             asyncio.get_running_loop().call_later(wait, self._return, job)
+
+    def _keep(self, host: Host) -> bool:
+        # Where thousands of hosts take turns, connections kept for the next one would exhaust file descriptors.
+        return bool(host.queue) and self._hosts.waiting <= 2 * self._settings.concurrency
 
     def _hold(self, host: Host, failure: Failed, otherwise: float) -> float:
         """Let the host rest for its Retry-After, or else for that long; how long that is."""

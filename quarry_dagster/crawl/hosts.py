@@ -90,6 +90,11 @@ class Hosts:
             self.schedule(host)  # it was held while it waited
         return None
 
+    @property
+    def waiting(self) -> int:
+        """How many hosts wait for their turn."""
+        return len(self._turns)
+
     def next_turn(self) -> float | None:
         """When the next host has its turn."""
         return self._turns[0][0] if self._turns else None

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from quarry_dagster.profiles import Crawl
 
 _KEEP_ALIVE = 5.0
-"""Seconds an idle connection is kept; few, for a crawl of many hosts would run out of file descriptors."""
+"""Seconds an idle connection is kept."""
 _LONGEST_HEADER = 16 * 1024
 _MOST_HEADERS = 256
+_NONE: Mapping[str, str] = {}
 
 
 def parse_url(text: str) -> URL:
@@ -77,14 +78,20 @@ class Client:
         self._session = session
 
     @asynccontextmanager
-    async def open(self, url: URL, headers: Mapping[str, str] | None = None) -> AsyncIterator[ClientResponse]:
+    async def open(
+        self, url: URL, headers: Mapping[str, str] = _NONE, *, keep: bool = True
+    ) -> AsyncIterator[ClientResponse]:
         """Send a GET and give the answer once its headers are here; redirects are the caller's.
+
+        `keep`: the connection will soon be wanted again.
 
         Raises:
             Failed: also for what goes wrong while the caller reads the body inside the context.
         """
         import aiohttp
 
+        if not keep:
+            headers = {**headers, "Connection": "close"}
         try:
             async with self._session.get(url, headers=headers, allow_redirects=False) as reply:
                 yield reply

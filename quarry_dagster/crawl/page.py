@@ -19,6 +19,7 @@ from quarry_dagster.crawl.model import Failed, Request, Response
 from quarry_dagster.crawl.waiting import retry_after
 
 if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
     from yarl import URL
 
     from quarry_dagster.profiles import Crawl
@@ -63,16 +64,15 @@ class Pages:
         self._max_redirects = settings.max_redirects
         self._any_type = any_type
 
-    async def fetch(self, job: Job, *, last: bool) -> Response | URL:
-        """The page, or the next hop. `last`: nothing else of this host waits for the connection.
+    async def fetch(self, job: Job, *, keep: bool) -> Response | URL:
+        """The page, or the next hop. `keep`: the connection will soon be wanted again.
 
         Raises:
             Failed: there is no body; the exception says why.
         """
         url, request = job.url, job.request
         conditions = _conditions(request, url)
-        headers = conditions | {"Connection": "close"} if last else conditions
-        async with self._client.open(url, headers) as reply:
+        async with self._client.open(url, conditions, keep=keep) as reply:
             status = reply.status
             if status in _REDIRECTS:
                 target = redirect_target(url, reply)
@@ -129,7 +129,7 @@ class Pages:
             body,
         )
 
-    def _check_headers(self, headers, status: int) -> None:
+    def _check_headers(self, headers: CIMultiDictProxy[str], status: int) -> None:
         if why := self._consent.refused_by_headers(headers):
             raise Failed("opted_out", why, status=status)
 

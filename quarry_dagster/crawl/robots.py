@@ -85,7 +85,7 @@ def our_group(text: str, token: str) -> list[str]:
     return ours if named_us else anyone
 
 
-async def fetch(client: Client, origin: URL, user_agent: str) -> Rules:
+async def fetch(client: Client, origin: URL, user_agent: str, *, keep: bool) -> Rules:
     """Read an origin's robots.txt.
 
     Raises:
@@ -96,7 +96,7 @@ async def fetch(client: Client, origin: URL, user_agent: str) -> Rules:
     for hop in range(_MOST_REDIRECTS + 1):
         answered = hop > 0
         try:
-            async with client.open(url) as reply:
+            async with client.open(url, keep=keep) as reply:
                 answered = True
                 status = reply.status
                 if status == 429 or status >= 500:

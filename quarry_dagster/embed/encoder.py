@@ -72,7 +72,7 @@ def load_encoder(settings: Embedding, gpu_memory_fraction: float) -> Encoder:
         ModelError: it cannot be loaded; the message says what to do.
         ConfigError: the profile asks for a GPU and torch sees none.
     """
-    return _load(settings, gpu_memory_fraction)
+    return _load(settings, gpu_memory_fraction)  # pyright: ignore[reportArgumentType]  (frozen: hashable)
 
 
 @lru_cache(maxsize=1)

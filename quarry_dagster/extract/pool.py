@@ -27,28 +27,6 @@ _PAGES_PER_WORKER = 500
 """Then a fresh process takes over, because the parsers leak a little with every page."""
 
 
-def extract_pages(pages: Iterable[Page], settings: Settings, *, workers: int) -> Iterator[Extraction]:
-    """Exactly one row for each page, in the order in which pages are done.
-
-    Reads `pages` only as workers fall idle, so at most `workers` pages are in memory. Closing the iterator ends
-    the workers.
-
-    Raises:
-        QuarryError: no worker can be started.
-    """
-    with _Pool(settings) as pool:
-        for page in pages:
-            if len(page.body) > settings.max_page_mb * 2**20:
-                size = f"{len(page.body) / 2**20:.1f} MiB, more than max_page_mb {settings.max_page_mb:g}"
-                yield Extraction(page.key, "error", extractor_name(page, settings), size)
-                continue
-            if pool.busy >= workers:
-                yield from pool.collect()
-            pool.give(page)
-        while pool.busy:
-            yield from pool.collect()
-
-
 @dataclass(slots=True)
 class _Worker:
     connection: Connection
@@ -68,17 +46,31 @@ class _Worker:
         os.close(self.exit_pipe)
 
 
-class _Pool:
-    """Idle and busy workers, and the nursery that forks them (started with the first page)."""
+def extract_pages(pages: Iterable[Page], settings: Settings, *, workers: int) -> Iterator[Extraction]:
+    """:meth:`Extractor.extract` with workers of its own, for one series of pages.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Raises:
+        QuarryError: no worker can be started.
+    """
+    with Extractor(settings, workers) as extractor:
+        yield from extractor.extract(pages)
+
+
+class Extractor:
+    """Worker processes for one or more series of pages, and the nursery that forks them.
+
+    Nothing is started before the first page; leaving the `with` block ends all.
+    """
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        self.settings = settings
+        self._workers = workers
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Page]] = {}
         self._control: socket.socket | None = None
         self._nursery: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> Extractor:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,11 +80,27 @@ class _Pool:
             self._control.close()
             self._nursery.wait()
 
-    @property
-    def busy(self) -> int:
-        return len(self._busy)
+    def extract(self, pages: Iterable[Page]) -> Iterator[Extraction]:
+        """Exactly one row for each page, in the order in which pages are done.
 
-    def give(self, page: Page) -> None:
+        Reads `pages` only as workers fall idle, so at most as many pages as workers are in memory. One series
+        at a time.
+
+        Raises:
+            QuarryError: no worker can be started.
+        """
+        for page in pages:
+            if len(page.body) > self.settings.max_page_mb * 2**20:
+                size = f"{len(page.body) / 2**20:.1f} MiB, more than max_page_mb {self.settings.max_page_mb:g}"
+                yield Extraction(page.key, "error", extractor_name(page, self.settings), size)
+                continue
+            if len(self._busy) >= self._workers:
+                yield from self._collect()
+            self._give(page)
+        while self._busy:
+            yield from self._collect()
+
+    def _give(self, page: Page) -> None:
         """Have a worker begin with the page."""
         while True:
             worker = self._idle.pop() if self._idle else self._start_worker()
@@ -106,7 +114,7 @@ class _Pool:
             self._busy[worker.connection] = worker, page
             return
 
-    def collect(self) -> list[Extraction]:
+    def _collect(self) -> list[Extraction]:
         """The rows of all workers that are done, at least one: waits for it."""
         return [self._row(connection) for connection in wait(list(self._busy)) if isinstance(connection, Connection)]
 
@@ -126,7 +134,7 @@ class _Pool:
 
     def _post_mortem(self, page: Page, exit_code: int) -> Extraction:
         """The row of a page whose worker died over it."""
-        settings = self._settings
+        settings = self.settings
         outcome = "error"
         if exit_code == -signal.SIGALRM:
             outcome, detail = "timeout", f"no result within page_timeout {settings.page_timeout:g} s"
@@ -154,7 +162,7 @@ class _Pool:
             # -P: what lies in the working directory must not shadow a module
             [
                 *(sys.executable, "-P", "-m", "quarry_dagster.extract.nursery"),
-                *(str(theirs.fileno()), self._settings.model_dump_json()),
+                *(str(theirs.fileno()), self.settings.model_dump_json()),
             ],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,

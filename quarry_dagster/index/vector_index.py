@@ -43,7 +43,7 @@ class VectorIndex:
 
     def __init__(self, index: faiss.Index, kind: IndexType, trained_on: int, dead: set[int]) -> None:
         self._index = index
-        self.kind = kind
+        self.kind: IndexType = kind
         self.trained_on = trained_on
         self.dead = dead
 
@@ -133,13 +133,10 @@ class VectorIndex:
         if self.kind == "IndexFlatIP":
             parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore[reportCallIssue]
         elif self.kind == "IndexHNSWFlat":
-            parameters = faiss.SearchParametersHNSW(  # pyright: ignore[reportCallIssue]
-                sel=selector, efSearch=max(k, settings.ef_search)
-            )
+            ef = max(k, settings.ef_search)
+            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=ef)  # pyright: ignore
         else:
-            parameters = faiss.SearchParametersIVF(  # pyright: ignore[reportCallIssue]
-                sel=selector, nprobe=settings.nprobe
-            )
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=settings.nprobe)  # pyright: ignore
         index = _on_gpu(self._index) if settings.use_gpu_faiss else self._index
         cosines, ids = index.search(queries, k, params=parameters)  # pyright: ignore[reportCallIssue]
         return cast(np.ndarray, ids), cast(np.ndarray, cosines)
@@ -162,7 +159,7 @@ class VectorIndex:
         """
         import faiss
 
-        found = hashlib.sha256(data).hexdigest()
+        found = hashlib.sha256(data.data).hexdigest()
         if found != sha256:
             raise IndexCorruptError(f"the index file's sha256 is {found}, its manifest says {sha256}")
         index = faiss.deserialize_index(data)

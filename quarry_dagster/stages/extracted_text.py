@@ -1,6 +1,7 @@
 """`extracted_text` of one partition: main text and metadata of every page, or why there is none.
 
-A page whose bytes were extracted before under the same extractor and settings keeps its row.
+A page whose bytes were extracted before under the same extractor and settings keeps its row. One that failed
+keeps it only while nothing else of its partition changes: then it is tried again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import Any
 import polars as pl
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.extract import Page, extract_pages, extractor_version
-from quarry_dagster.profiles import Extraction
+from quarry_dagster.extract import Extractor, Page, extractor_version
 from quarry_dagster.progress import track
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Segment, Store, digest_rows
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 _FROM_PAGE = ("doc_id", "url", "final_url", "fetched_at", "partition")
 
 
-def refresh(store: Store, partition: str, settings: Extraction, workers: int) -> StageReport:
+def refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
     """Bring one partition of `extracted_text` up to date with its raw pages.
 
     Raises:
@@ -38,8 +38,10 @@ def refresh(store: Store, partition: str, settings: Extraction, workers: int) ->
     if raw is None:
         raise StoreError(f"partition {partition!r} has no raw_pages yet: materialize raw_pages first")
     old = store.extracted_text.segment(partition)
+    settings = extractor.settings
     version = extractor_version(settings)
-    fingerprint = f"{raw.metadata['content']} {version}"
+    # Limits do not change a text, but with others a page that failed deserves another try.
+    fingerprint = f"{raw.metadata['content']} {version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
     report = StageReport(rows=raw.rows)
     if old is not None and old.metadata["input"] == fingerprint:
         report.outcomes = Counter(dict(old.metadata["outcomes"]))
@@ -72,7 +74,7 @@ def refresh(store: Store, partition: str, settings: Extraction, workers: int) ->
             rows.clear()
 
         fresh: list[Row] = []
-        for extraction in extract_pages(to_extract(), settings, workers=workers):
+        for extraction in extractor.extract(to_extract()):
             row = asdict(extraction)
             fresh.append(row | pages.pop(row.pop("key")))
             report.worked += 1
@@ -112,4 +114,7 @@ def _earlier(old: Segment | None, version: str) -> dict[str, Row]:
     if old is None or old.metadata["extractor_version"] != version:
         return {}
     rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096)))
-    return {r["page_digest"]: r for r in rows.filter(pl.col("outcome") != "not_fetched").iter_rows(named=True)}
+    return {
+        r["page_digest"]: r
+        for r in rows.filter(~pl.col("outcome").is_in(["not_fetched", "timeout", "error"])).iter_rows(named=True)
+    }

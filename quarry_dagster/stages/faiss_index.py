@@ -84,7 +84,7 @@ def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -
     with store.faiss_index.publish() as (snapshot, new):
         data = index.to_bytes() if index is not None else np.empty(0, np.uint8)
         with store.files.create(snapshot.path(_INDEX)) as f:
-            f.write(memoryview(data))
+            f.write(data.data)
         store.files.write_frame(snapshot.path(_MEMBERS), want)
         new |= {
             "kind": kind,
@@ -94,7 +94,7 @@ def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -
             "documents": sum(int(s.metadata["rows"]) for s in segments.values()),
             "trained_on": index.trained_on if index is not None else 0,
             "dead": sorted(index.dead) if index is not None else [],
-            "sha256": hashlib.sha256(data).hexdigest(),
+            "sha256": hashlib.sha256(data.data).hexdigest(),
             "bytes": len(data),
             "partitions": paths,
         }

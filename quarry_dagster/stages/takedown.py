@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from quarry_dagster.extract import Extractor
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.stages import deduped_corpus, embeddings, extracted_text, faiss_index
@@ -26,15 +27,16 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
     taken = 0
     for segment in store.batches.segments().values():
         _rewrite(store.batches, segment, BATCHES, forgotten)
-    for partition, segment in store.raw_pages.segments().items():
-        taken_here = _rewrite(store.raw_pages, segment, RAW_PAGES, forgotten)
-        if not taken_here:
-            continue
-        taken += taken_here
-        if store.extracted_text.segment(partition):
-            extracted_text.refresh(store, partition, profile.extraction, profile.hardware.worker_count)
-        if store.embeddings.segment(partition):
-            embeddings.refresh(store, partition, profile)
+    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+        for partition, segment in store.raw_pages.segments().items():
+            taken_here = _rewrite(store.raw_pages, segment, RAW_PAGES, forgotten)
+            if not taken_here:
+                continue
+            taken += taken_here
+            if store.extracted_text.segment(partition):
+                extracted_text.refresh(store, partition, extractor)
+            if store.embeddings.segment(partition):
+                embeddings.refresh(store, partition, profile)
     if taken and store.faiss_index.current():
         faiss_index.refresh(store, list(store.batches.segments()), profile)
         deduped_corpus.refresh(store, profile.deduplication, "forget")

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 import fsspec
 import polars as pl
@@ -61,7 +61,7 @@ class Files:
         Files that are still being written are left out.
         """
         self.fs.invalidate_cache()
-        found = self.fs.find(self.full(folder), detail=True)
+        found: dict[str, dict[str, Any]] = self.fs.find(self.full(folder), detail=True)  # pyright: ignore[reportAssignmentType]
         start = len(self._base) + 1
         return {
             path[start:]: info
@@ -70,10 +70,10 @@ class Files:
         }
 
     @contextmanager
-    def open(self, path: str) -> Iterator[IO[bytes]]:
+    def open(self, path: str) -> Iterator[BinaryIO]:
         """A seekable binary file to read."""
         with self.fs.open(self.full(path), "rb") as f:
-            yield f
+            yield cast(BinaryIO, f)
 
     @contextmanager
     def create(self, path: str) -> Iterator[IO[bytes]]:

@@ -150,7 +150,7 @@ class SegmentWriter:
             rows = pl.DataFrame(rows, schema=self._schema)
         if rows.is_empty():
             return
-        self._pending.append(rows.select(self._schema.names()).cast(dict(self._schema)))
+        self._pending.append(rows.select(self._schema.names()).cast(self._schema))
         self._pending_bytes += int(rows.estimated_size())
         self.rows += rows.height
         if self._pending_bytes >= _ROW_GROUP_BYTES:
