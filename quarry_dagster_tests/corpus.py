@@ -60,6 +60,11 @@ class Corpus:
     def store(self) -> Store:
         return Store(str(self.root))
 
+    @cached_property
+    def extractor(self) -> Extractor:
+        """One for all runs: its workers end with this process."""
+        return Extractor(self.profile.extraction, workers=2)
+
     def seed(self, name: str, content: str | bytes) -> None:
         path = self.root / "seeds" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,11 +83,10 @@ class Corpus:
         existing = list(self.store.batches.segments())
         forgotten = read_forgotten(self.store)
         reports = {n: StageReport() for n in ("raw_pages", "extracted_text", "embeddings")}
-        with Extractor(self.profile.extraction, workers=2) as extractor:
-            for p in existing if partitions is None else partitions:
-                reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK, forgotten)
-                reports["extracted_text"] += extracted_text.refresh(self.store, p, extractor)
-                reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
+        for p in existing if partitions is None else partitions:
+            reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK, forgotten)
+            reports["extracted_text"] += extracted_text.refresh(self.store, p, self.extractor)
+            reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
         reports["faiss_index"] = faiss_index.refresh(self.store, existing, self.profile)
         reports["deduped_corpus"] = deduped_corpus.refresh(self.store, self.profile.deduplication, "test")
         return reports

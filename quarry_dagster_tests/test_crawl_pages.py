@@ -167,6 +167,20 @@ class TestBrokenAnswers:
         assert response.outcome == "network_error"
         assert response.detail and "ends early" in response.detail
 
+    def test_garbage_after_a_gzip_body_is_ignored_and_bounded(self, site):
+        gzipped = {"Content-Encoding": "gzip"}
+        some = site.page("/some", headers=gzipped, body=gzip.compress(ARTICLE) + b"garbage" * 50_000)
+        assert fetch(some).body == ARTICLE
+
+        async def handle(_: Asked, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n")
+            writer.write(gzip.compress(ARTICLE))
+            while True:
+                writer.write(b"garbage" * 10_000)
+                await writer.drain()
+
+        assert fetch(site.serve("/endless", handle)).outcome == "too_large"
+
     def test_gzip_and_both_kinds_of_deflate_are_unpacked(self, site):
         raw = zlib.compressobj(wbits=-15)
         bodies = {

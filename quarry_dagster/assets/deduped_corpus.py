@@ -14,7 +14,7 @@ from quarry_dagster.stages import deduped_corpus as stage
 def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
     store = quarry.store()
-    report = stage.refresh(store, quarry.hardware_profile().deduplication, context.run_id)
+    report = stage.refresh(store, quarry.hardware_profile().deduplication, context.run.run_id)
     decisions = scan("dedup_decisions", store.files.root)
     corpus = scan("deduped_corpus", store.files.root)
     start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")

@@ -42,6 +42,11 @@ class Inflating(Plain):
         if self._stream is None:
             has_zlib_header = data[0] & 0x0F == 8
             self._stream = zlib.decompressobj(wbits=15 if has_zlib_header else -15)
+        if self._stream.eof:
+            # Fed on, zlib would collect what follows the end. A further gzip member may; the rest is ignored.
+            if not self._gzip or not data.startswith(_GZIP_MAGIC):
+                return b""
+            self._stream = zlib.decompressobj(wbits=31)
         try:
             out = self._stream.decompress(data, room + 1)
             while self._stream.eof and self._gzip and self._stream.unused_data.startswith(_GZIP_MAGIC):

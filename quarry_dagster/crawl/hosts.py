@@ -100,13 +100,13 @@ class Hosts:
         return self._turns[0][0] if self._turns else None
 
     def learn(self, host: Host, origin: URL, rules: Rules) -> None:
-        """Keep an origin's rules, and forget idle hosts if those of too many are kept."""
+        """Keep an origin's rules."""
         host.rules[origin] = rules
         host.delay = max(host.delay, rules.crawl_delay)
         self._weight += rules.weight
 
     def rest(self, host: Host, now: float) -> None:
-        """The host has nothing to do for now."""
+        """Keep an idle host for later, and forget those idle longest if too much is kept."""
         if host.queue or host.active:
             return
         self._hosts.move_to_end(host.name)

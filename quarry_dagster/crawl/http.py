@@ -121,12 +121,13 @@ async def read_body(reply: ClientResponse, limit: int, *, cut: bool = False) -> 
         raise Failed("too_large", f"Content-Length {declared} is more than {limit} bytes", status=reply.status)
     decode = decoder(reply.headers.get("Content-Encoding"))
     parts: list[bytes] = []
-    size = 0
+    size = received = 0
     async for chunk in reply.content.iter_any():
         part = decode.feed(chunk, limit - size) if chunk else b""
         parts.append(part)
         size += len(part)
-        if size > limit:
+        received += len(chunk)
+        if size > limit or received > 2 * limit:  # the latter: a coded body that makes nothing of much
             if cut:
                 return b"".join(parts)[:limit]
             raise Failed("too_large", f"the body is more than {limit} bytes", status=reply.status)

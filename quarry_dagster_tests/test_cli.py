@@ -1,0 +1,224 @@
+"""The command `quarry` as a user types it: what it prints, what it exits with, what bad input costs."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+from quarry_dagster import scan
+from quarry_dagster.cli import main
+from quarry_dagster.demo.__main__ import SITE, seeds, serve
+from quarry_dagster_tests.corpus import profile, words
+from quarry_dagster_tests.site import Site, html
+
+Quarry = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Quarry]:
+    """Runs `quarry ARGS` on a data root of its own: (exit status, stdout, stderr)."""
+    settings = tmp_path / "quick.yaml"
+    settings.write_text(yaml.safe_dump(json.loads(profile().model_dump_json(exclude={"name"}))))
+    monkeypatch.setenv("QUARRY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("QUARRY_PROFILE", str(settings))
+    monkeypatch.setenv("QUARRY_ALLOW_ADDRESSES", "127.0.0.0/8")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["quarry", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        # Dagster finds its home in the environment from now on; the next call is to find it anew.
+        monkeypatch.delenv("DAGSTER_HOME", raising=False)
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    yield call
+
+
+def test_the_demo_site_gives_the_corpus_its_authors_planted(quarry: Quarry, tmp_path: Path) -> None:
+    with serve() as port:
+        (tmp_path / "demo.txt").write_text(seeds(port), encoding="utf-8")
+        status, out, err = quarry("run", tmp_path / "demo.txt")
+        assert (status, err.count("htp:/broken line")) == (0, 1)
+        base = f"http://127.0.0.1:{port}"
+        planted = [
+            line.split("|")[1:4]
+            for line in (SITE / "EXPECTED.md").read_text(encoding="utf-8").splitlines()
+            if line.startswith("| `") and line.count("`") >= 4
+        ]
+        pairs = {frozenset((a.strip(" `"), b.strip(" `"))) for a, b, _ in planted}
+        decisions = scan("dedup_decisions", tmp_path / "data").collect()
+        found = {
+            frozenset(u.removeprefix(f"{base}/") for u in (r["removed_url"], r["kept_url"])): r["level"]
+            for r in decisions.iter_rows(named=True)
+        }
+        url_level = {pair for pair, level in found.items() if level == "url"}
+        assert set(found) - url_level == pairs & set(found)
+        assert sorted(found.values()) == ["exact"] * 3 + ["near"] * 7 + ["url"]
+        assert "removed" in out and "11 (3 exact, 7 near, 1 url)" in out
+
+        row = decisions.filter(decisions["level"] == "near").row(0, named=True)
+        _, removed, _ = quarry("explain", row["removed_url"])
+        assert f"duplicate of {row['kept_url']}" in removed and row["rule"] in removed and " | " in removed
+        _, kept, _ = quarry("explain", row["kept_id"])
+        assert "kept, and stands for 1 duplicates" in kept and row["removed_url"] in kept
+        _, failed, _ = quarry("explain", f"{base}/harbour-news/archive/regatta-1999.html")
+        assert "http_error, HTTP 404" in failed and "not_fetched" in failed
+        _, private, _ = quarry("explain", f"{base}/harbour-news/private/board-minutes.html")
+        assert "robots_disallowed" in private
+        status, unknown, _ = quarry("explain", "http://never.seeded/")
+        assert status == 1 and "not known" in unknown
+
+        _, found_by_meaning, _ = quarry("search", "how to bake bread with rye flour", "-k", "3")
+        assert found_by_meaning.count("http://") == 3 and "rye" in found_by_meaning.lower()
+
+        files = {p: p.stat().st_mtime_ns for p in (tmp_path / "data").rglob("*.parquet")}
+        status, again, _ = quarry("run")
+        assert status == 0 and "files written    0" in again
+        assert {p: p.stat().st_mtime_ns for p in (tmp_path / "data").rglob("*.parquet")} == files
+
+        status, out, _ = quarry("forget", row["kept_url"])
+        assert status == 0 and "1 pages taken out" in out
+        corpus = set(scan("deduped_corpus", tmp_path / "data").collect()["url"])
+        assert row["removed_url"] in corpus and row["kept_url"] not in corpus
+
+
+def _warc(path: Path, pages: int) -> None:
+    with path.open("wb") as file:
+        writer = WARCWriter(file, gzip=True)
+        for i in range(pages):
+            headers = StatusAndHeaders("200 OK", [("Content-Type", "text/html")], protocol="HTTP/1.1")
+            payload = gzip.io.BytesIO(html(f"Page {i}", words(i)))  # pyright: ignore[reportAttributeAccessIssue]
+            writer.write_record(
+                writer.create_warc_record(f"http://warc.test/{i}", "response", payload=payload, http_headers=headers)
+            )
+
+
+def test_each_bad_input_is_named_and_costs_only_itself(quarry: Quarry, tmp_path: Path) -> None:
+    files = {
+        "empty.txt": b"",
+        "binary.txt": bytes(range(256)) * 40,
+        "broken.jsonl": (
+            json.dumps({"url": "http://given.test/1", "text": words(101)})
+            + '\n{"url": "http://given.te\n'
+            + json.dumps({"url": "http://given.test/2", "text": words(102)})
+        ).encode(),
+        "column.csv": f'url,text,colour\nhttp://given.test/3,"{words(103)}",red\n'.encode(),
+        "nourl.csv": b"link,title\nhttp://given.test/4,x\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    _warc(tmp_path / "cut.warc.gz", 6)
+    cut = (tmp_path / "cut.warc.gz").read_bytes()
+    (tmp_path / "cut.warc.gz").write_bytes(cut[: len(cut) // 2])
+
+    status, _, err = quarry("run", *(tmp_path / n for n in [*files, "cut.warc.gz"]))
+    assert status == 0
+    for expected in (
+        "empty.txt: no URL in it",
+        "binary.txt: a binary file",
+        "broken.jsonl:2: ",
+        "column.csv: column 'colour' is not used",
+        "nourl.csv: no column 'url'",
+        "cut.warc.gz",
+    ):
+        assert expected in err, err
+    kept = set(scan("deduped_corpus", tmp_path / "data").collect()["url"])
+    assert {f"http://given.test/{i}" for i in (1, 2, 3)} <= kept
+    assert {"http://warc.test/0", "http://warc.test/1"} <= kept
+
+    # None of them is read, or reported, again.
+    _, _, err = quarry("run")
+    assert "binary" not in err
+
+
+def test_a_misspelt_profile_key_is_named_before_anything_is_done(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "typo.yaml").write_text("crawl:\n  concurency: 3\n")
+    status, _, err = quarry("run", "--profile", tmp_path / "typo.yaml")
+    assert status == 1
+    assert "'crawl.concurency'" in err and "'crawl.concurrency'" in err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_root_that_cannot_be_written_is_named(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a.txt").write_text("http://a.test/\n")
+    status, _, err = quarry("run", tmp_path / "a.txt", "--data", tmp_path / "file" / "data")
+    assert status == 1
+    assert "cannot write" in err and "--data" in err
+
+
+def test_an_unknown_model_fails_the_asset_with_the_remedy(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_text("embedding:\n  model: someone/unknown\n  revision: abc\n  device: cpu\n")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": words(1)}))
+    status, _, err = quarry("run", tmp_path / "a.jsonl", "--profile", tmp_path / "model.yaml")
+    assert status == 1
+    assert "asset embeddings" in err and "someone/unknown" in err and "copy its folder" in err
+    assert scan("extracted_text", tmp_path / "data").collect().height == 1
+
+
+def test_seeds_that_are_none_are_refused(quarry: Quarry, tmp_path: Path) -> None:
+    assert "no seed file" in quarry("run", tmp_path / "missing.txt")[2]
+    (tmp_path / "notes.doc").touch()
+    assert "its name must end in" in quarry("run", tmp_path / "notes.doc")[2]
+    status, out, _ = quarry("run")
+    assert status == 0 and "nothing to do" in out
+
+
+def test_two_seed_files_of_one_name_are_both_taken_in(quarry: Quarry, tmp_path: Path) -> None:
+    for i, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jsonl").write_text(json.dumps({"url": f"http://a.test/{i}", "text": words(i)}))
+    assert quarry("run", tmp_path / "one" / "a.jsonl", tmp_path / "two" / "a.jsonl")[0] == 0
+    assert scan("deduped_corpus", tmp_path / "data").collect().height == 2
+
+
+def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path: Path) -> None:
+    status, out, _ = quarry("doctor", "--profile", "workstation")
+    assert status == 0, out
+    for part in ("cores", "memory", "workstation", "all-MiniLM-L6-v2", "FAISS", "384 dimensions"):
+        assert part in out
+    (tmp_path / "gpu.yaml").write_text("embedding: {device: cpu}\nindex: {use_gpu_faiss: true}\n")
+    status, out, _ = quarry("doctor", "--profile", tmp_path / "gpu.yaml")
+    assert status == 1 and "docs/hardware.md" in out
+
+
+@pytest.mark.timeout(400)
+def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
+    quarry: Quarry, tmp_path: Path, site: Site
+) -> None:
+    site.pages = {f"/{i}": html(f"Page {i}", words(i % 20)) for i in range(60)}
+    (tmp_path / "seeds.txt").write_text("".join(site.url(p) + "\n" for p in site.pages))
+    command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(tmp_path / "seeds.txt")]
+    killed = 0
+    for delay in (1.5, 3.5, 5.0, 6.5, 8.0):
+        process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+        # A reader sees whole tables at every moment.
+        for table in ("raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"):
+            scan(table, tmp_path / "data").collect()
+    assert killed >= 2
+    assert quarry("run")[0] == 0
+    status, _, _ = quarry("run", tmp_path / "seeds.txt", "--data", tmp_path / "undisturbed")
+    assert status == 0
+    for table, key, times in (("deduped_corpus", "doc_id", "fetched_at"), ("dedup_decisions", "removed_id", "run_id")):
+        resumed, clean = (
+            scan(table, tmp_path / d).collect().drop(times).sort(key)  # pyright: ignore[reportArgumentType]
+            for d in ("data", "undisturbed")
+        )
+        assert resumed.equals(clean)
