@@ -6,6 +6,7 @@ Runs are recorded in the Dagster instance like any other, so the UI shows them w
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
-from dagster import DagsterInstance
+import psutil
+from dagster import DagsterInstance, RunsFilter
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.profiles import HardwareProfile, configs_dir
 
+_HOST, _PROCESS = "quarry/host", "quarry/process"
+_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -48,7 +52,36 @@ def instance(data: str) -> Iterator[DagsterInstance]:
             shutil.copy(configs_dir() / "dagster.yaml", home / "dagster.yaml")
         os.environ["DAGSTER_HOME"] = str(home)
     with DagsterInstance.get() as found:
+        fail_dead_runs(found)
         yield found
+
+
+def fail_dead_runs(instance: DagsterInstance) -> list[str]:
+    """Fail the runs of processes that were killed, and free their pool slots; returns their ids.
+
+    A killed process cannot say that its run ended: the run stays "started", and its pool slot taken, so that the
+    next run would wait for it for ever. (Runs that the daemon launched are its run monitoring's business.)
+    """
+    dead = []
+    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED, tags={_HOST: platform.node()})):
+        if not _is_alive(run.tags[_PROCESS]):
+            instance.report_run_failed(run, f"its process ({run.tags[_PROCESS]}) was killed; run again to resume")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            dead.append(run.run_id)
+    return dead
+
+
+def _this_process() -> str:
+    """Names this process; a number alone could be another process' after a restart."""
+    return f"{os.getpid()}-{psutil.Process().create_time():.2f}"
+
+
+def _is_alive(process: str) -> bool:
+    pid, started = process.split("-")
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
+    except psutil.NoSuchProcess:
+        return False
 
 
 def materialize(
@@ -79,6 +112,7 @@ def materialize(
 
 
 def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, str], outcome: Outcome) -> bool:
+    tags = tags | {_HOST: platform.node(), _PROCESS: _this_process()}
     result = job.execute_in_process(instance=instance, tags=tags, run_config=_QUIET, raise_on_error=False)
     for event in result.all_events:
         if event.is_step_success and event.step_key in _ASSETS:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
 from warcio.statusandheaders import StatusAndHeaders
@@ -194,7 +195,25 @@ def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path:
     assert status == 1 and "docs/hardware.md" in out
 
 
-@pytest.mark.timeout(400)
+def test_a_killed_run_is_failed_and_its_pool_slot_freed(quarry: Quarry, tmp_path: Path, site: Site) -> None:
+    site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(200)}
+    (tmp_path / "seeds.txt").write_text("".join(site.url(p) + "\n" for p in site.pages))
+    command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(tmp_path / "seeds.txt")]
+    with subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while len(site.asked) < 20:  # it is in the middle of raw_pages, and holds that pool's slot
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert quarry("run")[0] == 0
+    home = tmp_path / "data" / ".dagster"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        statuses = [run.status for run in instance.get_runs()]
+        assert statuses.count(dg.DagsterRunStatus.FAILURE) == 1
+        assert dg.DagsterRunStatus.STARTED not in statuses
+        slots = instance.event_log_storage.get_concurrency_info("raw_pages")
+        assert slots.active_slot_count == 0
+
+
+@pytest.mark.timeout(150)
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
     quarry: Quarry, tmp_path: Path, site: Site
 ) -> None:

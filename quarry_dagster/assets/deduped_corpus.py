@@ -19,8 +19,7 @@ def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
     corpus = scan("deduped_corpus", store.files.root)
     start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
     return dg.MaterializeResult(
-        metadata=describe(report)
-        | {
+        metadata={
             "documents": report.rows,
             "removed": decisions.select(pl.len()).collect().item(),
             "preview": preview(
@@ -30,4 +29,5 @@ def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
             ),
             "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
         }
+        | describe(report)
     )

@@ -123,7 +123,7 @@ def _fetched(
             if before is None or before["body_digest"] is None:
                 yield Request(url)
             else:
-                yield Request(url, before["etag"], before["last_modified"], before["fetched_at"])
+                yield Request(url, before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
 
     for response in crawl(requests(), settings, allow_addresses=allow_addresses):
         yield ids[response.url], response
