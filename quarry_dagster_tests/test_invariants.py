@@ -33,6 +33,7 @@ def story_site(site: Site) -> Site:
     site.pages["/part"] = html("Story 2", "\n\n".join(stories["/story/2"].split("\n\n")[:3]))
     site.pages["/moved"] = "/story/3"
     site.pages["/short"] = html("Short", "Only five words stand here.")
+    site.pages["/refused"] = html("Refused", words(99)).replace(b"<head>", b"<head><meta name='robots' content='noai'>")
     site.pages["/broken"] = 500
     return site
 
@@ -48,7 +49,12 @@ def test_nothing_is_lost_between_assets(corpus: Corpus, story_site: Site) -> Non
     seeds = {line for line in seed_lines(story_site).split("\n") if line} | {"htp:/broken line"}
     assert set(raw["url"]) == seeds
     assert raw["url"].is_unique().all()
-    assert dict(raw.group_by("outcome").len().iter_rows()) == {"fetched": 37, "http_error": 2, "invalid_url": 1}
+    assert dict(raw.group_by("outcome").len().iter_rows()) == {
+        "fetched": 37,
+        "opted_out": 1,
+        "http_error": 2,
+        "invalid_url": 1,
+    }
     assert sorted(text["doc_id"]) == sorted(raw["doc_id"])
     accepted = text.filter(pl.col("outcome") == "extracted")
     assert sorted(corpus.read("embeddings")["doc_id"]) == sorted(accepted["doc_id"])
@@ -94,7 +100,7 @@ def test_a_rerun_with_nothing_new_asks_conditionally_and_writes_nothing(corpus: 
     assert {name: r.written for name, r in reports.items()} == dict.fromkeys(reports, 0)
     assert reports["extracted_text"].worked == reports["embeddings"].worked == reports["faiss_index"].worked == 0
     assert story_site.answers[200] == 0
-    assert story_site.answers[304] == 37
+    assert story_site.answers[304] == 38
 
 
 def test_one_seed_line_more_costs_one_page(corpus: Corpus, story_site: Site) -> None:

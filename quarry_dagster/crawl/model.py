@@ -71,9 +71,21 @@ class Failed(Exception):
         """A further try may succeed."""
         self.retry_after = retry_after
         """Seconds the server asks to wait."""
+        self.etag: str | None = None
+        self.last_modified: str | None = None
+        """Validators of a page that was there and was refused: while it stays the same, so does the refusal."""
 
     def response(self, request: Request, final_url: str | None) -> Response:
-        return Response(request.url, final_url, self.outcome, self.detail, self.status, fetched_at=datetime.now(UTC))
+        return Response(
+            request.url,
+            final_url,
+            self.outcome,
+            self.detail,
+            self.status,
+            datetime.now(UTC),
+            etag=self.etag,
+            last_modified=self.last_modified,
+        )
 
 
 def shorten(text: str, limit: int = 200) -> str:

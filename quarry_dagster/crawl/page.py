@@ -19,6 +19,7 @@ from quarry_dagster.crawl.model import Failed, Request, Response
 from quarry_dagster.crawl.waiting import retry_after
 
 if TYPE_CHECKING:
+    from aiohttp import ClientResponse
     from multidict import CIMultiDictProxy
     from yarl import URL
 
@@ -106,16 +107,11 @@ class Pages:
                 )
             if status in _NO_PAGE:
                 raise Failed("http_error", f"{status_text(status)}: not a whole page", status=status)
-            self._check_headers(found, status)
-            content_type = found.get("Content-Type")
-            if not self._any_type and (why := refused_type(content_type)):
-                raise Failed("unsupported_type", why, status=status)
-            body = await read_body(reply, self._limit)
-        if not self._any_type:
-            if why := refused_bytes(body, content_type):
-                raise Failed("unsupported_type", why, status=status)
-            if is_html(content_type) and (why := self._consent.refused_by_html(body)):
-                raise Failed("opted_out", why, status=status)
+            try:
+                body = await self._read(reply)
+            except Failed as e:
+                e.etag, e.last_modified = found.get("ETag"), found.get("Last-Modified")
+                raise
         return Response(
             request.url,
             str(url),
@@ -123,11 +119,25 @@ class Pages:
             None,
             status,
             datetime.now(UTC),
-            content_type,
+            found.get("Content-Type"),
             found.get("ETag"),
             found.get("Last-Modified"),
             body,
         )
+
+    async def _read(self, reply: ClientResponse) -> bytes:
+        """The body of a page that is there, unless it is refused."""
+        status, content_type = reply.status, reply.headers.get("Content-Type")
+        self._check_headers(reply.headers, status)
+        if not self._any_type and (why := refused_type(content_type)):
+            raise Failed("unsupported_type", why, status=status)
+        body = await read_body(reply, self._limit)
+        if not self._any_type:
+            if why := refused_bytes(body, content_type):
+                raise Failed("unsupported_type", why, status=status)
+            if is_html(content_type) and (why := self._consent.refused_by_html(body)):
+                raise Failed("opted_out", why, status=status)
+        return body
 
     def _check_headers(self, headers: CIMultiDictProxy[str], status: int) -> None:
         if why := self._consent.refused_by_headers(headers):

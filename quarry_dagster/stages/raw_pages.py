@@ -29,6 +29,7 @@ from quarry_dagster.store.schemas import RAW_PAGES, WITH_BODY
 _FACTS = [name for name in RAW_PAGES.names() if name != "body"]
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
+_REFUSED = ("opted_out", "unsupported_type", "too_large")
 _TRANSIENT_STATUS = (429, 500, 502, 503, 504)
 
 Row = dict[str, Any]
@@ -52,6 +53,7 @@ def refresh(
         raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
     old = store.raw_pages.segment(partition)
     earlier = _facts(old)
+    policy = f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
     report = StageReport()
     rows: list[Row] = []  # facts of every row, without bodies
     keep: dict[str, Row] = {}  # rows whose earlier body stays, by doc_id
@@ -59,7 +61,9 @@ def refresh(
         for row in _carried(batch, earlier, forgotten):
             _take(row | {"partition": partition}, rows, keep, writer)
             advance(1)
-        for doc_id, response in _fetched(batch, earlier, settings, allow_addresses, forgotten):
+        same_policy = old is not None and old.metadata["policy"] == policy
+        responses = _fetched(batch, earlier, settings, allow_addresses, forgotten, same_policy=same_policy)
+        for doc_id, response in responses:
             row = _row(doc_id, response, earlier.get(doc_id))
             _take(row | {"partition": partition}, rows, keep, writer)
             report.worked += 1
@@ -70,7 +74,7 @@ def refresh(
         else:
             if old is not None and keep:
                 _copy_bodies(writer, old, keep)
-            writer.note(content=digest_rows(facts.select(CONTENT)), rows=facts.height)
+            writer.note(content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy)
             report.written = 1
     store.raw_pages.prune(())
     report.rows = facts.height
@@ -110,8 +114,15 @@ def _fetched(
     settings: Crawl,
     allow_addresses: Sequence[IPv4Network | IPv6Network],
     forgotten: Forgotten,
+    *,
+    same_policy: bool,
 ) -> Iterator[tuple[str, Response]]:
-    """Responses to what the batch names without carrying it, by doc_id."""
+    """Responses to what the batch names without carrying it, by doc_id.
+
+    Pages that we have are asked for conditionally, and so are those that were refused, while the policy that
+    refused them is the same.
+    """
+    conditional = (*WITH_BODY, *_REFUSED) if same_policy else WITH_BODY
     ids: dict[str, str] = {}
     for frame in batch.batches(["doc_id", "url", "outcome"], rows=4096):
         named = frame.filter(pl.col("outcome").is_null())
@@ -120,7 +131,7 @@ def _fetched(
     def requests() -> Iterator[Request]:
         for url, doc_id in ids.items():
             before = earlier.get(doc_id)
-            if before is None or before["body_digest"] is None:
+            if before is None or before["outcome"] not in conditional:
                 yield Request(url)
             else:
                 yield Request(url, before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
@@ -147,6 +158,8 @@ def _row(doc_id: str, response: Response, before: Row | None) -> Row:
     if response.body is not None:
         row["body_digest"] = hashlib.sha256(response.body).hexdigest()[:32]
     if before is None or before["body_digest"] is None:
+        if before is not None and response.outcome == "not_modified":
+            return before | {"body": None}  # refused as before
         if before is not None and (before["outcome"], before["status"]) == (row["outcome"], row["status"]):
             return before | {"body": None}  # failed as before: since when is the truth worth keeping
         return row | {"body": response.body}

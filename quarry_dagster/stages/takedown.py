@@ -71,5 +71,5 @@ def _rewrite(table: Table, segment: Segment, schema: pl.Schema, forgotten: Forgo
             writer.append(kept)
             facts.append(kept.select(CONTENT))
         if schema is RAW_PAGES:
-            writer.note(content=digest_rows(pl.concat(facts)), rows=writer.rows)
+            writer.note(content=digest_rows(pl.concat(facts)), rows=writer.rows, policy=segment.metadata["policy"])
     return len(ids)
