@@ -19,7 +19,7 @@ test: $(VENV)/installed  ## all tests
 lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/installed  ## each benchmark prints its table
 	$(BIN)/python -m benchmarks.dedup
