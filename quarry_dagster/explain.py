@@ -28,11 +28,11 @@ class History:
 
 def history(data: str, document: str) -> History | None:
     """The history of a document named by URL or doc_id; None where no table knows it."""
-    id_ = _id(document)
     store = Store(data)
-    seed = _row(store.batches.scan().drop("body"), id_)
+    seed = _row(store.batches.scan().drop("body"), _id(document)) or _broken_seed(store, document)
     if seed is None:
         return None
+    id_ = seed["doc_id"]
     found = History(id_, seed["url"])
     found.steps.append(("seed", f"{seed['seed']}, line {seed['line']}"))
     page = _row(scan("raw_pages", data).drop("body"), id_)
@@ -56,7 +56,7 @@ def history(data: str, document: str) -> History | None:
     kept = scan("deduped_corpus", data).filter(pl.col("doc_id") == id_).collect()
     if not decision.is_empty():
         row = decision.row(0, named=True)
-        found.steps.append(("deduped_corpus", _decision(row)))
+        found.steps.append(("deduped_corpus", ("removed: " if kept.is_empty() else "kept, though ") + _decision(row)))
         found.witness_url = row["kept_url"]
         witness = scan("deduped_corpus", data).filter(pl.col("doc_id") == row["kept_id"]).select("text").collect()
         found.witness_text = witness.item()
@@ -74,6 +74,12 @@ def _id(document: str) -> str:
         return doc_id(document)
     except InvalidUrl:
         return document.strip().lower()
+
+
+def _broken_seed(store: Store, line: str) -> dict[str, Any] | None:
+    """The row of a seed line that is no URL."""
+    rows = store.batches.scan().drop("body").filter(pl.col("url") == line).collect()
+    return None if rows.is_empty() else rows.row(0, named=True)
 
 
 def _row(table: pl.LazyFrame, id_: str) -> dict[str, Any] | None:
@@ -102,6 +108,6 @@ def _text(row: dict[str, Any]) -> str:
 
 def _decision(row: dict[str, Any]) -> str:
     scores = ", ".join(f"{k} {row[k]:.3f}" for k in ("containment", "jaccard", "cosine") if row[k] is not None)
-    return f"removed: duplicate of {row['kept_url']} ({row['kept_id']}), level {row['level']}, rule {row['rule']}" + (
+    return f"duplicate of {row['kept_url']} ({row['kept_id']}), level {row['level']}, rule {row['rule']}" + (
         f"; {scores}" if scores else ""
     )

@@ -9,24 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from quarry_dagster.errors import ConfigError
 from quarry_dagster.store import Store
-from quarry_dagster.urls import InvalidUrl, canonical_url, host_of
+from quarry_dagster.urls import InvalidUrl, canonical_url, host_of, same_page_url
 
 PATH = "forgotten.json"
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What is kept out: canonical URLs and hosts, each with the day it was asked for."""
+    """What is kept out: pages (by :func:`same_page_url`) and hosts, each with the day it was asked for."""
 
     entries: dict[str, str]
 
-    def reason(self, url: str) -> str | None:
+    def reason(self, url: str | None) -> str | None:
         """Why this URL is kept out, or None."""
-        if not self.entries:
+        if not self.entries or not url:
             return None
         host = host_of(url)
-        for key in (_key(url), host, host.rsplit(":", 1)[0]):
+        for key in (same_page_url(url), host, host.rsplit(":", 1)[0]):
             if key in self.entries:
                 return f"forgotten on {self.entries[key]} (quarry forget {key})"
         return None
@@ -38,7 +39,11 @@ def read_forgotten(store: Store) -> Forgotten:
 
 
 def forget(store: Store, url_or_host: str) -> Forgotten:
-    """Put a URL (with a scheme) or a host (without) on the list; returns the list."""
+    """Put a URL (with a scheme) or a host (without) on the list; returns the list.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     entries = read_forgotten(store).entries
     entries.setdefault(_key(url_or_host), datetime.now(UTC).date().isoformat())
     store.files.write_json(PATH, entries)
@@ -47,6 +52,12 @@ def forget(store: Store, url_or_host: str) -> Forgotten:
 
 def _key(url_or_host: str) -> str:
     try:
-        return canonical_url(url_or_host)
+        canonical_url(url_or_host)
+        return same_page_url(url_or_host)
     except InvalidUrl:
-        return url_or_host.strip().lower().rstrip(".")
+        host = host_of(f"http://{url_or_host.strip()}")
+        if not host or host != url_or_host.strip().lower().rstrip("."):
+            raise ConfigError(
+                f"{url_or_host!r} is neither a URL (http://host/page) nor a host name (host or host:port)"
+            ) from None
+        return host

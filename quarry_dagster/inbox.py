@@ -1,12 +1,14 @@
-"""The inbox on the way in: putting seed files there, and taking in what waits, for commands and sensors alike."""
+"""The inbox on the way in: putting seed files there, and taking in what waits under a profile."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import BinaryIO
 
 from quarry_dagster import seeds
 from quarry_dagster.crawl import fetch_one
@@ -17,8 +19,8 @@ from quarry_dagster.store import Store
 from quarry_dagster.store.store import SEEDS
 
 
-def put(store: Store, paths: Sequence[str]) -> list[str]:
-    """Copy seed files to the inbox, each whole or not at all; returns their names there.
+def put(store: Store, paths: Sequence[str]) -> None:
+    """Copy seed files to the inbox, each whole or not at all; one of the same name is an earlier edition of it.
 
     Raises:
         ConfigError: a file is not there, or its name is not that of a seed.
@@ -34,13 +36,24 @@ def put(store: Store, paths: Sequence[str]) -> list[str]:
         while name in names:  # two files of one name from two folders
             name = f"{path.parent.name}-{name}"
         target = f"{SEEDS}/{name}"
-        if not (
-            store.files.is_local and Path(store.files.full(target)).exists() and path.samefile(store.files.full(target))
-        ):
+        if not _is_there(store, target, path):  # a copy would be a newer file, and read again
             with path.open("rb") as source, store.files.create(target) as copy:
                 shutil.copyfileobj(source, copy)
         names.append(name)
-    return names
+
+
+def _is_there(store: Store, target: str, path: Path) -> bool:
+    if not store.files.exists(target):
+        return False
+    with path.open("rb") as mine, store.files.open(target) as theirs:
+        return _sha256(mine) == _sha256(theirs)
+
+
+def _sha256(file: BinaryIO) -> bytes:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.digest()
 
 
 def take_in_seeds(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from typing import Any
 import polars as pl
 
 from quarry_dagster import seeds
+from quarry_dagster.forget import Forgotten, read_forgotten
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import BATCHES
 from quarry_dagster.store.store import SEEDS
@@ -54,13 +56,13 @@ class Intake:
     """What one look at the inbox found."""
 
     reports: list[SeedReport] = field(default_factory=list)  # of the seed files that were read
-    partitions: set[str] = field(default_factory=set)  # new ones, and those in which a document was replaced
 
 
 def pending(store: Store) -> list[str]:
-    """Seed files that are new or changed since they were last taken in, by name."""
+    """Seed files that are new or changed since they were last taken in, by name, the one changed first first."""
     ledger = _read_ledger(store)
-    return [name for name, state in _inbox(store).items() if ledger.get(name, {}).get("state") != state]
+    inbox = _inbox(store)
+    return [name for name, state in inbox.items() if ledger.get(name, {}).get("state") != state]
 
 
 def take_in(
@@ -75,50 +77,76 @@ def take_in(
         StoreError: the data root cannot be written.
     """
     intake = Intake()
-    inbox = _inbox(store)
-    waiting = pending(store)
-    if not waiting:
+    if not pending(store):
         return intake
-    known = _Known(store)
-    for name in waiting:
-        report = SeedReport(name)
-        batcher = _Batcher(store, known, report, pages_per_partition)
-        with store.files.open(f"{SEEDS}/{name}") as file:
-            for chunk in _chunks(seeds.read_seeds(file, name, max_body=max_body, fetch=fetch), report):
-                batcher.add(chunk)
-        batcher.finish()
-        intake.reports.append(report)
-        intake.partitions |= batcher.partitions
-        ledger = _read_ledger(store)
-        ledger[name] = {
-            "state": inbox[name],
-            "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "urls": report.urls,
-            "added": report.added,
-            "replaced": report.replaced,
-            "problem_count": report.problem_count,
-            "problems": report.problems,
-        }
-        store.files.write_json(LEDGER, ledger)
+    with store.files.lock("intake"):
+        inbox = _inbox(store)
+        known = _Known(store)
+        forgotten = read_forgotten(store)
+        for name in pending(store):
+            report = SeedReport(name)
+            intake.reports.append(report)
+            batcher = _Batcher(store, known, report, pages_per_partition)
+            try:
+                items = _read(store, name, max_body=max_body, fetch=fetch)
+                for chunk in _chunks(items, report, forgotten):
+                    batcher.add(chunk)
+            except _Unreadable as e:
+                report.report(None, f"cannot be read, will be tried again: {e}", "")
+                batcher.finish()
+                continue
+            batcher.finish()
+            _note(store, name, inbox[name], report)
     return intake
 
 
+def _read(
+    store: Store, name: str, *, max_body: int, fetch: Callable[[str], bytes] | None
+) -> Iterator[seeds.Seed | seeds.Problem]:
+    try:
+        with store.files.open(f"{SEEDS}/{name}") as file:
+            yield from seeds.read_seeds(file, name, max_body=max_body, fetch=fetch)
+    except OSError as e:
+        raise _Unreadable(str(e)) from e
+
+
+class _Unreadable(Exception):
+    """The seed file cannot be read; unlike an OSError of the store, that costs only this file."""
+
+
+def _note(store: Store, name: str, state: str, report: SeedReport) -> None:
+    ledger = _read_ledger(store)
+    ledger[name] = {
+        "state": state,
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "urls": report.urls,
+        "added": report.added,
+        "replaced": report.replaced,
+        "problem_count": report.problem_count,
+        "problems": report.problems,
+    }
+    store.files.write_json(LEDGER, ledger)
+
+
 def _inbox(store: Store) -> dict[str, str]:
-    """Seed files by name, with a state that changes when the file does: its size and time of change."""
-    out: dict[str, str] = {}
+    """Seed files by name, first the one changed first, with a state that changes when the file does."""
+    found: list[tuple[float, str, str]] = []
     for path, info in store.files.list(SEEDS).items():
         name = path.removeprefix(f"{SEEDS}/")
         if seeds.is_seed_name(name):
-            changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "updated") if k in info), "")
-            out[name] = f"{info['size']} {changed} {info.get('ETag', '')}".strip()
-    return out
+            changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
+            at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
+            found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
+    return {name: state for _, name, state in sorted(found)}
 
 
 def _read_ledger(store: Store) -> dict[str, dict[str, Any]]:
     return store.files.read_json(LEDGER) if store.files.exists(LEDGER) else {}
 
 
-def _chunks(items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport) -> Iterator[pl.DataFrame]:
+def _chunks(
+    items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten
+) -> Iterator[pl.DataFrame]:
     rows: list[dict[str, Any]] = []
     size = 0
     for item in items:
@@ -128,6 +156,8 @@ def _chunks(items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport) -> 
         if item.outcome == "invalid_url":
             report.report(item.line, item.detail or "no URL", item.url)
         report.urls += 1
+        if reason := forgotten.reason(item.url):
+            item = seeds.Seed(item.url, item.line, outcome="opted_out", detail=reason)
         rows.append(_row(item, report.name))
         size += len(item.body or b"")
         if len(rows) == _CHUNK or size > _BODIES_IN_MEMORY:
@@ -184,7 +214,6 @@ class _Batcher:
     """Cuts the new documents of one seed file into partitions, and replaces the changed ones."""
 
     def __init__(self, store: Store, known: _Known, report: SeedReport, pages: int) -> None:
-        self.partitions: set[str] = set()
         self._store = store
         self._known = known
         self._report = report
@@ -195,14 +224,15 @@ class _Batcher:
 
     def add(self, chunk: pl.DataFrame) -> None:
         """Take in rows of schema BATCHES; of several with one doc_id the latest capture counts."""
-        # Of a URL named twice the one with a body counts, then the later capture, then the later line.
-        chunk = chunk.sort(pl.col("body").is_not_null(), "fetched_at", "line", nulls_last=False)
-        chunk = chunk.unique("doc_id", keep="last", maintain_order=True).sort("line")
+        chunk = _latest(chunk)
         waiting = (
             pl.concat([f.select("doc_id") for f in self._fresh]) if self._fresh else chunk.select("doc_id").clear()
         )
-        if not chunk.join(waiting, on="doc_id", how="semi").is_empty():
+        again = chunk.join(waiting, on="doc_id", how="semi")
+        if again["body"].is_not_null().any():
             self._flush(everything=True)  # a document met again must have its batch before it can be replaced
+        elif not again.is_empty():
+            chunk = chunk.join(again.select("doc_id"), on="doc_id", how="anti")
         joined = chunk.join(self._known.rows, on="doc_id", how="left", suffix="_known")
         known = pl.col("partition").is_not_null()
         fresh = joined.filter(~known).select(BATCHES.names())
@@ -210,7 +240,7 @@ class _Batcher:
             known
             & pl.col("body_digest").is_not_null()
             & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
-            & ~(pl.col("fetched_at") < pl.col("fetched_at_known")).fill_null(False)
+            & (pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known")).fill_null(False))
         )
         if not fresh.is_empty():
             self._fresh.append(fresh)
@@ -236,18 +266,17 @@ class _Batcher:
                 rows = rows.slice(size)
             self._fresh = [rows] if not rows.is_empty() else []
         if self._changed and (everything or sum(_body_bytes(f) for f in self._changed) > _BODIES_IN_MEMORY):
-            rows = pl.concat(self._changed).unique("doc_id", keep="last", maintain_order=True)
+            rows = _latest(pl.concat(self._changed))
             self._changed = []
             for (partition,), part in rows.group_by("partition"):
                 self._replace(str(partition), part.drop("partition"))
 
     def _write(self, rows: pl.DataFrame) -> None:
         self._count += 1
-        digest = hashlib.sha256("".join(rows["doc_id"]).encode()).hexdigest()[:6]
-        partition = f"{self._count:05d}-{_slug(self._report.name)}-{digest}"
+        # Never a name that was used before: to Dagster that would be the old partition come back.
+        partition = f"{self._count:05d}-{_slug(self._report.name)}-{uuid.uuid4().hex[:6]}"
         with self._store.batches.write(partition) as writer:
             writer.append(rows)
-        self.partitions.add(partition)
         self._known.update(rows, pl.lit(partition))
 
     def _replace(self, partition: str, rows: pl.DataFrame) -> None:
@@ -257,9 +286,14 @@ class _Batcher:
             for batch in old.batches():
                 writer.append(batch.join(rows, on="doc_id", how="anti"))
             writer.append(rows)
-        self._store.batches.prune((), previous=False)
-        self.partitions.add(partition)
+        self._store.batches.prune(partition=partition, previous=False)
         self._known.update(rows, pl.lit(partition))
+
+
+def _latest(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each document once: a body before none, then the later capture (an undated one is from now), the later line."""
+    order = (pl.col("body").is_not_null(), "fetched_at", "line")
+    return rows.sort(*order, nulls_last=True).unique("doc_id", keep="last", maintain_order=True).sort("line")
 
 
 def _body_bytes(rows: pl.DataFrame) -> int:

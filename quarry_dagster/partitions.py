@@ -1,4 +1,4 @@
-"""The dynamic partitions `crawl_batches`: telling Dagster which batches the data root has, and the reverse.
+"""The dynamic partitions `crawl_batches`: telling Dagster which batches the data root has.
 
 The data root is the truth: a Dagster instance that is new, or was lost, learns its partitions from there. A
 partition that this instance has materialized and no longer lists was deleted by its user: its documents go.
@@ -24,8 +24,9 @@ def sync_partitions(instance: dg.DagsterInstance, store: Store) -> list[str]:
     unlisted = batches - listed
     deleted = unlisted & instance.get_materialized_partitions(RAW_PAGES) if unlisted else set()
     for partition in sorted(deleted):
-        for table in (store.embeddings, store.extracted_text, store.raw_pages, store.batches):
-            table.delete(partition)
+        # Texts and vectors stay until the corpus that is published no longer reads them.
+        store.raw_pages.delete(partition)
+        store.batches.delete(partition)
     added = sorted(unlisted - deleted)
     for start in range(0, len(added), _CHUNK):
         instance.add_dynamic_partitions("crawl_batches", added[start : start + _CHUNK])

@@ -33,7 +33,7 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.Laz
     if table == "raw_pages":
         return store.raw_pages.scan()
     if table == "extracted_text":
-        return store.extracted_text.scan()
+        return store.extracted_text.scan(store.batches.segments())
     if table == "embeddings":
         return _embeddings(store)
     if table == "deduped_corpus":
@@ -46,7 +46,8 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.Laz
 
 def _embeddings(store: Store) -> pl.LazyFrame:
     # A partition without documents has no vectors, and so no dimension.
-    segments = [s for s in store.embeddings.segments().values() if s.metadata["rows"]]
+    batches = store.batches.segments()
+    segments = [s for p, s in store.embeddings.segments().items() if p in batches and s.metadata["rows"]]
     dim = segments[0].metadata["dim"] if segments else 1
     return store.files.scan([s.path for s in segments], embeddings_schema(dim))
 

@@ -1,4 +1,4 @@
-"""Materializing through Dagster in this process: what `quarry run` and `quarry forget` do after the inbox.
+"""Materializing through Dagster in this process: what `quarry run` does after the inbox.
 
 Runs are recorded in the Dagster instance like any other, so the UI shows them with their logs and metadata.
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster import DagsterInstance, RunsFilter
+from dagster import DagsterInstance, DagsterInvariantViolationError, RunsFilter
 
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ConfigError, StoreError
+from quarry_dagster.partitions import crawl_batches
 from quarry_dagster.profiles import HardwareProfile, configs_dir
 
 _HOST, _PROCESS = "quarry/host", "quarry/process"
@@ -43,17 +44,28 @@ def instance(data: str) -> Iterator[DagsterInstance]:
     Raises:
         ConfigError: the data root is remote and DAGSTER_HOME is not set.
     """
-    if "DAGSTER_HOME" not in os.environ:
-        if "://" in data:
-            raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
-        home = Path(data) / ".dagster"
+    try:
+        opened = DagsterInstance.get() if "DAGSTER_HOME" in os.environ else _instance_beside(data)
+    except DagsterInvariantViolationError as e:
+        raise ConfigError(str(e)) from e
+    with opened as found:
+        fail_dead_runs(found)
+        yield found
+
+
+def _instance_beside(data: str) -> DagsterInstance:
+    if "://" in data:
+        raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
+    home = Path(data) / ".dagster"
+    try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
             shutil.copy(configs_dir() / "dagster.yaml", home / "dagster.yaml")
-        os.environ["DAGSTER_HOME"] = str(home)
-    with DagsterInstance.get() as found:
-        fail_dead_runs(found)
-        yield found
+    except OSError as e:
+        raise StoreError(f"cannot write {home}: {e.strerror or e}; make it writable, or set DAGSTER_HOME") from e
+    if not os.access(home, os.W_OK):
+        raise StoreError(f"cannot write {home}; make it writable, or set DAGSTER_HOME")
+    return DagsterInstance.from_config(str(home))
 
 
 def fail_dead_runs(instance: DagsterInstance) -> list[str]:
@@ -79,7 +91,8 @@ def _this_process() -> str:
 def _is_alive(process: str) -> bool:
     pid, started = process.split("-")
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
+        found = psutil.Process(int(pid))
+        return found.status() != psutil.STATUS_ZOMBIE and f"{found.create_time():.2f}" == started
     except psutil.NoSuchProcess:
         return False
 
@@ -94,21 +107,31 @@ def materialize(
 ) -> Outcome:
     """Materialize these partitions in runs of the profile's size, then the index and the corpus.
 
-    `partitions` are consecutive ones in the order in which the instance lists them. Stops at the first failure.
+    Stops at the first failure.
     """
     outcome = Outcome()
     defs = build_defs(data, profile_name)
-    size = profile.partitions.partitions_per_run
-    for start in range(0, len(partitions), size):
-        chunk = partitions[start : start + size]
-        tags = {
-            "dagster/asset_partition_range_start": chunk[0],
-            "dagster/asset_partition_range_end": chunk[-1],
-        }
+    listed = instance.get_dynamic_partitions(crawl_batches.name or "")
+    for first, last in _ranges(listed, set(partitions), profile.partitions.partitions_per_run):
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         if not _execute(defs.resolve_job_def("ingest"), instance, tags, outcome):
             return outcome
     _execute(defs.resolve_job_def("corpus"), instance, {}, outcome)
     return outcome
+
+
+def _ranges(listed: Sequence[str], wanted: set[str], size: int) -> Iterator[tuple[str, str]]:
+    """First and last of runs of at most `size` wanted partitions that follow each other as Dagster lists them.
+
+    A range stands for all that Dagster lists between its ends, so an unwanted partition ends it.
+    """
+    chunk: list[str] = []
+    for partition in [*listed, None]:
+        if chunk and (partition not in wanted or len(chunk) == size):
+            yield chunk[0], chunk[-1]
+            chunk = []
+        if partition is not None and partition in wanted:
+            chunk.append(partition)
 
 
 def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, str], outcome: Outcome) -> bool:

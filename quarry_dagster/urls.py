@@ -5,19 +5,26 @@ Two normal forms, for two questions:
 - :func:`canonical_url` (RFC 3986 section 6 and the WHATWG URL standard: case of scheme and host, default port,
   dot segments, percent-encoding, order of query parameters, no fragment) never changes what a server would
   answer. A document's id is made from it.
-- :func:`same_page_url` also drops what only tells who sent the visitor (`utm_source`, `fbclid`, session ids...).
-  Two documents whose final URLs agree in it are one page: dedup level `url`.
+- :func:`same_page_url` also drops parameters that only tell an analytics service who sent the visitor
+  (`utm_source`, `fbclid`...). Two documents whose final URLs agree in it are one page: dedup level `url`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from courlan import clean_url
 from w3lib.url import canonicalize_url
 
+# Names that analytics services made up. `ref`, `source`, `cid` and the like are not here: on many sites they choose
+# the content, and a document removed for its URL is removed unread.
+_TRACKERS = frozenset(
+    {"fbclid", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "msclkid", "yclid", "twclid", "ttclid", "igshid"}
+    | {"li_fat_id", "mc_cid", "mc_eid", "mkt_tok", "_hsenc", "_hsmi", "vero_id", "wickedid", "_openstat"}
+    | {"oly_anon_id", "oly_enc_id"}
+)
+_TRACKER_PREFIXES = ("utm_", "mtm_", "pk_campaign", "pk_kwd")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -63,9 +70,12 @@ def doc_id(url: str) -> str:
 def same_page_url(url: str) -> str:
     """The canonical URL without tracking parameters; `url` itself where it cannot be parsed."""
     try:
-        return canonical_url(clean_url(canonical_url(url)) or url)
+        parts = urlsplit(canonical_url(url))
     except InvalidUrl:
         return url
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(k, v) for k, v in query if k.lower() not in _TRACKERS and not k.lower().startswith(_TRACKER_PREFIXES)]
+    return urlunsplit(parts) if kept == query else urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 def host_of(url: str) -> str:

@@ -39,8 +39,6 @@ def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         monkeypatch.setattr(sys, "argv", ["quarry", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             main()
-        # Dagster finds its home in the environment from now on; the next call is to find it anew.
-        monkeypatch.delenv("DAGSTER_HOME", raising=False)
         out, err = capsys.readouterr()
         return int(end.value.code or 0), out, err
 
@@ -139,9 +137,17 @@ def test_each_bad_input_is_named_and_costs_only_itself(quarry: Quarry, tmp_path:
     assert {f"http://given.test/{i}" for i in (1, 2, 3)} <= kept
     assert {"http://warc.test/0", "http://warc.test/1"} <= kept
 
-    # None of them is read, or reported, again.
-    _, _, err = quarry("run")
+    # None of them is read, or reported, again: not by itself, and not when it is given once more.
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "data" / "seeds").iterdir()}
+    _, _, err = quarry("run", *(tmp_path / n for n in files))
     assert "binary" not in err
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "data" / "seeds").iterdir()} == before
+
+    # A seed that cannot be read does not stop the others.
+    (tmp_path / "data" / "seeds" / "dangling.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "good.jsonl").write_text(json.dumps({"url": "http://good.test/", "text": words(7)}))
+    status, _, err = quarry("run", tmp_path / "good.jsonl")
+    assert status == 0 and "dangling.txt: cannot be read" in err and "good.jsonl: 1 URLs, 1 new" in err
 
 
 def test_a_misspelt_profile_key_is_named_before_anything_is_done(quarry: Quarry, tmp_path: Path) -> None:

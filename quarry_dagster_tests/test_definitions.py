@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from quarry_dagster import checks
+from quarry_dagster import checks, runner
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.partitions import sync_partitions
@@ -94,6 +94,8 @@ def test_partitions_follow_the_data_root_and_a_deleted_one_goes(corpus: Corpus) 
         assert len(corpus.urls()) == 25
 
         instance.delete_dynamic_partition("crawl_batches", names[0])
+        assert sync_partitions(instance, corpus.store) == names[1:]
+        assert len(corpus.urls()) == 25  # what is published can be read until the next is
         assert defs.resolve_job_def("corpus").execute_in_process(instance=instance).success
         assert len(corpus.urls()) == 15
     # An instance that knows nothing, as after a loss of DAGSTER_HOME, learns the partitions and loses no document.
@@ -101,6 +103,36 @@ def test_partitions_follow_the_data_root_and_a_deleted_one_goes(corpus: Corpus) 
         assert sync_partitions(instance, corpus.store) == names[1:]
         assert defs.resolve_job_def("corpus").execute_in_process(instance=instance).success
         assert len(corpus.urls()) == 15
+
+
+def test_a_seed_dropped_again_after_its_partition_was_deleted_comes_back(corpus: Corpus) -> None:
+    texts = {f"http://a.test/{i}": words(i) for i in range(25)}
+    corpus.seed_texts("a.jsonl", texts)
+    corpus.take_in()
+    with dg.DagsterInstance.local_temp() as instance:
+
+        def run() -> None:
+            names = sync_partitions(instance, corpus.store)
+            outcome = runner.materialize(
+                instance, names, data=str(corpus.root), profile_name="workstation", profile=corpus.profile
+            )
+            assert not outcome.failures
+
+        run()
+        instance.delete_dynamic_partition("crawl_batches", sync_partitions(instance, corpus.store)[0])
+        corpus.seed_texts("b.jsonl", texts)
+        sync_partitions(instance, corpus.store)
+        assert corpus.take_in().reports[0].added == 10
+        run()
+        assert corpus.urls() == set(texts)
+        instance.add_dynamic_partitions("crawl_batches", ["of-another-data-root"])
+        run()
+
+
+def test_runs_take_only_wanted_partitions_that_follow_each_other() -> None:
+    ranges = list(runner._ranges(["c", "a", "x", "b", "d", "e"], {"a", "b", "c", "d", "e"}, 2))
+    assert ranges == [("c", "a"), ("b", "d"), ("e", "e")]
+    assert list(runner._ranges([], set(), 2)) == []
 
 
 @pytest.mark.parametrize("check", ["conservation", "witnesses"])

@@ -70,11 +70,15 @@ def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: File
     named = table.at("things/a/000001.parquet")
     table.prune([named.path])
     assert list(files.list("things")) == [f"things/a/00000{i}.parquet" for i in (1, 2, 3)]
-    table.prune([])
+    table.prune()
     assert list(files.list("things")) == [f"things/a/00000{i}.parquet" for i in (2, 3)]
-    table.prune([], previous=False)
+    table.prune(previous=False)
     assert _ids(table) == [3]
     assert len(files.list("things")) == 1
+    table.prune(["things/a/000003.parquet"], existing=[])
+    assert len(files.list("things")) == 1
+    table.prune(existing=[])
+    assert not files.list("things")
 
 
 def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
@@ -102,7 +106,14 @@ def test_a_snapshot_appears_when_it_is_complete(files: Files) -> None:
     current = snapshots.current()
     assert current is not None
     assert current.manifest == {"number": 4}
-    assert [s.number for s in snapshots.live()] == [3, 4]
+    assert [s.number for s in snapshots.live()] == [4, 3]
+    with snapshots.publish() as (snapshot, _):  # what the failed one left does not count, and goes
+        files.write_json(snapshot.path("data.json"), "whole")
+    assert [s.number for s in snapshots.live()] == [snapshot.number, 4]
+    assert {p.split("/")[1] for p in files.list("index")} == {"CURRENT.json", "000004", f"{snapshot.number:06d}"}
+    with snapshots.publish(keep_previous=False) as (snapshot, _):
+        files.write_json(snapshot.path("data.json"), "alone")
+    assert [s.number for s in snapshots.live()] == [snapshot.number]
 
 
 def test_a_writer_that_is_killed_leaves_the_last_complete_version(tmp_path: Path) -> None:
@@ -120,7 +131,9 @@ with Table(Files(sys.argv[1]), "things", SCHEMA).write("a") as writer:
     assert done.returncode == -signal.SIGKILL
     assert _ids(table) == [1]
     assert any(p.name.startswith(".tmp-") for p in tmp_path.rglob("*"))
-    table.files.sweep("things")
+    table.files.sweep("things")  # its writer may be alive: what is young stays
+    assert any(p.name.startswith(".tmp-") for p in tmp_path.rglob("*"))
+    table.files.sweep("things", older_than=0)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["000001.parquet"]
     _write(table, "a", [5])
     assert _ids(table) == [5]

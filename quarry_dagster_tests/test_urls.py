@@ -40,7 +40,8 @@ def test_what_is_no_web_address_is_refused(text: str) -> None:
 def test_tracking_parameters_do_not_make_another_page_but_content_parameters_do() -> None:
     page = "https://example.com/story?id=7"
     assert same_page_url(page + "&utm_source=mail&fbclid=1") == same_page_url(page)
-    assert same_page_url("https://example.com/story?id=8") != same_page_url(page)
+    for other in ("?id=8", "?id=7&ref=1", "?id=7&source=2", "?id=7&cid=3", "?id=7&session=4"):
+        assert same_page_url(f"https://example.com/story{other}") != same_page_url(page)
     assert doc_id(page + "&utm_source=mail") != doc_id(page)
 
 

@@ -16,17 +16,12 @@ def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
     store = quarry.store()
     report = stage.refresh(store, quarry.hardware_profile().deduplication, context.run.run_id)
     decisions = scan("dedup_decisions", store.files.root)
-    corpus = scan("deduped_corpus", store.files.root)
-    start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
+    columns = ("url", "title", "language", "word_count", "duplicates")
     return dg.MaterializeResult(
         metadata={
             "documents": report.rows,
             "removed": decisions.select(pl.len()).collect().item(),
-            "preview": preview(
-                corpus.sort("duplicates", "doc_id", descending=[True, False]).select(
-                    "url", "title", "language", "word_count", "duplicates", start
-                )
-            ),
+            "preview": preview(scan("deduped_corpus", store.files.root).select(columns)),
             "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
         }
         | describe(report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +37,6 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> Non
     start = time.monotonic()
     _log_progress()
     root = data_root(data)
-    os.environ["QUARRY_DATA"] = root
     name = profile_name(profile)
     choice = choose_profile(name)
     click.echo(f"profile {choice.profile.name}: {choice.reason}", err=True)
@@ -55,7 +53,7 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> Non
 
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)
-        if not partitions:
+        if not partitions and store.deduped_corpus.current() is None:
             click.echo(f"nothing to do: no seeds in {store.files.url('seeds')}; give seed files or drop some there")
             sys.exit(0 if not any(r.problem_count for r in intake.reports) else 1)
         outcome = runner.materialize(instance, partitions, data=root, profile_name=name, profile=choice.profile)

@@ -7,6 +7,8 @@ import polars as pl
 
 from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.environment import data_root, profile_name
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
@@ -19,12 +21,18 @@ from quarry_dagster.store import Store
 @profile_option
 def search(text: str, k: int, data: str | None, profile: str | None) -> None:
     """The K documents of the corpus nearest to TEXT by meaning, with their cosines."""
-    from quarry_dagster.embed import load_encoder
+    from quarry_dagster.embed import load_encoder, vector_id
     from quarry_dagster.stages import faiss_index
 
     root = data_root(data)
     settings = choose_profile(profile_name(profile)).profile
-    query = load_encoder(settings.embedding, settings.hardware.gpu_memory_fraction).encode([text])[0]
+    snapshot = Store(root).faiss_index.current()
+    if snapshot and snapshot.manifest["model"] != vector_id(settings.embedding):
+        raise ConfigError(
+            f"the index holds vectors of {snapshot.manifest['model']!r}, profile {settings.name!r} names "
+            f"{vector_id(settings.embedding)!r}: search with the profile that the corpus was made with (--profile)"
+        )
+    query = load_encoder(settings.embedding, settings.hardware.gpu_memory_fraction).encode([normal_form(text)])[0]
     # The index holds removed duplicates' texts too: ask for more, show what the corpus keeps.
     found = faiss_index.search(Store(root), query, 4 * k, settings.index)
     cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")

@@ -156,7 +156,7 @@ class Engine:
             return
         detail = failure.detail if "robots.txt" in failure.detail else f"robots.txt: {failure.detail}"
         # Made anew: the one that was raised keeps a connection's frames alive, and this one stays for the crawl.
-        self._learn(host, origin, robots.Rules(refusal=Failed(failure.outcome, detail)))
+        self._learn(host, origin, robots.Rules(refusal=Failed(failure.outcome, detail, transient=failure.transient)))
 
     async def _fetch(self, host: Host, job: Job) -> None:
         loop = asyncio.get_running_loop()
@@ -224,4 +224,4 @@ def _closed(host: Host, now: float) -> Failed | None:
     left = host.closed_until - now
     if left <= 0:
         return None
-    return Failed("http_error", f"not asked: Retry-After leaves the host alone for another {left:.0f} s")
+    return Failed("http_error", f"not asked: Retry-After leaves the host alone for {left:.0f} s more", transient=True)

@@ -45,6 +45,8 @@ class Response:
     last_modified: str | None = None
     body: bytes | None = None
     """Only with `fetched`; after `not_modified` the caller has it."""
+    transient: bool = False
+    """The failure may pass: it says nothing about the page."""
 
 
 class FetchError(QuarryError):
@@ -85,6 +87,7 @@ class Failed(Exception):
             datetime.now(UTC),
             etag=self.etag,
             last_modified=self.last_modified,
+            transient=self.transient,
         )
 
 

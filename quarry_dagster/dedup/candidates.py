@@ -18,6 +18,8 @@ VERSION = "candidates-1"
 _MIN_SHARED = 0.2
 """Share of the smaller sample that must be common; near duplicates have twice that."""
 _BLOCK = 4096
+_JOIN_ROWS = 4_000_000
+"""Rows of the join of sketches that are held at once: page templates make many."""
 
 
 def sketch_pairs(new: pl.DataFrame, hashes: pl.LazyFrame) -> pl.DataFrame:
@@ -33,20 +35,28 @@ def sketch_pairs(new: pl.DataFrame, hashes: pl.LazyFrame) -> pl.DataFrame:
     limit = 2**64 // SAMPLE_RATE
     sizes = (
         hashes.group_by("text")
-        .agg(size=(pl.col("hash") < limit).sum(), all=pl.len())
+        .agg(size=(pl.col("hash") < limit).sum())
         .select("text", size=pl.when(pl.col("size") >= 8).then("size").otherwise(1))
         .collect()
     )
-    of_new = hashes.join(new.lazy(), on="text", how="semi")
+    of_new = hashes.join(new.lazy(), on="text", how="semi").collect()
+    distinct = of_new.select("hash").unique().lazy()
+    frequency = hashes.join(distinct, on="hash", how="semi").group_by("hash").len().collect()
+    cost = of_new.join(frequency, on="hash").group_by("text").agg(rows=pl.col("len").sum()).sort("text")
+    blocks = cost.with_columns(block=pl.col("rows").cum_sum() // _JOIN_ROWS).partition_by("block")
+    found = [_sharing(of_new.join(block, on="text", how="semi"), hashes, sizes) for block in blocks]
+    return pl.concat([pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32}), *found]).unique()
+
+
+def _sharing(of_new: pl.DataFrame, hashes: pl.LazyFrame, sizes: pl.DataFrame) -> pl.DataFrame:
     shared = (
-        of_new.join(hashes, on="hash", suffix="_other")
+        of_new.lazy()
+        .join(hashes, on="hash", suffix="_other")
         .filter(pl.col("text") != pl.col("text_other"))
-        .select(
-            left=pl.min_horizontal("text", "text_other"), right=pl.max_horizontal("text", "text_other"), hash="hash"
-        )
-        .unique()
-        .group_by("left", "right")
+        .group_by("text", "text_other")
         .agg(shared=pl.len())
+        .select("shared", left=pl.min_horizontal("text", "text_other"), right=pl.max_horizontal("text", "text_other"))
+        .unique()
         .collect()
     )
     return (

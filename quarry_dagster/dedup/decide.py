@@ -23,6 +23,8 @@ NEAR_RULE = "containment/1"
 EVEN_RULE = "even-containment/1"
 COSINE_RULE = "cosine/1"
 
+RULES = (URL_RULE, EXACT_RULE, CONTAINED_RULE, NEAR_RULE, EVEN_RULE, COSINE_RULE)
+
 CONTAINED = 0.99
 """contained: so much of the removed text's shingles stand in the kept text."""
 CONTAINMENT = 0.7

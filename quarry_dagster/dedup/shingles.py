@@ -1,6 +1,6 @@
 """Text to shingles: hashed word n-grams, the same on every machine.
 
-Words are runs of letters, digits and marks after NFKC and lower-casing. Scripts that do not separate words
+Words are runs of letters, digits and marks in the text's normal form. Scripts that do not separate words
 (Han, kana, Thai, Lao, Khmer, Myanmar) give one token a character.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import xxhash
+
+from quarry_dagster.extract import normal_form
 
 VERSION = "shingles-1"
 """Changes whenever the same text would give other hashes."""
@@ -57,7 +59,7 @@ def sketches(texts: Sequence[str]) -> list[np.ndarray]:
 
 def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Hash of every token of all texts, and the number of tokens of each."""
-    tokens = pl.Series("word", texts, dtype=pl.String).str.normalize("NFKC").str.to_lowercase().str.extract_all(_TOKEN)
+    tokens = pl.Series("word", [normal_form(t) for t in texts], dtype=pl.String).str.extract_all(_TOKEN)
     counts = tokens.list.len().to_numpy()
     words = pl.DataFrame({"word": tokens.explode().drop_nulls()})
     if words.is_empty():

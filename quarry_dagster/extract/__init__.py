@@ -7,6 +7,15 @@ processes, never in the process that imports this package.
 from quarry_dagster.extract.pool import Extractor, extract_pages
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.version import extractor_version
-from quarry_dagster.extract.words import count_words, text_digest
+from quarry_dagster.extract.words import count_words, normal_form, text_digest
 
-__all__ = ["Extraction", "Extractor", "Page", "count_words", "extract_pages", "extractor_version", "text_digest"]
+__all__ = [
+    "Extraction",
+    "Extractor",
+    "Page",
+    "count_words",
+    "extract_pages",
+    "extractor_version",
+    "normal_form",
+    "text_digest",
+]

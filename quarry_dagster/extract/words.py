@@ -26,10 +26,18 @@ def count_words(text: str) -> int:
     return (letters + 1) // 2 + sum(any(map(str.isalnum, token)) for token in spaced.split())
 
 
+def normal_form(text: str) -> str:
+    """The text NFKC-normalised, casefolded, its whitespace collapsed.
+
+    Whatever is computed for a `text_digest` (shingles, vectors) is computed from this form: texts that share a
+    digest must share it, whichever of them comes first.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def text_digest(text: str) -> str:
-    """First 32 hex digits of the SHA-256 of the NFKC-normalised, casefolded, whitespace-collapsed text.
+    """First 32 hex digits of the SHA-256 of the text's normal form.
 
     Two documents of one digest are one text: dedup level `exact`.
     """
-    normal = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(normal_form(text).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -42,12 +42,19 @@ _SKETCH_BLOCK = 20_000
 _VECTOR_BLOCK = 16_384
 
 
-def refresh(store: Store, settings: Deduplication, run_id: str) -> StageReport:
+def refresh(store: Store, settings: Deduplication, run_id: str, *, anew: bool = False) -> StageReport:
     """Bring the corpus in line with the published index.
+
+    `anew` keeps no earlier snapshot, so that nothing of a removed document is left.
 
     Raises:
         StoreError: there is no index yet, or the store cannot be written.
     """
+    with store.files.lock("corpus"):
+        return _refresh(store, settings, run_id, anew)
+
+
+def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> StageReport:
     start = time.monotonic()
     index = store.faiss_index.current()
     if index is None:
@@ -59,22 +66,23 @@ def refresh(store: Store, settings: Deduplication, run_id: str) -> StageReport:
         "extracted_text": {p: s.path for p, s in texts.items()},
         "embeddings": index.manifest["partitions"],
         "settings": settings.model_dump(mode="json"),
-        "code": [decide.URL_RULE, decide.EXACT_RULE, decide.CONTAINED_RULE, decide.NEAR_RULE, decide.EVEN_RULE],
+        "code": list(decide.RULES),
         "evidence": _evidence_version(settings, index),
     }
     published = store.deduped_corpus.current()
-    if published and published.manifest["inputs"] == inputs:
+    if published and not anew and published.manifest["inputs"] == inputs:
         report = StageReport(rows=published.manifest["kept"])
         report.outcomes = Counter(published.manifest["outcomes"])
         report.seconds = time.monotonic() - start
         return report
 
     documents = _documents(store, texts, vectors)
+    _refresh_sketches(store, texts)
     pairs, compared = _pairs(store, texts, vectors, documents, published, inputs["evidence"], settings)
     decisions = decide.decide(documents, pairs, settings)
     kept = _kept(documents, decisions, settings)
     outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))
-    with store.deduped_corpus.publish() as (snapshot, manifest):
+    with store.deduped_corpus.publish(keep_previous=not anew) as (snapshot, manifest):
         store.files.write_frame(snapshot.path(KEPT), kept)
         store.files.write_frame(snapshot.path(DECISIONS), _sign(store, decisions, published, run_id))
         store.files.write_frame(snapshot.path(_PAIRS), pairs)
@@ -96,9 +104,11 @@ def prune(store: Store, *, previous: bool = True) -> None:
     corpora = [s.manifest["inputs"] for s in store.deduped_corpus.live()]
     indexes = [s.manifest["partitions"] for s in store.faiss_index.live()]
     vectors = [*indexes, *(c["embeddings"] for c in corpora)]
-    store.extracted_text.prune((p for c in corpora for p in c["extracted_text"].values()), previous=previous)
-    store.embeddings.prune((p for paths in vectors for p in paths.values()), previous=previous)
-    store.sketches.prune((), previous=False)
+    texts = (p for c in corpora for p in c["extracted_text"].values())
+    batches = store.batches.segments()
+    store.extracted_text.prune(texts, existing=batches, previous=previous)
+    store.embeddings.prune((p for paths in vectors for p in paths.values()), existing=batches, previous=previous)
+    store.sketches.prune(previous=False)
 
 
 def _evidence_version(settings: Deduplication, index: Snapshot) -> list[Any]:
@@ -152,7 +162,10 @@ def _pairs(
         known = known.join(digests.rename({"text_digest": side}), on=side, how="semi")
     if new.is_empty():
         return known.sort("left", "right"), 0
-    _refresh_sketches(store, texts)
+    # One partition that has each text: only those that hold candidates are read.
+    home = numbered.join(
+        documents.unique("text_digest", keep="first").select("text_digest", "partition"), on="text_digest"
+    )
     found = pl.concat(
         [
             _sketch_candidates(store, texts, numbered, new),
@@ -162,7 +175,7 @@ def _pairs(
     scored = [known]
     with track("deduped_corpus", found.height, "pairs") as advance:
         for block in _blocks(found.sort("left", "right")):
-            scored.append(_score(store, texts, vectors, numbered, block, settings.similarity_threshold))
+            scored.append(_score(store, texts, vectors, home, block, settings.similarity_threshold))
             advance(block.height)
     return pl.concat(scored).sort("left", "right"), found.height
 
@@ -241,22 +254,31 @@ def _score(
     store: Store,
     texts: dict[str, Segment],
     vectors: dict[str, Segment],
-    numbered: pl.DataFrame,
+    home: pl.DataFrame,
     pairs: pl.DataFrame,
     threshold: float,
 ) -> pl.DataFrame:
-    """Scores of pairs (columns left, right: numbers of texts) that are worth keeping, schema decide.PAIRS."""
+    """Scores of pairs (columns left, right: numbers of texts) that are worth keeping, schema decide.PAIRS.
+
+    `home` names a partition for each text: columns text, text_digest, partition.
+    """
     both = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
-    needed = numbered.join(pl.DataFrame({"text": both}), on="text", how="semi")
+    needed = home.join(pl.DataFrame({"text": both}), on="text", how="semi")
+    partitions = needed["partition"].unique().to_list()
+    needed = needed.drop("partition")
     text = (
-        store.files.scan([s.path for s in texts.values()], EXTRACTED_TEXT)
+        store.files.scan([texts[p].path for p in partitions], EXTRACTED_TEXT)
         .select("text_digest", body="text")
         .join(needed.lazy(), on="text_digest")
         .unique("text", keep="any")
         .collect()
         .sort("text")
     )
-    embedded = pl.concat(list(_embedded(store, vectors, needed))).unique("text", keep="any").sort("text")
+    embedded = (
+        pl.concat(list(_embedded(store, {p: vectors[p] for p in partitions}, needed)))
+        .unique("text", keep="any")
+        .sort("text")
+    )
     left = np.searchsorted(text["text"].to_numpy(), pairs["left"].to_numpy())
     right = np.searchsorted(text["text"].to_numpy(), pairs["right"].to_numpy())
     array = stack(embedded["embedding"])

@@ -14,6 +14,7 @@ import polars as pl
 
 from quarry_dagster.embed import load_encoder, vector_id
 from quarry_dagster.errors import StoreError
+from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.progress import track
 from quarry_dagster.stages.report import StageReport
@@ -56,7 +57,7 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
     else:
         encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
         with track("embeddings", fresh.height, "texts") as advance:
-            array = encoder.encode(fresh["text"].to_list(), advance)
+            array = encoder.encode([normal_form(t) for t in fresh["text"]], advance)
         made = pl.DataFrame({"text_digest": fresh["text_digest"], "embedding": array})
         vectors = pl.concat([known, made]) if not known.is_empty() else made
     dim = vectors["embedding"].dtype.shape[0] if not vectors.is_empty() else 1  # pyright: ignore[reportAttributeAccessIssue]
@@ -75,18 +76,21 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
 
 def _known_vectors(store: Store, digests: pl.Series, model: str) -> pl.DataFrame:
     """Vectors of these texts that any partition has under this model: columns text_digest, embedding."""
-    wanted = pl.LazyFrame({"text_digest": digests})
-    found = [
-        store.files.scan([s.path], embeddings_schema(s.metadata["dim"]))
-        .select("text_digest", "embedding")
-        .join(wanted, on="text_digest", how="semi")
-        .collect()
-        for s in store.embeddings.segments().values()
-        if s.metadata["model"] == model and s.metadata["rows"]
-    ]
+    wanted = pl.DataFrame({"text_digest": digests})
+    found = []
+    for segment in store.embeddings.segments().values():
+        if segment.metadata["model"] != model or wanted.is_empty():
+            continue
+        table = store.files.scan([segment.path], embeddings_schema(segment.metadata["dim"]))
+        # The digests alone first: vectors are fifty times as much to read, and most segments have none we want.
+        here = table.select("text_digest").join(wanted.lazy(), on="text_digest", how="semi").unique().collect()
+        if not here.is_empty():
+            vectors = table.select("text_digest", "embedding").join(here.lazy(), on="text_digest", how="semi")
+            found.append(vectors.unique("text_digest", keep="any").collect())
+            wanted = wanted.join(here, on="text_digest", how="anti")
     if not found:
         return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)}).clear()
-    return pl.concat(found).unique("text_digest", keep="any")
+    return pl.concat(found)
 
 
 def stack(vectors: pl.Series) -> np.ndarray:

@@ -34,17 +34,25 @@ class StalePartitionsError(QuarryError):
     """Some partitions were embedded under another model than the profile names."""
 
 
-def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -> StageReport:
+def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, *, anew: bool = False) -> StageReport:
     """Bring the index in line with the embeddings of `partitions` (all that exist).
+
+    `anew` builds it from nothing and keeps no earlier snapshot, so that nothing of a removed vector is left.
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
         IndexCorruptError: the published index is damaged.
         StoreError: the store cannot be written.
     """
+    with store.files.lock("corpus"):
+        return _refresh(store, partitions, profile, anew)
+
+
+def _refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, anew: bool) -> StageReport:
     start = time.monotonic()
     model = vector_id(profile.embedding)
-    segments = {p: s for p, s in store.embeddings.segments().items() if p in set(partitions) and s.metadata["rows"]}
+    existing = set(partitions)
+    segments = {p: s for p, s in store.embeddings.segments().items() if p in existing and s.metadata["rows"]}
     stale = [p for p, s in segments.items() if s.metadata["model"] != model]
     if stale:
         raise StalePartitionsError(
@@ -55,7 +63,7 @@ def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -
     published = store.faiss_index.current()
     manifest = published.manifest if published else {}
     wanted_type = choose_type(profile.index, manifest.get("vectors", 0))
-    if published and manifest["partitions"] == paths and manifest["kind"] == wanted_type:
+    if published and not anew and manifest["partitions"] == paths and manifest["kind"] == wanted_type:
         report = StageReport(rows=manifest["vectors"], outcomes=Counter({"unchanged": manifest["vectors"]}))
         report.seconds = time.monotonic() - start
         return report
@@ -64,7 +72,7 @@ def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -
     kind = choose_type(profile.index, want.height)
     have = pl.DataFrame(schema={"text_digest": pl.String})
     index = None
-    if published and manifest["model"] == model and manifest["vectors"] and want.height:
+    if published and not anew and manifest["model"] == model and manifest["vectors"] and want.height:
         index = load(published)
         if index.outgrown(kind, want.height):
             index = None
@@ -78,10 +86,12 @@ def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile) -
     if index is not None:
         index.remove(_keys(gone["text_digest"]))
         with track("faiss_index", fresh.height, "vectors") as advance:
-            for digests, vectors in _vectors(store, list(segments.values()), fresh):
+            # What is new stands in segments that the published index has not seen: look there first.
+            seen = set(manifest.get("partitions", {}).values())
+            for digests, vectors in _vectors(store, sorted(segments.values(), key=lambda s: s.path in seen), fresh):
                 index.add(_keys(digests), vectors)
                 advance(len(vectors))
-    with store.faiss_index.publish() as (snapshot, new):
+    with store.faiss_index.publish(keep_previous=not anew) as (snapshot, new):
         data = index.to_bytes() if index is not None else np.empty(0, np.uint8)
         with store.files.create(snapshot.path(_INDEX)) as f:
             f.write(data.data)

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
@@ -30,7 +31,6 @@ _FACTS = [name for name in RAW_PAGES.names() if name != "body"]
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
 _REFUSED = ("opted_out", "unsupported_type", "too_large")
-_TRANSIENT_STATUS = (429, 500, 502, 503, 504)
 
 Row = dict[str, Any]
 
@@ -64,19 +64,21 @@ def refresh(
         same_policy = old is not None and old.metadata["policy"] == policy
         responses = _fetched(batch, earlier, settings, allow_addresses, forgotten, same_policy=same_policy)
         for doc_id, response in responses:
+            if reason := forgotten.reason(response.final_url or response.url):
+                response = replace(response, outcome="opted_out", detail=reason, body=None)
             row = _row(doc_id, response, earlier.get(doc_id))
             _take(row | {"partition": partition}, rows, keep, writer)
             report.worked += 1
             advance(1)
         facts = pl.DataFrame(rows, schema={k: RAW_PAGES[k] for k in _FACTS})
-        if {r["doc_id"]: _state(r) for r in rows} == {k: _state(r) for k, r in earlier.items()}:
+        if same_policy and {r["doc_id"]: _state(r) for r in rows} == {k: _state(r) for k, r in earlier.items()}:
             writer.discard()
         else:
             if old is not None and keep:
                 _copy_bodies(writer, old, keep)
             writer.note(content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy)
             report.written = 1
-    store.raw_pages.prune(())
+    store.raw_pages.prune(partition=partition)
     report.rows = facts.height
     report.outcomes = Counter(facts["outcome"].to_list())
     report.seconds = time.monotonic() - start
@@ -119,10 +121,10 @@ def _fetched(
 ) -> Iterator[tuple[str, Response]]:
     """Responses to what the batch names without carrying it, by doc_id.
 
-    Pages that we have are asked for conditionally, and so are those that were refused, while the policy that
-    refused them is the same.
+    Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
+    then it has to see each page again.
     """
-    conditional = (*WITH_BODY, *_REFUSED) if same_policy else WITH_BODY
+    conditional = (*WITH_BODY, *_REFUSED) if same_policy else ()
     ids: dict[str, str] = {}
     for frame in batch.batches(["doc_id", "url", "outcome"], rows=4096):
         named = frame.filter(pl.col("outcome").is_null())
@@ -167,17 +169,18 @@ def _row(doc_id: str, response: Response, before: Row | None) -> Row:
     if response.outcome == "not_modified":
         return before | validators | {"outcome": "not_modified", "status": response.status, "detail": None}
     if row["body_digest"] == before["body_digest"]:
-        kept = {k: before[k] for k in ("fetched_at", "content_type", "final_url")}
-        return row | kept | validators
-    if _is_transient(response):
+        return row | {"fetched_at": before["fetched_at"]} | validators
+    if _may_pass(response):
         since = before["fetched_at"].isoformat(timespec="seconds")
         detail = f"kept the body of {since}: {response.outcome}" + (f" {response.status}" if response.status else "")
         return before | {"detail": detail}
     return row | {"body": response.body}
 
 
-def _is_transient(response: Response) -> bool:
-    return response.outcome in ("timeout", "network_error") or response.status in _TRANSIENT_STATUS
+def _may_pass(response: Response) -> bool:
+    """Whether a failure says nothing about the page: it may be there tomorrow."""
+    status = response.status or 0
+    return response.transient or response.outcome in ("timeout", "network_error") or status == 429 or status >= 500
 
 
 def _take(row: Row, rows: list[Row], keep: dict[str, Row], writer: SegmentWriter) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -18,6 +19,7 @@ import fsspec
 import polars as pl
 import pyarrow.dataset
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from quarry_dagster.errors import StoreError
 
@@ -118,6 +120,11 @@ class Files:
             except FileNotFoundError:
                 continue
 
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder and all in it; one that is gone already is no error."""
+        with suppress(FileNotFoundError):
+            self.fs.rm(self.full(path), recursive=True)
+
     def read_json(self, path: str) -> Any:
         with self.open(path) as f:
             return json.load(f)
@@ -147,12 +154,25 @@ class Files:
         with self.open(path) as f:
             yield pq.ParquetFile(f)
 
-    def size(self, path: str) -> int:
-        """Bytes of a file."""
-        return int(self.fs.size(self.full(path)) or 0)
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock of this data root, among the processes of this machine; waits for it.
 
-    def sweep(self, folder: str) -> None:
-        """Delete what a killed writer left unfinished in a local folder. Call while nobody writes there."""
-        if self.is_local:
-            for path in Path(self.full(folder)).rglob(f"{_TEMPORARY}*"):
-                path.unlink(missing_ok=True)
+        On an object store nothing is locked: let one machine at a time write there.
+        """
+        if not self.is_local:
+            yield
+            return
+        path = Path(self.full(f".locks/{name}"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            yield
+
+    def sweep(self, folder: str, older_than: float = 3600) -> None:
+        """Delete what killed writers left unfinished in a local folder and have not touched for so many seconds."""
+        if not self.is_local:
+            return
+        for path in Path(self.full(folder)).rglob(f"{_TEMPORARY}*"):
+            with suppress(FileNotFoundError):  # its writer finished just now
+                if time.time() - path.stat().st_mtime >= older_than:
+                    path.unlink()

@@ -16,7 +16,6 @@ from quarry_dagster.store.files import Files
 
 _MANIFEST = "manifest.json"
 _POINTER = "CURRENT.json"
-_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -46,42 +45,34 @@ class Snapshots:
 
     def current(self) -> Snapshot | None:
         """The published snapshot, or None before the first."""
-        try:
-            number = self.files.read_json(f"{self.name}/{_POINTER}")["snapshot"]
-        except FileNotFoundError:
-            return None
-        return Snapshot(self.files, self.name, number)
+        return next(iter(self.live()), None)
 
     def live(self) -> list[Snapshot]:
-        """The current snapshot and the one before it, that readers may still be in."""
-        current = self.current()
-        last = current.number if current else 0
-        return [s for s in self._all() if last - _KEPT < s.number <= last]
+        """The current snapshot, and the one published before it, that readers may still be in."""
+        try:
+            pointer = self.files.read_json(f"{self.name}/{_POINTER}")
+        except FileNotFoundError:
+            return []
+        numbers = [n for n in (pointer["snapshot"], pointer["previous"]) if n is not None]
+        return [Snapshot(self.files, self.name, n) for n in numbers]
 
     @contextmanager
-    def publish(self) -> Iterator[tuple[Snapshot, dict[str, Any]]]:
+    def publish(self, *, keep_previous: bool = True) -> Iterator[tuple[Snapshot, dict[str, Any]]]:
         """Write a new snapshot: put files under `snapshot.path(...)` and fill in the manifest.
 
-        The pointer moves when the block ends; after an exception or a kill it still names the old snapshot.
+        The pointer moves when the block ends; after an exception or a kill it still names the old snapshot. Only
+        one process may publish at a time.
         """
-        new = Snapshot(self.files, self.name, max((s.number for s in self._all()), default=0) + 1)
+        current = self.current()
+        new = Snapshot(self.files, self.name, max(self._numbers(), default=0) + 1)
         manifest: dict[str, Any] = {}
         yield new, manifest
         self.files.write_json(new.path(_MANIFEST), manifest)
-        self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number})
-        self.clean()
+        previous = current.number if current and keep_previous else None
+        self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number, "previous": previous})
+        for number in self._numbers() - {new.number, previous}:
+            self.files.delete_folder(f"{self.name}/{number:06d}")
 
-    def _all(self) -> list[Snapshot]:
-        numbers = {int(part) for p in self.files.list(self.name) if (part := p.split("/")[1]).isdigit()}
-        return [Snapshot(self.files, self.name, n) for n in sorted(numbers)]
-
-    def clean(self, keep: int = _KEPT) -> None:
-        """Delete all but the `keep` latest published snapshots, and what a killed writer left."""
-        current = self.current()
-        last = current.number if current else 0
-        for snapshot in self._all():
-            if not last - keep < snapshot.number <= last:
-                folder = f"{self.name}/{snapshot.number:06d}"
-                self.files.delete(list(self.files.list(folder)))
-                if self.files.is_local:
-                    self.files.fs.rmdir(self.files.full(folder))
+    def _numbers(self) -> set[int]:
+        """Numbers of all snapshots that are there, unpublished ones that a killed writer left included."""
+        return {int(part) for p in self.files.list(self.name) if (part := p.split("/")[1]).isdigit()}

@@ -72,8 +72,7 @@ class Table:
 
     def segment(self, partition: str) -> Segment | None:
         """The current segment of one partition, or None."""
-        found = [s for s in self._all(partition) if s.partition == partition]
-        return max(found, key=lambda s: s.version, default=None)
+        return max(self._all(partition), key=lambda s: s.version, default=None)
 
     def scan(self, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
         """The current rows of these partitions, or of all, as a lazy table."""
@@ -104,21 +103,30 @@ class Table:
 
     def delete(self, partition: str) -> None:
         """Delete every version of a partition."""
-        self.files.delete([s.path for s in self._all(partition) if s.partition == partition])
+        self.files.delete_folder(f"{self.name}/{partition}")
 
-    def prune(self, keep: Iterable[str], *, previous: bool = True) -> None:
-        """Delete versions that are neither current nor in `keep` (paths).
+    def prune(
+        self,
+        keep: Iterable[str] = (),
+        *,
+        partition: str = "",
+        existing: Iterable[str] | None = None,
+        previous: bool = True,
+    ) -> None:
+        """Delete versions that are neither current nor in `keep` (paths), of one partition or of all.
 
         With `previous` the version before the current one stays too, so that a reader who looked a moment ago
-        can finish.
+        can finish. Of partitions that are not in `existing`, where that is given, only `keep` stays.
         """
         wanted = set(keep)
+        known = None if existing is None else set(existing)
         by_partition: dict[str, list[Segment]] = {}
-        for segment in self._all():
+        for segment in self._all(partition):
             by_partition.setdefault(segment.partition, []).append(segment)
-        for versions in by_partition.values():
-            versions.sort(key=lambda s: -s.version)
-            wanted |= {s.path for s in versions[: 2 if previous else 1]}
+        for name, versions in by_partition.items():
+            if known is None or name in known:
+                versions.sort(key=lambda s: -s.version)
+                wanted |= {s.path for s in versions[: 2 if previous else 1]}
         self.files.delete([s.path for v in by_partition.values() for s in v if s.path not in wanted])
 
     def at(self, path: str) -> Segment:
