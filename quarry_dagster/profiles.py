@@ -36,7 +36,8 @@ class Hardware(Settings):
     workers: Positive | None = None
     """Worker processes of CPU-bound steps; null: one for each core."""
     memory_budget_mb: Positive = 4096
-    """Resident memory one step may take, in MiB."""
+    """Resident memory that the profile's partitions and batches are sized for, in MiB; `quarry doctor` compares it
+    with the machine's."""
     gpu_memory_fraction: Fraction = 0.8
     """Share of a GPU's memory that embedding may allocate."""
 
