@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quarry_dagster import assets, checks
-from quarry_dagster.automation import jobs
+from quarry_dagster.automation import jobs, sensors
 from quarry_dagster.environment import profile_name
 from quarry_dagster.profiles import choose_profile
 from quarry_dagster.resources import Quarry
@@ -28,6 +28,7 @@ def build_defs(data: str | None = None, profile: str | None = None) -> dg.Defini
         ],
         asset_checks=[checks.conservation, checks.witnesses],
         jobs=[jobs.ingest, jobs.corpus],
+        sensors=[sensors.new_crawl_seeds, sensors.refresh_corpus],
         resources={"quarry": Quarry(data=data, profile=profile)},
     )
 

@@ -57,9 +57,13 @@ def _sha256(file: BinaryIO) -> bytes:
 
 
 def take_in_seeds(
-    store: Store, profile: HardwareProfile, allow_addresses: Sequence[IPv4Network | IPv6Network]
+    store: Store,
+    profile: HardwareProfile,
+    allow_addresses: Sequence[IPv4Network | IPv6Network],
+    *,
+    min_age: float = 0.0,
 ) -> Intake:
-    """Cut what is new in the inbox into batches, under the profile's limits.
+    """Cut what is new in the inbox into batches, under the profile's limits; `min_age` seconds lets copies finish.
 
     Raises:
         StoreError: the data root cannot be written.
@@ -69,4 +73,5 @@ def take_in_seeds(
         pages_per_partition=profile.partitions.pages_per_partition,
         max_body=int(profile.crawl.max_body_mb * 2**20),
         fetch=partial(fetch_one, settings=profile.crawl, allow_addresses=allow_addresses),
+        min_age=min_age,
     )

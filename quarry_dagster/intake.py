@@ -11,7 +11,9 @@ replaces the earlier one in the batch it already has.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -58,32 +60,40 @@ class Intake:
     reports: list[SeedReport] = field(default_factory=list)  # of the seed files that were read
 
 
-def pending(store: Store) -> list[str]:
-    """Seed files that are new or changed since they were last taken in, by name, the one changed first first."""
+def pending(store: Store, min_age: float = 0.0) -> list[str]:
+    """Seed files that are new or changed since they were last taken in, by name, the one changed first first.
+
+    One that changed less than `min_age` seconds ago may be half copied, and waits.
+    """
     ledger = _read_ledger(store)
-    inbox = _inbox(store)
+    inbox = _inbox(store, time.time() - min_age)
     return [name for name, state in inbox.items() if ledger.get(name, {}).get("state") != state]
 
 
 def take_in(
-    store: Store, *, pages_per_partition: int, max_body: int, fetch: Callable[[str], bytes] | None = None
+    store: Store,
+    *,
+    pages_per_partition: int,
+    max_body: int,
+    fetch: Callable[[str], bytes] | None = None,
+    min_age: float = 0.0,
 ) -> Intake:
     """Read every seed file that is new or changed, and write batches for what it brings.
 
-    `max_body` is in bytes; `fetch` downloads sitemaps that a seed names. A kill at any moment loses nothing: the
-    seed file is read again, and the URLs that have a batch by then are known.
+    `max_body` is in bytes; `fetch` downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at
+    any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
 
     Raises:
         StoreError: the data root cannot be written.
     """
     intake = Intake()
-    if not pending(store):
+    if not pending(store, min_age):
         return intake
     with store.files.lock("intake"):
         inbox = _inbox(store)
         known = _Known(store)
         forgotten = read_forgotten(store)
-        for name in pending(store):
+        for name in pending(store, min_age):
             report = SeedReport(name)
             intake.reports.append(report)
             batcher = _Batcher(store, known, report, pages_per_partition)
@@ -128,7 +138,7 @@ def _note(store: Store, name: str, state: str, report: SeedReport) -> None:
     store.files.write_json(LEDGER, ledger)
 
 
-def _inbox(store: Store) -> dict[str, str]:
+def _inbox(store: Store, before: float = math.inf) -> dict[str, str]:
     """Seed files by name, first the one changed first, with a state that changes when the file does."""
     found: list[tuple[float, str, str]] = []
     for path, info in store.files.list(SEEDS).items():
@@ -137,7 +147,7 @@ def _inbox(store: Store) -> dict[str, str]:
             changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
             at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
             found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
-    return {name: state for _, name, state in sorted(found)}
+    return {name: state for at, name, state in sorted(found) if at <= before}
 
 
 def _read_ledger(store: Store) -> dict[str, dict[str, Any]]:

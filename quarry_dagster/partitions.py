@@ -6,13 +6,16 @@ partition that this instance has materialized and no longer lists was deleted by
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import dagster as dg
 
 from quarry_dagster.store import Store
 
 RAW_PAGES = dg.AssetKey("raw_pages")
 
-crawl_batches = dg.DynamicPartitionsDefinition(name="crawl_batches")
+CRAWL_BATCHES = "crawl_batches"
+crawl_batches = dg.DynamicPartitionsDefinition(name=CRAWL_BATCHES)
 
 _CHUNK = 10_000
 
@@ -20,7 +23,7 @@ _CHUNK = 10_000
 def sync_partitions(instance: dg.DagsterInstance, store: Store) -> list[str]:
     """Reconcile the instance's partitions with the batches there are; returns the partitions that exist, in order."""
     batches = set(store.batches.segments())
-    listed = set(instance.get_dynamic_partitions("crawl_batches"))
+    listed = set(instance.get_dynamic_partitions(CRAWL_BATCHES))
     unlisted = batches - listed
     deleted = unlisted & instance.get_materialized_partitions(RAW_PAGES) if unlisted else set()
     for partition in sorted(deleted):
@@ -29,5 +32,24 @@ def sync_partitions(instance: dg.DagsterInstance, store: Store) -> list[str]:
         store.batches.delete(partition)
     added = sorted(unlisted - deleted)
     for start in range(0, len(added), _CHUNK):
-        instance.add_dynamic_partitions("crawl_batches", added[start : start + _CHUNK])
+        instance.add_dynamic_partitions(CRAWL_BATCHES, added[start : start + _CHUNK])
     return sorted(batches - deleted)
+
+
+def consecutive(listed: Sequence[str], wanted: Collection[str], size: int) -> list[list[str]]:
+    """The wanted partitions in runs of at most `size` that follow each other as Dagster lists them.
+
+    A run's range stands for all that Dagster lists between its ends, so an unwanted partition ends it.
+    """
+    runs: list[list[str]] = [[]]
+    for partition in listed:
+        if partition not in wanted or len(runs[-1]) == size:
+            runs.append([])
+        if partition in wanted:
+            runs[-1].append(partition)
+    return [run for run in runs if run]
+
+
+def range_tags(run: Sequence[str]) -> dict[str, str]:
+    """The tags of a Dagster run that takes these consecutive partitions."""
+    return {"dagster/asset_partition_range_start": run[0], "dagster/asset_partition_range_end": run[-1]}

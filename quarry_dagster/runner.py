@@ -19,7 +19,7 @@ from dagster import DagsterInstance, DagsterInvariantViolationError, RunsFilter
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError, StoreError
-from quarry_dagster.partitions import crawl_batches
+from quarry_dagster.partitions import CRAWL_BATCHES, consecutive, range_tags
 from quarry_dagster.profiles import HardwareProfile, configs_dir
 
 _HOST, _PROCESS = "quarry/host", "quarry/process"
@@ -111,27 +111,12 @@ def materialize(
     """
     outcome = Outcome()
     defs = build_defs(data, profile_name)
-    listed = instance.get_dynamic_partitions(crawl_batches.name or "")
-    for first, last in _ranges(listed, set(partitions), profile.partitions.partitions_per_run):
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        if not _execute(defs.resolve_job_def("ingest"), instance, tags, outcome):
+    listed = instance.get_dynamic_partitions(CRAWL_BATCHES)
+    for run in consecutive(listed, set(partitions), profile.partitions.partitions_per_run):
+        if not _execute(defs.resolve_job_def("ingest"), instance, range_tags(run), outcome):
             return outcome
     _execute(defs.resolve_job_def("corpus"), instance, {}, outcome)
     return outcome
-
-
-def _ranges(listed: Sequence[str], wanted: set[str], size: int) -> Iterator[tuple[str, str]]:
-    """First and last of runs of at most `size` wanted partitions that follow each other as Dagster lists them.
-
-    A range stands for all that Dagster lists between its ends, so an unwanted partition ends it.
-    """
-    chunk: list[str] = []
-    for partition in [*listed, None]:
-        if chunk and (partition not in wanted or len(chunk) == size):
-            yield chunk[0], chunk[-1]
-            chunk = []
-        if partition is not None and partition in wanted:
-            chunk.append(partition)
 
 
 def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, str], outcome: Outcome) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from quarry_dagster import checks, runner
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.partitions import sync_partitions
+from quarry_dagster.partitions import consecutive, sync_partitions
 from quarry_dagster.resources import Quarry
 from quarry_dagster.stages.deduped_corpus import KEPT_SCHEMA
 from quarry_dagster_tests.corpus import Corpus, words
@@ -34,6 +34,7 @@ def test_names_that_users_rely_on() -> None:
     partitioned = {k.to_user_string() for k in graph.get_all_asset_keys() if graph.get(k).partitions_def}
     assert partitioned == {"raw_pages", "extracted_text", "embeddings"}
     assert {j for j in repository.job_names if not j.startswith("__")} == {"ingest", "corpus"}
+    assert {s.name for s in repository.sensor_defs} == {"new_crawl_seeds", "refresh_corpus"}
     assert {k.to_user_string() for k in graph.asset_check_keys} == {
         "deduped_corpus:conservation",
         "deduped_corpus:witnesses",
@@ -130,9 +131,9 @@ def test_a_seed_dropped_again_after_its_partition_was_deleted_comes_back(corpus:
 
 
 def test_runs_take_only_wanted_partitions_that_follow_each_other() -> None:
-    ranges = list(runner._ranges(["c", "a", "x", "b", "d", "e"], {"a", "b", "c", "d", "e"}, 2))
-    assert ranges == [("c", "a"), ("b", "d"), ("e", "e")]
-    assert list(runner._ranges([], set(), 2)) == []
+    listed = ["c", "a", "x", "b", "d", "e"]
+    assert consecutive(listed, {"a", "b", "c", "d", "e"}, 2) == [["c", "a"], ["b", "d"], ["e"]]
+    assert consecutive([], set(), 2) == []
 
 
 @pytest.mark.parametrize("check", ["conservation", "witnesses"])

@@ -1,1 +1,1 @@
-"""What starts runs: jobs."""
+"""What starts runs: jobs and sensors."""

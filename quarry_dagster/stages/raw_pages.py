@@ -71,18 +71,35 @@ def refresh(
             report.worked += 1
             advance(1)
         facts = pl.DataFrame(rows, schema={k: RAW_PAGES[k] for k in _FACTS})
-        if same_policy and {r["doc_id"]: _state(r) for r in rows} == {k: _state(r) for k, r in earlier.items()}:
+        same_batch = old is not None and old.metadata["batch"] == batch.version
+        if (
+            same_policy
+            and same_batch
+            and {r["doc_id"]: _state(r) for r in rows} == {k: _state(r) for k, r in earlier.items()}
+        ):
             writer.discard()
         else:
             if old is not None and keep:
                 _copy_bodies(writer, old, keep)
-            writer.note(content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy)
+            writer.note(
+                content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy, batch=batch.version
+            )
             report.written = 1
     store.raw_pages.prune(partition=partition)
     report.rows = facts.height
     report.outcomes = Counter(facts["outcome"].to_list())
     report.seconds = time.monotonic() - start
     return report
+
+
+def behind(store: Store) -> list[str]:
+    """Partitions whose raw pages are not made from their batch as it is now, in order."""
+    made = store.raw_pages.segments()
+    return [
+        p
+        for p, batch in store.batches.segments().items()
+        if p not in made or made[p].metadata["batch"] != batch.version
+    ]
 
 
 def _facts(segment: Segment | None) -> dict[str, Row]:

@@ -28,7 +28,11 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
     with store.files.lock("intake"):
         for segment in store.batches.segments().values():
             _rewrite(store.batches, segment, forgotten)
-    taken = sum(_rewrite(store.raw_pages, s, forgotten) for s in store.raw_pages.segments().values())
+    versions = {p: s.version for p, s in store.batches.segments().items()}
+    taken = sum(
+        _rewrite(store.raw_pages, segment, forgotten, batch=versions[partition])
+        for partition, segment in store.raw_pages.segments().items()
+    )
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in store.raw_pages.segments():
             if store.extracted_text.segment(partition):
@@ -45,8 +49,8 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
     return taken
 
 
-def _rewrite(table: Table, segment: Segment, forgotten: Forgotten) -> int:
-    """Empty the forgotten rows of a segment; returns how many rows with a body there were."""
+def _rewrite(table: Table, segment: Segment, forgotten: Forgotten, **notes: int) -> int:
+    """Empty the forgotten rows of a segment and add to its notes; returns how many rows had a body."""
     ids = [
         doc_id
         for frame in segment.batches(["doc_id", "url", "final_url", "body_digest"], rows=4096)
@@ -69,5 +73,5 @@ def _rewrite(table: Table, segment: Segment, forgotten: Forgotten) -> int:
             writer.append(kept)
             facts.append(kept.select(CONTENT))
         content = digest_rows(pl.concat(facts))
-        writer.note(**segment.metadata | {"content": content})
+        writer.note(**segment.metadata | notes | {"content": content})
     return len(ids)
