@@ -21,8 +21,8 @@ lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed  ## each benchmark prints its table
-	$(BIN)/python -m benchmarks.dedup
+bench: $(VENV)/installed  ## recall and precision on labelled duplicates: make bench PLANTED=documents.parquet
+	$(BIN)/python -m benchmarks.dedup $(PLANTED)
 
 clean:  ## forget the environment and the demo's data
 	rm -rf $(VENV) $(DATA)
