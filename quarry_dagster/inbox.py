@@ -13,7 +13,7 @@ from typing import BinaryIO
 from quarry_dagster import seeds
 from quarry_dagster.crawl import fetch_one
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.intake import Intake, take_in
+from quarry_dagster.intake import SeedReport, take_in
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.store import Store
 from quarry_dagster.store.store import SEEDS
@@ -62,7 +62,7 @@ def take_in_seeds(
     allow_addresses: Sequence[IPv4Network | IPv6Network],
     *,
     min_age: float = 0.0,
-) -> Intake:
+) -> list[SeedReport]:
     """Cut what is new in the inbox into batches, under the profile's limits; `min_age` seconds lets copies finish.
 
     Raises:

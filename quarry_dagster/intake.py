@@ -53,13 +53,6 @@ class SeedReport:
             self.problems.append(f"{where}: {reason}" + (f" [{text}]" if text else ""))
 
 
-@dataclass
-class Intake:
-    """What one look at the inbox found."""
-
-    reports: list[SeedReport] = field(default_factory=list)  # of the seed files that were read
-
-
 def pending(store: Store, min_age: float = 0.0) -> list[str]:
     """Seed files that are new or changed since they were last taken in, by name, the one changed first first.
 
@@ -77,8 +70,8 @@ def take_in(
     max_body: int,
     fetch: Callable[[str], bytes] | None = None,
     min_age: float = 0.0,
-) -> Intake:
-    """Read every seed file that is new or changed, and write batches for what it brings.
+) -> list[SeedReport]:
+    """Read every seed file that is new or changed, and write batches for what it brings; reports the files read.
 
     `max_body` is in bytes; `fetch` downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at
     any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
@@ -86,16 +79,16 @@ def take_in(
     Raises:
         StoreError: the data root cannot be written.
     """
-    intake = Intake()
+    reports: list[SeedReport] = []
     if not pending(store, min_age):
-        return intake
+        return reports
     with store.files.lock("intake"):
         inbox = _inbox(store)
         known = _Known(store)
         forgotten = read_forgotten(store)
         for name in pending(store, min_age):
             report = SeedReport(name)
-            intake.reports.append(report)
+            reports.append(report)
             batcher = _Batcher(store, known, report, pages_per_partition)
             try:
                 items = _read(store, name, max_body=max_body, fetch=fetch)
@@ -107,7 +100,7 @@ def take_in(
                 continue
             batcher.finish()
             _note(store, name, inbox[name], report)
-    return intake
+    return reports
 
 
 def _read(

@@ -68,19 +68,16 @@ def _instance_beside(data: str) -> DagsterInstance:
     return DagsterInstance.from_config(str(home))
 
 
-def fail_dead_runs(instance: DagsterInstance) -> list[str]:
-    """Fail the runs of processes that were killed, and free their pool slots; returns their ids.
+def fail_dead_runs(instance: DagsterInstance) -> None:
+    """Fail the runs of processes that were killed, and free their pool slots.
 
     A killed process cannot say that its run ended: the run stays "started", and its pool slot taken, so that the
     next run would wait for it for ever. (Runs that the daemon launched are its run monitoring's business.)
     """
-    dead = []
     for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED, tags={_HOST: platform.node()})):
         if not _is_alive(run.tags[_PROCESS]):
             instance.report_run_failed(run, f"its process ({run.tags[_PROCESS]}) was killed; run again to resume")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            dead.append(run.run_id)
-    return dead
 
 
 def _this_process() -> str:

@@ -16,7 +16,7 @@ from quarry_dagster import scan
 from quarry_dagster.extract import Extractor
 from quarry_dagster.forget import read_forgotten
 from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.intake import Intake
+from quarry_dagster.intake import SeedReport
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.reader import TableName
 from quarry_dagster.stages import deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
@@ -74,7 +74,7 @@ class Corpus:
         """A .jsonl that carries these texts, by URL."""
         self.seed(name, "".join(json.dumps({"url": u, "text": t}) + "\n" for u, t in texts.items()))
 
-    def take_in(self) -> Intake:
+    def take_in(self) -> list[SeedReport]:
         return take_in_seeds(self.store, self.profile, LOOPBACK)
 
     def run(self, partitions: Iterable[str] | None = None) -> dict[str, StageReport]:

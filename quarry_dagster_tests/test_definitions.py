@@ -123,7 +123,7 @@ def test_a_seed_dropped_again_after_its_partition_was_deleted_comes_back(corpus:
         instance.delete_dynamic_partition("crawl_batches", sync_partitions(instance, corpus.store)[0])
         corpus.seed_texts("b.jsonl", texts)
         sync_partitions(instance, corpus.store)
-        assert corpus.take_in().reports[0].added == 10
+        assert corpus.take_in()[0].added == 10
         run()
         assert corpus.urls() == set(texts)
         instance.add_dynamic_partitions("crawl_batches", ["of-another-data-root"])

@@ -29,7 +29,7 @@ def test_a_url_named_many_times_takes_one_place_and_cuts_no_partition(corpus: Co
     urls = [f"http://a.test/{i}" for i in range(12_000)]
     big = Corpus(corpus.root, profile(partitions={"pages_per_partition": 20_000}))
     big.seed("a.txt", "\n".join([*urls, *urls]))
-    (report,) = big.take_in().reports
+    (report,) = big.take_in()
     assert (report.urls, report.added) == (24_000, 12_000)
     assert [s.rows for s in big.store.batches.segments().values()] == [12_000]
 
@@ -46,16 +46,16 @@ def test_an_edited_seed_adds_its_new_urls_and_replaces_what_changed(corpus: Corp
     corpus.seed_texts(
         "a.jsonl", {"http://a.test/1": words(1), "http://a.test/2": words(9), "http://a.test/3": words(3)}
     )
-    (report,) = corpus.take_in().reports
+    (report,) = corpus.take_in()
     assert (report.added, report.replaced) == (1, 1)
     assert len(corpus.store.batches.segments()) == 2
-    assert not corpus.take_in().reports
+    assert not corpus.take_in()
 
 
 def test_seeds_are_taken_in_as_they_came(corpus: Corpus) -> None:
     for name, seed, at in (("b.jsonl", 1, 1000), ("a.jsonl", 2, 500)):
         corpus.seed_texts(name, {"http://a.test/": words(seed)})
         os.utime(corpus.root / "seeds" / name, (at, at))
-    assert [r.name for r in corpus.take_in().reports] == ["a.jsonl", "b.jsonl"]
+    assert [r.name for r in corpus.take_in()] == ["a.jsonl", "b.jsonl"]
     corpus.run()
     assert corpus.read("deduped_corpus")["text"].to_list() == [words(1)]

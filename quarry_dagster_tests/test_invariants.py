@@ -13,7 +13,8 @@ from quarry_dagster.dedup.decide import Evidence, rule_for
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import text_digest
 from quarry_dagster.forget import forget
-from quarry_dagster.stages import takedown
+from quarry_dagster.stages import raw_pages, takedown
+from quarry_dagster.store.schemas import EXTRACT_OUTCOMES, FETCH_OUTCOMES
 from quarry_dagster.urls import same_page_url
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html
@@ -50,6 +51,8 @@ def test_nothing_is_lost_between_assets(corpus: Corpus, story_site: Site) -> Non
     seeds = {line for line in seed_lines(story_site).split("\n") if line} | {"htp:/broken line"}
     assert set(raw["url"]) == seeds
     assert raw["url"].is_unique().all()
+    assert set(raw["outcome"]) <= set(FETCH_OUTCOMES)
+    assert set(text["outcome"]) <= set(EXTRACT_OUTCOMES)
     assert dict(raw.group_by("outcome").len().iter_rows()) == {
         "fetched": 37,
         "opted_out": 1,
@@ -129,8 +132,8 @@ def test_the_same_seed_dropped_twice_adds_nothing(corpus: Corpus, story_site: Si
     corpus.seed("stories.txt", seed_lines(story_site))
     corpus.run()
     corpus.seed("again.txt", seed_lines(story_site))
-    intake = corpus.take_in()
-    assert [(r.name, r.added) for r in intake.reports] == [("again.txt", 0)]
+    reports = corpus.take_in()
+    assert [(r.name, r.added) for r in reports] == [("again.txt", 0)]
 
 
 def test_a_page_that_changed_is_a_new_version_of_the_same_document(corpus: Corpus, story_site: Site) -> None:
@@ -232,6 +235,18 @@ def test_a_forgotten_document_does_not_come_back_by_another_way(corpus: Corpus, 
     assert set(corpus.read("raw_pages")["outcome"]) == {"given", "opted_out"}
     with pytest.raises(ConfigError, match="neither a URL"):
         forget(corpus.store, "a.test/1")
+
+
+def test_a_takedown_does_not_hide_that_a_partition_waits_for_its_batch(corpus: Corpus) -> None:
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(3)})
+    corpus.run()
+    assert raw_pages.behind(corpus.store) == []
+    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/0"))
+    assert raw_pages.behind(corpus.store) == []
+    corpus.seed_texts("b.jsonl", {"http://a.test/1": words(9)})
+    corpus.take_in()
+    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/2"))
+    assert raw_pages.behind(corpus.store) == list(corpus.store.batches.segments())
 
 
 def test_a_redirect_that_moved_is_seen_though_the_body_is_the_same(corpus: Corpus, site: Site) -> None:

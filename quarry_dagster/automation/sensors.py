@@ -23,8 +23,8 @@ def new_crawl_seeds(context: dg.SensorEvaluationContext, quarry: Quarry) -> Iter
     key names the partitions and the versions of their batches, so that a tick while they run asks for nothing.
     """
     store, profile = quarry.store(), quarry.hardware_profile()
-    intake = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S)
-    for problem in (p for report in intake.reports for p in report.problems):
+    reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S)
+    for problem in (p for report in reports for p in report.problems):
         context.log.warning(problem)
     sync_partitions(context.instance, store)
     waiting = behind(store)

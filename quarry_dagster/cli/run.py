@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import polars as pl
@@ -16,10 +17,13 @@ from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.inbox import put, take_in_seeds
-from quarry_dagster.intake import Intake
+from quarry_dagster.intake import SeedReport
 from quarry_dagster.profiles import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
+
+if TYPE_CHECKING:
+    from quarry_dagster.runner import Outcome
 
 _PROBLEMS_SHOWN = 20
 
@@ -44,8 +48,8 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> Non
     put(store, seed_files)
     for folder in ("batches", "raw_pages", "extracted_text", "embeddings", "sketches", "faiss_index", "deduped_corpus"):
         store.files.sweep(folder)
-    intake = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
-    _print_intake(intake)
+    reports = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
+    _print_intake(reports)
 
     # Dagster takes a second to import: not before the user has seen that their seeds were read.
     from quarry_dagster import runner
@@ -55,7 +59,7 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> Non
         partitions = sync_partitions(instance, store)
         if not partitions and store.deduped_corpus.current() is None:
             click.echo(f"nothing to do: no seeds in {store.files.url('seeds')}; give seed files or drop some there")
-            sys.exit(0 if not any(r.problem_count for r in intake.reports) else 1)
+            sys.exit(0 if not any(r.problem_count for r in reports) else 1)
         outcome = runner.materialize(instance, partitions, data=root, profile_name=name, profile=choice.profile)
     _print_summary(root, outcome, time.monotonic() - start)
     if outcome.failures:
@@ -72,8 +76,8 @@ def _log_progress() -> None:
     logger.propagate = False
 
 
-def _print_intake(intake: Intake) -> None:
-    for report in intake.reports:
+def _print_intake(reports: Sequence[SeedReport]) -> None:
+    for report in reports:
         known = report.urls - report.added - report.replaced
         parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
         parts += [f"{report.replaced:,} replaced"] if report.replaced else []
@@ -85,10 +89,7 @@ def _print_intake(intake: Intake) -> None:
             click.secho(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", fg="yellow", err=True)
 
 
-def _print_summary(root: str, outcome: object, seconds: float) -> None:
-    from quarry_dagster.runner import Outcome
-
-    assert isinstance(outcome, Outcome)
+def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
     pages = dict(scan("raw_pages", root).group_by("outcome").len().sort("outcome").collect().iter_rows())
     texts = dict(scan("extracted_text", root).group_by("outcome").len().sort("outcome").collect().iter_rows())
     removed = dict(scan("dedup_decisions", root).group_by("level").len().sort("level").collect().iter_rows())

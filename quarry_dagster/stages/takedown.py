@@ -25,14 +25,16 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
     Raises:
         StoreError: the store cannot be written.
     """
+    before = {p: s.version for p, s in store.batches.segments().items()}
     with store.files.lock("intake"):
         for segment in store.batches.segments().values():
             _rewrite(store.batches, segment, forgotten)
-    versions = {p: s.version for p, s in store.batches.segments().items()}
-    taken = sum(
-        _rewrite(store.raw_pages, segment, forgotten, batch=versions[partition])
-        for partition, segment in store.raw_pages.segments().items()
-    )
+    after = {p: s.version for p, s in store.batches.segments().items()}
+    taken = 0
+    for partition, segment in store.raw_pages.segments().items():
+        made_from = segment.metadata["batch"]  # a partition that is behind its batch stays so
+        batch = after[partition] if made_from == before[partition] else made_from
+        taken += _rewrite(store.raw_pages, segment, forgotten, batch=batch)
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in store.raw_pages.segments():
             if store.extracted_text.segment(partition):

@@ -29,8 +29,6 @@ WITH_BODY = ("fetched", "not_modified", "archived", "given")
 
 EXTRACT_OUTCOMES = ("extracted", "not_fetched", "empty", "too_short", "javascript_only", "timeout", "error")
 
-LEVELS = ("url", "exact", "near", "semantic")
-
 BATCHES = pl.Schema(
     {
         "doc_id": pl.String,
