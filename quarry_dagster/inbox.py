@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -62,8 +63,11 @@ def take_in_seeds(
     allow_addresses: Sequence[IPv4Network | IPv6Network],
     *,
     min_age: float = 0.0,
+    seconds: float = math.inf,
 ) -> list[SeedReport]:
-    """Cut what is new in the inbox into batches, under the profile's limits; `min_age` seconds lets copies finish.
+    """Cut what is new in the inbox into batches, under the profile's limits.
+
+    `min_age` seconds let copies finish; it stops after about so many `seconds`, as :func:`take_in` says.
 
     Raises:
         StoreError: the data root cannot be written.
@@ -74,4 +78,5 @@ def take_in_seeds(
         max_body=int(profile.crawl.max_body_mb * 2**20),
         fetch=partial(fetch_one, settings=profile.crawl, allow_addresses=allow_addresses),
         min_age=min_age,
+        seconds=seconds,
     )

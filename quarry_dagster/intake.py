@@ -5,7 +5,7 @@ Here belongs what is new in the inbox and which partition it goes to. How a seed
 
 A URL is taken in once and keeps its batch for good. A seed file is read again only when its bytes change, and
 then adds its new URLs; a document that it carries itself (`text`, `html`, an archived capture) and that changed
-replaces the earlier one in the batch it already has.
+replaces the earlier one in the batch it already has. A large seed has partitions of its own, small ones share.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from quarry_dagster import seeds
 from quarry_dagster.forget import Forgotten, read_forgotten
-from quarry_dagster.store import Store
+from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import BATCHES
 from quarry_dagster.store.store import SEEDS
-from quarry_dagster.urls import InvalidUrl, doc_id
+from quarry_dagster.urls import InvalidUrl, canonical_url
 
 LEDGER = "intake/ledger.json"
 _PROBLEMS_KEPT = 100
 _BODIES_IN_MEMORY = 128 << 20
-_CHUNK = 2000
+_CHUNK = 50_000
 
 
 @dataclass
 class SeedReport:
-    """What became of one seed file."""
+    """What became of one seed file, in all the readings it took."""
 
     name: str
     urls: int = 0  # lines that name a URL or carry a document
@@ -45,6 +47,8 @@ class SeedReport:
     replaced: int = 0  # documents carried by the seed that changed
     problem_count: int = 0
     problems: list[str] = field(default_factory=list)  # the first hundred, as "file:line: reason"
+    done: bool = False  # else it stays pending: its time was up, or it could not be read
+    error: str = ""  # why it could not be read
 
     def report(self, line: int | None, reason: str, text: str) -> None:
         self.problem_count += 1
@@ -58,9 +62,7 @@ def pending(store: Store, min_age: float = 0.0) -> list[str]:
 
     One that changed less than `min_age` seconds ago may be half copied, and waits.
     """
-    ledger = _read_ledger(store)
-    inbox = _inbox(store, time.time() - min_age)
-    return [name for name, state in inbox.items() if ledger.get(name, {}).get("state") != state]
+    return list(_pending(_inbox(store, min_age), _read_ledger(store)))
 
 
 def take_in(
@@ -70,87 +72,134 @@ def take_in(
     max_body: int,
     fetch: Callable[[str], bytes] | None = None,
     min_age: float = 0.0,
+    seconds: float = math.inf,
 ) -> list[SeedReport]:
     """Read every seed file that is new or changed, and write batches for what it brings; reports the files read.
 
     `max_body` is in bytes; `fetch` downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at
     any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
 
+    After about so many `seconds` it stops, however far it came, but not before it got any further. What was read
+    by then has its batches, and the next call goes on from there.
+
     Raises:
         StoreError: the data root cannot be written.
     """
+    deadline = time.monotonic() + seconds
     reports: list[SeedReport] = []
     if not pending(store, min_age):
         return reports
     with store.files.lock("intake"):
-        inbox = _inbox(store)
-        known = _Known(store)
+        ledger = _read_ledger(store)
         forgotten = read_forgotten(store)
-        for name in pending(store, min_age):
-            report = SeedReport(name)
-            reports.append(report)
-            batcher = _Batcher(store, known, report, pages_per_partition)
-            try:
-                items = _read(store, name, max_body=max_body, fetch=fetch)
-                for chunk in _chunks(items, report, forgotten):
-                    batcher.add(chunk)
-            except _Unreadable as e:
-                report.report(None, f"cannot be read, will be tried again: {e}", "")
-                batcher.finish()
-                continue
+        batcher = _Batcher(store, pages_per_partition)
+        unnoted: dict[str, dict[str, Any]] = {}
+
+        def note() -> None:
+            """Write what waits, then, and only then, that its seed files were read."""
             batcher.finish()
-            _note(store, name, inbox[name], report)
+            ledger.update(unnoted)
+            if unnoted:
+                store.files.write_json(LEDGER, ledger)
+            unnoted.clear()
+
+        for name, state in _pending(_inbox(store, min_age), ledger).items():
+            report, place = _begun(name, state, ledger)
+            reports.append(report)
+            items = _read(store, name, place, max_body=max_body, fetch=fetch)
+            try:
+                for chunk in _chunks(_until(deadline, items, place, report), report, forgotten):
+                    batcher.add(chunk, report)
+            except _Unreadable as e:
+                report.error = f"{name}: cannot be read, will be tried again: {e}"
+                report.problems.append(report.error)
+                report.problem_count += 1
+            else:
+                unnoted[name] = _entry(state, report, place)
+            if report.urls >= pages_per_partition:
+                note()
+            if time.monotonic() > deadline:
+                break
+        note()
     return reports
 
 
+class _Unreadable(Exception):
+    """The seed file cannot be read; unlike an error of the store, that costs only this file."""
+
+
 def _read(
-    store: Store, name: str, *, max_body: int, fetch: Callable[[str], bytes] | None
+    store: Store, name: str, place: seeds.Place, *, max_body: int, fetch: Callable[[str], bytes] | None
 ) -> Iterator[seeds.Seed | seeds.Problem]:
     try:
         with store.files.open(f"{SEEDS}/{name}") as file:
-            yield from seeds.read_seeds(file, name, max_body=max_body, fetch=fetch)
+            yield from seeds.read_seeds(file, name, max_body=max_body, fetch=fetch, place=place)
     except OSError as e:
         raise _Unreadable(str(e)) from e
+    except Exception as e:  # our mistake, or a library's, about this file: the others must not wait for its correction
+        raise _Unreadable(f"{type(e).__name__}: {e}") from e
 
 
-class _Unreadable(Exception):
-    """The seed file cannot be read; unlike an OSError of the store, that costs only this file."""
-
-
-def _note(store: Store, name: str, state: str, report: SeedReport) -> None:
-    ledger = _read_ledger(store)
-    ledger[name] = {
-        "state": state,
-        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "urls": report.urls,
-        "added": report.added,
-        "replaced": report.replaced,
-        "problem_count": report.problem_count,
-        "problems": report.problems,
-    }
-    store.files.write_json(LEDGER, ledger)
-
-
-def _inbox(store: Store, before: float = math.inf) -> dict[str, str]:
-    """Seed files by name, first the one changed first, with a state that changes when the file does."""
+def _inbox(store: Store, min_age: float) -> dict[str, str]:
+    """Settled seed files by name, first the one changed first, with a state that changes when the file does."""
+    now = time.time()
     found: list[tuple[float, str, str]] = []
     for path, info in store.files.list(SEEDS).items():
         name = path.removeprefix(f"{SEEDS}/")
         if seeds.is_seed_name(name):
             changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
             at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
-            found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
-    return {name: state for at, name, state in sorted(found) if at <= before}
+            if not min_age or now - at >= min_age:
+                found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
+    return {name: state for _, name, state in sorted(found)}
 
 
 def _read_ledger(store: Store) -> dict[str, dict[str, Any]]:
     return store.files.read_json(LEDGER) if store.files.exists(LEDGER) else {}
 
 
+def _pending(inbox: dict[str, str], ledger: dict[str, dict[str, Any]]) -> dict[str, str]:
+    def is_done(name: str, state: str) -> bool:
+        entry = ledger.get(name, {})
+        return entry.get("state") == state and "place" not in entry
+
+    return {name: state for name, state in inbox.items() if not is_done(name, state)}
+
+
+def _begun(name: str, state: str, ledger: dict[str, dict[str, Any]]) -> tuple[SeedReport, seeds.Place]:
+    """The report and the place of an earlier reading of the same bytes that stopped half-way; else new ones."""
+    entry = ledger.get(name, {})
+    if entry.get("state") != state or "place" not in entry:
+        return SeedReport(name), seeds.Place()
+    counts = {k: entry[k] for k in ("urls", "added", "replaced", "problem_count", "problems")}
+    return SeedReport(name, **counts), seeds.Place(**entry["place"])
+
+
+def _entry(state: str, report: SeedReport, place: seeds.Place) -> dict[str, Any]:
+    entry = asdict(report) | {"state": state, "taken_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    del entry["name"], entry["error"]
+    return entry if entry.pop("done") else entry | {"place": asdict(place)}
+
+
+def _until(
+    deadline: float, items: Iterator[seeds.Seed | seeds.Problem], place: seeds.Place, report: SeedReport
+) -> Iterator[seeds.Seed | seeds.Problem]:
+    """The items up to the deadline, or a little later: to where reading can go on. With the last the seed is done."""
+    before = place.line, place.at, len(place.sitemaps)
+    for item in items:
+        yield item
+        after = place.line, place.at, len(place.sitemaps)
+        if after != before and time.monotonic() > deadline:
+            return
+        before = after
+    report.done = True
+
+
 def _chunks(
     items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten
 ) -> Iterator[pl.DataFrame]:
-    rows: list[dict[str, Any]] = []
+    """Rows of schema BATCHES, many at a time."""
+    rows: list[tuple[Any, ...]] = []
     size = 0
     for item in items:
         if isinstance(item, seeds.Problem):
@@ -164,149 +213,186 @@ def _chunks(
         rows.append(_row(item, report.name))
         size += len(item.body or b"")
         if len(rows) == _CHUNK or size > _BODIES_IN_MEMORY:
-            yield pl.DataFrame(rows, schema=BATCHES)
+            yield _frame(rows)
             rows, size = [], 0
     if rows:
-        yield pl.DataFrame(rows, schema=BATCHES)
+        yield _frame(rows)
 
 
-def _row(seed: seeds.Seed, name: str) -> dict[str, Any]:
-    try:
-        id_ = doc_id(seed.url)
-    except InvalidUrl:  # such a line has a row too, which says so
-        id_ = hashlib.sha256(seed.url.encode()).hexdigest()[:20]
-    return {
-        "doc_id": id_,
-        "url": seed.url,
-        "seed": name,
-        "line": seed.line,
-        "outcome": seed.outcome,
-        "detail": seed.detail,
-        "final_url": seed.final_url,
-        "status": seed.status,
-        "fetched_at": seed.fetched_at,
-        "content_type": seed.content_type,
-        "etag": seed.etag,
-        "last_modified": seed.last_modified,
-        "body": seed.body,
-        "body_digest": None if seed.body is None else hashlib.sha256(seed.body).hexdigest()[:32],
-    }
+def _row(seed: seeds.Seed, name: str) -> tuple[Any, ...]:
+    return (
+        _doc_id(seed.url),
+        seed.url,
+        name,
+        seed.line,
+        seed.outcome,
+        seed.detail,
+        seed.final_url,
+        seed.status,
+        seed.fetched_at,
+        seed.content_type,
+        seed.etag,
+        seed.last_modified,
+        seed.body,
+        None if seed.body is None else hashlib.sha256(seed.body).hexdigest()[:32],
+    )
 
 
-class _Known:
-    """Which partition each known document has, and what the seed carried of it."""
+def _frame(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    columns = zip(BATCHES.items(), zip(*rows, strict=True), strict=True)
+    return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in columns])
 
-    columns = ("doc_id", "partition", "body_digest", "fetched_at")
 
-    def __init__(self, store: Store) -> None:
-        frames = [
-            store.files.scan([s.path], BATCHES)
-            .select("doc_id", pl.lit(p).alias("partition"), "body_digest", "fetched_at")
-            .collect()
-            for p, s in store.batches.segments().items()
-        ]
-        empty = BATCHES | {"partition": pl.String()}
-        self.rows = pl.concat(frames) if frames else pl.DataFrame(schema={c: empty[c] for c in self.columns})
+# What canonical_url surely leaves as it is but for the order of parameters (a test holds the two together): it takes
+# ten times as long as all else that is done with a seed, and seeds have millions of URLs.
+_CANONICAL = re.compile(
+    r"(https?://[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+(?:/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*)?)+)"
+    r"(?:\?((?:[A-Za-z0-9._~-]+=[A-Za-z0-9._~-]*&)*[A-Za-z0-9._~-]+=[A-Za-z0-9._~-]*))?"
+)
 
-    def update(self, rows: pl.DataFrame, partition: pl.Expr) -> None:
-        fresh = rows.select("doc_id", partition.alias("partition"), "body_digest", "fetched_at")
-        self.rows = pl.concat([self.rows.join(fresh, on="doc_id", how="anti"), fresh])
+
+def _doc_id(url: str) -> str:
+    """As :func:`urls.doc_id`; what is no URL has a row too, which says so, and an id."""
+    if plain := _CANONICAL.fullmatch(url):
+        base, query = plain.groups()
+        if query and "&" in query:
+            url = f"{base}?{'&'.join(sorted(query.split('&'), key=_parameter))}"
+    else:
+        with suppress(InvalidUrl):
+            url = canonical_url(url)
+    return hashlib.sha256(url.encode()).hexdigest()[:20]
+
+
+def _parameter(pair: str) -> list[str]:
+    return pair.split("=")
+
+
+_KNOWN = ("doc_id", "partition", "body_digest", "fetched_at")
+_WAITS = pl.lit("", dtype=pl.String).alias("partition")
 
 
 class _Batcher:
-    """Cuts the new documents of one seed file into partitions, and replaces the changed ones."""
+    """Cuts new documents into partitions, and replaces those that changed."""
 
-    def __init__(self, store: Store, known: _Known, report: SeedReport, pages: int) -> None:
+    def __init__(self, store: Store, pages: int) -> None:
         self._store = store
-        self._known = known
-        self._report = report
         self._pages = pages
-        self._fresh: list[pl.DataFrame] = []
+        self._waiting = pl.DataFrame(schema=BATCHES)
         self._changed: list[pl.DataFrame] = []
-        self._count = len(store.batches.segments())
 
-    def add(self, chunk: pl.DataFrame) -> None:
-        """Take in rows of schema BATCHES; of several with one doc_id the latest capture counts."""
+    @cached_property
+    def _segments(self) -> dict[str, Segment]:
+        return self._store.batches.segments()
+
+    @cached_property
+    def _known(self) -> pl.DataFrame:
+        """Which partition each document of a batch has, and what the seed carried of it."""
+        frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS).select(_KNOWN)]
+        for partition, segment in self._segments.items():
+            for rows in segment.batches(["doc_id", "body_digest", "fetched_at"], rows=_CHUNK):
+                frames.append(rows.with_columns(partition=pl.lit(partition)).select(_KNOWN))
+        return pl.concat(frames, rechunk=True)
+
+    def add(self, chunk: pl.DataFrame, report: SeedReport) -> None:
+        """Take in rows of one seed file; of several with one doc_id the latest capture counts."""
         chunk = _latest(chunk)
-        waiting = (
-            pl.concat([f.select("doc_id") for f in self._fresh]) if self._fresh else chunk.select("doc_id").clear()
-        )
-        again = chunk.join(waiting, on="doc_id", how="semi")
-        if again["body"].is_not_null().any():
-            self._flush(everything=True)  # a document met again must have its batch before it can be replaced
-        elif not again.is_empty():
-            chunk = chunk.join(again.select("doc_id"), on="doc_id", how="anti")
-        joined = chunk.join(self._known.rows, on="doc_id", how="left", suffix="_known")
-        known = pl.col("partition").is_not_null()
-        fresh = joined.filter(~known).select(BATCHES.names())
+        ids = chunk.select("doc_id")
+        known = [k.join(ids, on="doc_id", how="semi") for k in (self._known, self._waiting.with_columns(_WAITS))]
+        joined = chunk.join(pl.concat([k.select(_KNOWN) for k in known]), on="doc_id", how="left", suffix="_known")
+        joined = joined.sort("line", maintain_order=True)
+        fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
         changed = joined.filter(
-            known
+            pl.col("partition").is_not_null()
             & pl.col("body_digest").is_not_null()
             & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
             & (pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known")).fill_null(False))
-        )
-        if not fresh.is_empty():
-            self._fresh.append(fresh)
+        ).select(*BATCHES.names(), "partition")
+        report.added += fresh.height
+        report.replaced += changed.height
+        again = changed.filter(partition="").select(BATCHES.names())
+        changed = changed.filter(pl.col("partition") != "")
         if not changed.is_empty():
-            self._changed.append(changed.select(*BATCHES.names(), "partition"))
-        self._report.added += fresh.height
-        self._report.replaced += changed.height
-        self._flush(everything=False)
+            self._changed.append(changed)
+            self._known = pl.concat([self._known.join(changed, on="doc_id", how="anti"), changed.select(_KNOWN)])
+        if not again.is_empty():
+            self._waiting = self._waiting.join(again, on="doc_id", how="anti")
+        self._waiting = pl.concat([self._waiting, again, fresh])
+        self._write_full()
+        if sum(_body_bytes(rows) for rows in self._changed) > _BODIES_IN_MEMORY:
+            self._replace_changed()
 
     def finish(self) -> None:
-        self._flush(everything=True)
+        """Write all that waits."""
+        self._write_full()
+        if not self._waiting.is_empty():
+            self._write([self._waiting])
+            self._waiting = self._waiting.clear()
+        self._replace_changed()
 
-    def _flush(self, everything: bool) -> None:
-        if self._fresh:
-            rows = pl.concat(self._fresh)
-            while (
-                rows.height >= self._pages
-                or (everything and not rows.is_empty())
-                or _body_bytes(rows) > _BODIES_IN_MEMORY
-            ):
-                size = _rows_that_fit(rows, self._pages)
-                self._write(rows.head(size))
-                rows = rows.slice(size)
-            self._fresh = [rows] if not rows.is_empty() else []
-        if self._changed and (everything or sum(_body_bytes(f) for f in self._changed) > _BODIES_IN_MEMORY):
-            rows = _latest(pl.concat(self._changed))
-            self._changed = []
-            for (partition,), part in rows.group_by("partition"):
-                self._replace(str(partition), part.drop("partition"))
+    def _write_full(self) -> None:
+        """Write the partitions that waiting rows fill."""
+        full: list[pl.DataFrame] = []
+        while (size := _full(self._waiting, self._pages)) is not None:
+            full.append(self._waiting.head(size))
+            self._waiting = self._waiting.slice(size)
+        self._write(full)
 
-    def _write(self, rows: pl.DataFrame) -> None:
-        self._count += 1
-        # Never a name that was used before: to Dagster that would be the old partition come back.
-        partition = f"{self._count:05d}-{_slug(self._report.name)}-{uuid.uuid4().hex[:6]}"
-        with self._store.batches.write(partition) as writer:
-            writer.append(rows)
-        self._known.update(rows, pl.lit(partition))
+    def _write(self, partitions: list[pl.DataFrame]) -> None:
+        if not partitions:
+            return
+        names: list[str] = []
+        for rows in partitions:
+            name = self._new_name(rows["seed"].unique(maintain_order=True))
+            with self._store.batches.write(name) as writer:
+                writer.append(rows)
+            self._segments[name] = writer.segment
+            names += [name] * rows.height
+        written = pl.concat(partitions).with_columns(partition=pl.Series(names))
+        self._known = pl.concat([self._known, written.select(_KNOWN)])
 
-    def _replace(self, partition: str, rows: pl.DataFrame) -> None:
-        old = self._store.batches.segment(partition)
-        assert old is not None
-        with self._store.batches.write(partition) as writer:
+    def _new_name(self, names: pl.Series) -> str:
+        """Never one that was used before: to Dagster that would be the old partition come back."""
+        more = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
+        return f"{len(self._segments) + 1:05d}-{_slug(names[0])}{more}-{uuid.uuid4().hex[:6]}"
+
+    def _replace_changed(self) -> None:
+        if not self._changed:
+            return
+        rows = _latest(pl.concat(self._changed))
+        self._changed = []
+        for (partition,), part in rows.group_by("partition"):
+            self._replace(self._segments[str(partition)], part.drop("partition"))
+
+    def _replace(self, old: Segment, rows: pl.DataFrame) -> None:
+        with self._store.batches.write(old.partition) as writer:
             for batch in old.batches():
                 writer.append(batch.join(rows, on="doc_id", how="anti"))
             writer.append(rows)
-        self._store.batches.prune(partition=partition, previous=False)
-        self._known.update(rows, pl.lit(partition))
+        self._store.batches.prune(partition=old.partition, previous=False)
+        self._segments[old.partition] = writer.segment
 
 
 def _latest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each document once: a body before none, then the later capture (an undated one is from now), the later line."""
-    order = (pl.col("body").is_not_null(), "fetched_at", "line")
-    return rows.sort(*order, nulls_last=True).unique("doc_id", keep="last", maintain_order=True).sort("line")
+    """Each document once: a body before none, then the later capture (an undated one is from now), the later row."""
+    if rows["doc_id"].is_unique().all():
+        return rows
+    order = (pl.col("body").is_not_null(), "fetched_at")
+    rows = rows.with_row_index("row").sort(*order, nulls_last=True, maintain_order=True)
+    return rows.unique("doc_id", keep="last", maintain_order=True).sort("row").drop("row")
 
 
 def _body_bytes(rows: pl.DataFrame) -> int:
     return int(rows["body"].bin.size().sum() or 0)
 
 
-def _rows_that_fit(rows: pl.DataFrame, pages: int) -> int:
-    """How many of the first rows make one partition: at most `pages`, and at most the bodies memory can hold."""
-    size = rows["body"].bin.size().fill_null(0).cum_sum()
-    return max(1, min(pages, int((size <= _BODIES_IN_MEMORY).sum())))
+def _full(rows: pl.DataFrame, pages: int) -> int | None:
+    """How many of the first rows make one partition: at most `pages`, and at most the bodies memory can hold.
+
+    None: all of them together do not fill it.
+    """
+    size = rows["body"].head(pages).bin.size().fill_null(0).cum_sum()
+    fit = int((size <= _BODIES_IN_MEMORY).sum())
+    return max(1, fit) if fit < len(size) or len(size) == pages else None
 
 
 def _slug(name: str) -> str:

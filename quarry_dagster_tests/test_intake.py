@@ -4,7 +4,13 @@ import json
 import os
 
 import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from quarry_dagster import intake
+from quarry_dagster.inbox import take_in_seeds
+from quarry_dagster.urls import doc_id
 from quarry_dagster_tests.corpus import Corpus, profile, words
 
 
@@ -59,3 +65,68 @@ def test_seeds_are_taken_in_as_they_came(corpus: Corpus) -> None:
     assert [r.name for r in corpus.take_in()] == ["a.jsonl", "b.jsonl"]
     corpus.run()
     assert corpus.read("deduped_corpus")["text"].to_list() == [words(1)]
+
+
+def test_small_seeds_share_partitions_and_large_ones_have_their_own(corpus: Corpus) -> None:
+    sizes = {"a": 3, "b": 4, "large": 25, "c": 2, "d": 9}
+    for at, (name, size) in enumerate(sizes.items(), 1):
+        corpus.seed(f"{name}.txt", "".join(f"http://{name}.test/{i}\n" for i in range(size)))
+        os.utime(corpus.root / "seeds" / f"{name}.txt", (at, at))
+    assert [r.added for r in corpus.take_in()] == list(sizes.values())
+    segments = corpus.store.batches.segments()
+    assert [(name[6:-7], s.rows) for name, s in segments.items()] == [
+        ("a-and-2-more", 10),
+        ("large", 10),
+        ("large", 10),
+        ("large", 2),
+        ("c-and-1-more", 10),
+        ("d", 1),
+    ]
+
+
+def test_of_a_document_in_several_seeds_the_last_version_counts_and_the_first_adds_it(corpus: Corpus) -> None:
+    texts = {"a": "first", "b": "second", "c": "first"}
+    for at, (name, text) in enumerate(texts.items(), 1):
+        corpus.seed_texts(f"{name}.jsonl", {"http://a.test/": text})
+        os.utime(corpus.root / "seeds" / f"{name}.jsonl", (at, at))
+    assert [(r.added, r.replaced) for r in corpus.take_in()] == [(1, 0), (0, 1), (0, 1)]
+    assert corpus.store.batches.scan().collect()["body"].to_list() == [b"first"]
+    texts = {"d": "second", "e": "third", "f": "second", "g": "third"}
+    for at, (name, text) in enumerate(texts.items(), 10):
+        corpus.seed_texts(f"{name}.jsonl", {"http://a.test/": text})
+        os.utime(corpus.root / "seeds" / f"{name}.jsonl", (at, at))
+    assert [(r.added, r.replaced) for r in corpus.take_in()] == [(0, 1)] * 4
+    assert corpus.store.batches.scan().collect()["body"].to_list() == [b"third"]
+
+
+def test_a_seed_taken_in_by_pieces_is_reported_as_one(corpus: Corpus) -> None:
+    rows = [{"url": f"http://a.test/{i}", "text": words(i)} for i in range(4)]
+    corpus.seed("a.jsonl", _lines([*rows[:2], {"no": "url"}, *rows[2:], rows[0]]))
+    reports = [r for _ in range(9) for r in take_in_seeds(corpus.store, corpus.profile, (), seconds=0)]
+    assert [r.done for r in reports] == [False] * 5 + [True]
+    report = reports[-1]
+    assert (report.urls, report.added, report.replaced, report.problem_count) == (5, 4, 0, 2)
+    assert intake.pending(corpus.store) == []
+
+
+def test_a_kill_between_batches_and_ledger_loses_and_repeats_nothing(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.seed("a.txt", "".join(f"http://a.test/{i}\n" for i in range(35)))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(corpus.store.files, "write_json", _killed)
+        corpus.take_in()
+    assert intake.pending(corpus.store) == ["a.txt"]
+    (report,) = corpus.take_in()
+    assert (report.urls, report.added) == (35, 0)
+    assert corpus.store.batches.scan().collect().height == 35
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.from_regex(intake._CANONICAL, fullmatch=True))
+def test_the_short_way_to_a_document_id_leads_to_the_same(url: str) -> None:
+    assert intake._doc_id(url) == doc_id(url)

@@ -4,7 +4,7 @@ Here belongs the reading of every seed format, streamed and validated line by li
 into partitions, belong elsewhere.
 """
 
-from quarry_dagster.seeds.model import Problem, Seed
+from quarry_dagster.seeds.model import Place, Problem, Seed
 from quarry_dagster.seeds.reader import SUFFIXES, is_seed_name, read_seeds
 
-__all__ = ["SUFFIXES", "Problem", "Seed", "is_seed_name", "read_seeds"]
+__all__ = ["SUFFIXES", "Place", "Problem", "Seed", "is_seed_name", "read_seeds"]

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from quarry_dagster.seeds.capture import Captures, Record
-from quarry_dagster.seeds.model import Problem, Seed, shown
+from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 
 _MAX_DAMAGED = 1000
 """Damaged places in one file; a file with more is given up."""
@@ -32,11 +32,15 @@ _WARC_HEADER = re.compile(rb"WARC/[01]\.[0-9]{1,2}\r?\n[A-Za-z-]+:")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
 
 
-def read_archive(file: BinaryIO, max_body: int, *, arc: bool) -> Iterator[Seed | Problem]:
-    """The captures of a WARC file, or of an ARC file."""
-    keep = max_body + _HEADER_ROOM
-    records = arc_records(file, keep) if arc else warc_records(file, keep, itertools.count(1))
-    yield from Captures(max_body).read(records)
+def read_warc(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
+    """The captures of a WARC file."""
+    captures = Captures(max_body, whole=place.at == 0)
+    yield from captures.read(warc_records(file, max_body + _HEADER_ROOM, itertools.count(place.line + 1), place))
+
+
+def read_arc(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
+    """The captures of an ARC file."""
+    yield from Captures(max_body).read(arc_records(file, max_body + _HEADER_ROOM))
 
 
 def read_wacz(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
@@ -58,14 +62,14 @@ def read_wacz(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
                 continue
             try:
                 with wacz.open(entry) as member:
-                    for item in captures.read(warc_records(member, max_body + _HEADER_ROOM, numbers)):
+                    for item in captures.read(warc_records(member, max_body + _HEADER_ROOM, numbers, Place())):
                         yield replace(item, reason=f"{inside}: {item.reason}") if isinstance(item, Problem) else item
             except _BROKEN_ZIP as e:
                 yield Problem(None, f"{inside} cannot be read on: {shown(e)}; make the WACZ again")
 
 
-def warc_records(file, keep: int, numbers: Iterator[int]) -> Iterator[Record | Problem]:
-    """The records of a WARC file (of any type), at most `keep` bytes of each.
+def warc_records(file, keep: int, numbers: Iterator[int], place: Place) -> Iterator[Record | Problem]:
+    """The records of a WARC file (of any type) from `place` on, at most `keep` bytes of each.
 
     A record is held back until the next one has begun well: if it has not, the length of the held one may be
     wrong, and its block a mixture of itself and the records behind it.
@@ -74,7 +78,7 @@ def warc_records(file, keep: int, numbers: Iterator[int]) -> Iterator[Record | P
 
     file.seek(0)
     gzipped = file.read(2) == b"\x1f\x8b"
-    start = 0
+    start = place.at
     lost: str | None = None
     for _ in range(_MAX_DAMAGED):
         file.seek(start)
@@ -85,6 +89,7 @@ def warc_records(file, keep: int, numbers: Iterator[int]) -> Iterator[Record | P
         try:
             for raw in ArchiveIterator(file, parse_http=False):
                 if held:
+                    place.line, place.at = held.number, raw.stream_pos
                     yield held
                     held = None
                 at, resume = raw.stream_pos, raw.stream_pos + 1

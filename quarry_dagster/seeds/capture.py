@@ -42,10 +42,14 @@ class _Message:
 
 
 class Captures:
-    """Turns the records of one archive into seeds; it remembers the URLs seen, for revisits."""
+    """Turns the records of one archive into seeds; it remembers the URLs seen, for revisits.
 
-    def __init__(self, max_body: int) -> None:
+    Of an archive that is not read from its start (`whole` is False), a revisit may be of what stands before.
+    """
+
+    def __init__(self, max_body: int, *, whole: bool = True) -> None:
         self._max_body = max_body
+        self._whole = whole
         self._seen: set[int] = set()
 
     def read(self, records: Iterable[Record | Problem]) -> Iterator[Seed | Problem]:
@@ -70,7 +74,7 @@ class Captures:
             case "resource" | "conversion":
                 content_type = record.headers.get("content-type")
                 return self._page(record, url, None, content_type, {}, record.block)
-            case "revisit" if _key(url) not in self._seen:
+            case "revisit" if self._whole and _key(url) not in self._seen:
                 reason = "a revisit of a capture that is not in this file; drop the file that has it too"
                 return Problem(record.number, reason, shown(url))
         return None

@@ -1,8 +1,8 @@
-"""What a seed file yields: seeds, and problems. No reading here."""
+"""What a seed file yields: seeds, and problems; and how far it was read. No reading here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 _SHOWN = 200
@@ -39,6 +39,18 @@ class Problem:
     """What is wrong, and the remedy."""
     text: str = ""
     """The offending text: at most 200 characters, printable."""
+
+
+@dataclass(slots=True)
+class Place:
+    """How far a seed file was read; from there reading can go on, by another process too."""
+
+    line: int = 0
+    """All up to this line, row or record was yielded."""
+    at: int = 0
+    """The byte behind it, in formats that can be entered in the middle."""
+    sitemaps: list[str] = field(default_factory=list)
+    """Sitemaps it names that are done with, by canonical URL."""
 
 
 def shown(text: object) -> str:

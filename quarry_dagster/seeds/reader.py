@@ -8,31 +8,44 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from quarry_dagster.seeds.archive import read_archive, read_wacz
-from quarry_dagster.seeds.model import Problem, Seed, shown
+from quarry_dagster.seeds.archive import read_arc, read_wacz, read_warc
+from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
 from quarry_dagster.seeds.text import read_text
 from quarry_dagster.urls import InvalidUrl, canonical_url
 
-Reader = Callable[[BinaryIO, int], Iterator[Seed | Problem]]
+Reader = Callable[[BinaryIO, int, Place], Iterator[Seed | Problem]]
+
+
+def _read_again(read: Callable[[BinaryIO, int], Iterator[Seed | Problem]]) -> Reader:
+    """For a format that cannot be entered in the middle: what was yielded before is read, and passed over."""
+
+    def reader(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
+        done = place.line
+        for item in read(file, max_body):
+            if item.line is None or item.line > done:
+                place.line = item.line or place.line
+                yield item
+
+    return reader
+
 
 _READERS: dict[str, Reader] = {
     ".txt": read_text,
     ".csv": read_csv,
     ".jsonl": read_jsonl,
     ".parquet": read_parquet,
-    ".warc": partial(read_archive, arc=False),
-    ".warc.gz": partial(read_archive, arc=False),
-    ".warc.wet": partial(read_archive, arc=False),
-    ".warc.wet.gz": partial(read_archive, arc=False),
-    ".wacz": read_wacz,
-    ".arc": partial(read_archive, arc=True),
-    ".arc.gz": partial(read_archive, arc=True),
+    ".warc": read_warc,
+    ".warc.gz": read_warc,
+    ".warc.wet": read_warc,
+    ".warc.wet.gz": read_warc,
+    ".wacz": _read_again(read_wacz),
+    ".arc": _read_again(read_arc),
+    ".arc.gz": _read_again(read_arc),
 }
 _SITEMAPS = (".xml", ".xml.gz")
 
@@ -53,7 +66,12 @@ def is_seed_name(name: str) -> bool:
 
 
 def read_seeds(
-    file: BinaryIO, name: str, *, max_body: int, fetch: Callable[[str], bytes] | None = None
+    file: BinaryIO,
+    name: str,
+    *,
+    max_body: int,
+    fetch: Callable[[str], bytes] | None = None,
+    place: Place | None = None,
 ) -> Iterator[Seed | Problem]:
     """Read a seed file, in file order and in bounded memory.
 
@@ -62,6 +80,8 @@ def read_seeds(
         name: the file's name; its suffix tells the format.
         max_body: a larger body becomes outcome `too_large`.
         fetch: downloads a sitemap; without it, a URL that needs it becomes a problem.
+        place: where an earlier reading of the same bytes stopped. It moves along with this one, when what it
+            stands behind has been yielded: stop where it has just moved, else items come again.
 
     Raises:
         OSError: the file itself cannot be read. Bad content never raises.
@@ -72,12 +92,13 @@ def read_seeds(
         return
     source = _Watched(file)
     buffered = io.BufferedReader(source, buffer_size=1 << 18)
-    sitemaps = Sitemaps(fetch)
+    place = Place() if place is None else place
+    sitemaps = Sitemaps(fetch, place)
+    empty = place == Place()
     if suffix in _SITEMAPS:
         items = sitemaps.read(buffered)
     else:
-        items = _expanded(_READERS[suffix](buffered, max_body), sitemaps)
-    empty = True
+        items = _expanded(_READERS[suffix], buffered, max_body, sitemaps, place)
     for item in items:
         # A library may report a failing disk as bad content: then the file's own error is the truth.
         source.raise_error()
@@ -126,11 +147,17 @@ def _suffix(name: str) -> str | None:
     return max((s for s in SUFFIXES if name.endswith(s)), key=len, default=None)
 
 
-def _expanded(items: Iterator[Seed | Problem], sitemaps: Sitemaps) -> Iterator[Seed | Problem]:
-    for item in items:
+def _expanded(
+    reader: Reader, file: BinaryIO, max_body: int, sitemaps: Sitemaps, place: Place
+) -> Iterator[Seed | Problem]:
+    at = Place(place.line, place.at)
+    for item in reader(file, max_body, at):
         if isinstance(item, Seed) and item.outcome is None and looks_like_sitemap(item.url):
             yield from sitemaps.fetch(item.url, item.line)
+            place.line, place.at = at.line, at.at  # not before: the line is done with when its sitemap is
         else:
+            if isinstance(item, Seed):  # the last item of its line: problems come before
+                place.line, place.at = at.line, at.at
             yield item
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from quarry_dagster.errors import QuarryError
-from quarry_dagster.seeds.model import Problem, Seed, shown
+from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.urls import InvalidUrl, canonical_url
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -32,11 +32,12 @@ class _TooLarge(ValueError):
 
 
 class Sitemaps:
-    """The sitemaps of one seed file; each URL is fetched once."""
+    """The sitemaps of one seed file; each URL is fetched once, and noted in `place` when that is done with."""
 
-    def __init__(self, fetch: Callable[[str], bytes] | None) -> None:
+    def __init__(self, fetch: Callable[[str], bytes] | None, place: Place) -> None:
         self._fetch = fetch
-        self._fetched: set[str] = set()
+        self._place = place
+        self._fetched = set(place.sitemaps)
 
     def read(self, file: BinaryIO) -> Iterator[Seed | Problem]:
         """The URLs of a sitemap file and of all sitemaps below it; a seed's line is its entry's number."""
@@ -63,6 +64,7 @@ class Sitemaps:
         try:
             data = self._fetch(url)
         except (QuarryError, ValueError, OSError) as e:
+            self._place.sitemaps.append(key)
             yield Problem(line, f"the sitemap cannot be downloaded: {shown(e)}", shown(url))
             return
         file = io.BytesIO(data)
@@ -72,19 +74,25 @@ class Sitemaps:
                 yield item
             else:
                 yield Problem(line, f"sitemap: {item.reason}", item.text or shown(url))
+        self._place.sitemaps.append(key)
 
     def _entries(self, file: BinaryIO | _Limited, line: int | None, depth: int) -> Iterator[Seed | Problem]:
-        """The entries of one sitemap; `line` None: each by its own number."""
+        """The entries of one sitemap; `line` None: it is the seed file, and each is its own line."""
         number = 0
+        done = self._place.line if line is None else 0
         try:
             for is_index, loc in _locations(file):
                 number += 1
+                if number <= done:
+                    continue
                 at = number if line is None else line
                 if not loc:
                     yield Problem(at, f"entry {number} has no <loc>; add it")
                 elif is_index:
                     yield from self.fetch(loc, at, depth + 1)
                 else:
+                    if line is None:
+                        self._place.line = number
                     yield Seed(loc, at)
         except _NotSitemap as e:
             yield Problem(line, str(e))

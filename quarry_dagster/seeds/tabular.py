@@ -10,11 +10,14 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from quarry_dagster.seeds.model import Problem, Seed, shown
+from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.payload import unsupported
 from quarry_dagster.seeds.text import Lines, binary_problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 USED = ("url", "html", "text", "content_type", "fetched_at")
 
@@ -81,7 +84,7 @@ class _Table:
         )
 
 
-def read_csv(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
+def read_csv(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
     """RFC 4180, UTF-8, comma-separated, with a header row; quoted fields may hold newlines."""
     if problem := binary_problem(file):
         yield problem
@@ -90,16 +93,24 @@ def read_csv(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
     # The module's limit is one for the process; raising it is all that is ever done here.
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     table = _Table(max_body)
-    columns: list[str] | None = None
-    for line, fields in _csv_rows(file, limit):
-        if isinstance(fields, Problem):
-            yield fields
-        elif columns is None:
+    columns: list[str] = []
+    head = Place()
+    for _, fields in _csv_rows(file, limit, head):
+        if not isinstance(fields, Problem):
             columns = [name.strip().lower() for name in fields]
             if "url" not in columns:
                 yield _no_url(name.strip() for name in fields)
                 return
-            yield from table.unused(columns)
+            break
+        if not place.at:
+            yield fields
+    if not place.at:
+        yield from table.unused(columns)
+        place.line, place.at = head.line, head.at
+    file.seek(place.at)
+    for line, fields in _csv_rows(file, limit, place):
+        if isinstance(fields, Problem):
+            yield fields
         elif len(fields) != len(columns):
             reason = f"{len(fields)} fields where the header has {len(columns)}; quote fields that hold commas"
             yield Problem(line, reason, shown(",".join(fields)))
@@ -107,13 +118,13 @@ def read_csv(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
             yield from table.seed(line, dict(zip(columns, fields, strict=True)))
 
 
-def _csv_rows(file: BinaryIO, limit: int) -> Iterator[tuple[int, list[str] | Problem]]:
-    """Each row with the number of its first line.
+def _csv_rows(file: BinaryIO, limit: int, place: Place) -> Iterator[tuple[int, list[str] | Problem]]:
+    """Each row from `place` on, with the number of its first line.
 
     A row that breaks the quoting is given up after its first line, so that a quote left open does not swallow
     the rows behind it.
     """
-    lines = Lines(file, limit)
+    lines = Lines(file, limit, place)
     row = _CsvRow(lines, limit)
     reader = csv.reader(row, strict=True)
     while True:
@@ -121,9 +132,9 @@ def _csv_rows(file: BinaryIO, limit: int) -> Iterator[tuple[int, list[str] | Pro
         try:
             fields = next(reader, None)
         except csv.Error as e:
-            yield row.first, Problem(row.first, f"not CSV: {e}; double the quotes inside quotes", row.text)
             file.seek(row.first_end)
-            lines.number, lines.end = row.first, row.first_end
+            place.line, place.at = row.first, row.first_end
+            yield row.first, Problem(row.first, f"not CSV: {e}; double the quotes inside quotes", row.text)
             continue
         if row.problem:
             yield row.first, row.problem
@@ -151,35 +162,36 @@ class _CsvRow:
 
     def __next__(self) -> str:
         line = next(self._lines)
+        place = self._lines.place
         if isinstance(line, Problem):
             if not self.first:
-                self.first, self.first_end, self.problem = self._lines.number, self._lines.end, line
+                self.first, self.first_end, self.problem = place.line, place.at, line
                 raise StopIteration
             raise csv.Error(f"in line {line.line}: {line.reason}")
         if not self.first:
-            self.first, self.first_end, self.text = self._lines.number, self._lines.end, shown(line.strip())
+            self.first, self.first_end, self.text = place.line, place.at, shown(line.strip())
         self._size += len(line)
         if self._size > self._limit:
             raise csv.Error(f"a row longer than {self._limit} characters, perhaps a quote that is not closed")
         return line
 
 
-def read_jsonl(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
+def read_jsonl(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
     """One JSON object a line."""
     if problem := binary_problem(file):
         yield problem
         return
     table = _Table(max_body)
-    lines = Lines(file, _document_line(max_body))
-    without: list[Problem] | None = []  # None from the first row that has a url
+    without: list[Problem] | None = None if place.at else []  # None from the first row that has a url
     keys: dict[str, None] = {}
-    for line in lines:
+    file.seek(place.at)
+    for line in Lines(file, _document_line(max_body), place):
         if isinstance(line, Problem):
             yield line
             continue
         if not line.strip():
             continue
-        row = _json_object(line, lines.number)
+        row = _json_object(line, place.line)
         if isinstance(row, Problem):
             yield row
             continue
@@ -187,14 +199,14 @@ def read_jsonl(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
         if without is not None:
             if "url" not in names:
                 keys |= dict.fromkeys(list(row)[:_PATIENCE])
-                without.append(Problem(lines.number, "no url in this row; add it", shown(line)))
+                without.append(Problem(place.line, "no url in this row; add it", shown(line)))
                 if len(without) == _PATIENCE:
                     break
                 continue
             yield from without
             without = None
         yield from table.unused(names)
-        yield from table.seed(lines.number, dict(zip(names, row.values(), strict=True)))
+        yield from table.seed(place.line, dict(zip(names, row.values(), strict=True)))
     if without:
         yield _no_url(keys)
 
@@ -209,8 +221,8 @@ def _json_object(line: str, number: int) -> dict[str, Any] | Problem:
     return row
 
 
-def read_parquet(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
-    """Rows by small batches; a damaged row group costs only itself."""
+def read_parquet(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
+    """Rows by small batches; a damaged row group costs only itself, one that was read before nothing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -228,24 +240,40 @@ def read_parquet(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
         return
     table = _Table(max_body)
     yield from table.unused(names.values())
-    used = [name for name in columns if names[name] in USED]
+    used = list({names[name]: name for name in columns if names[name] in USED}.values())
     line = 0
     for group in range(parquet.num_row_groups):
         end = line + parquet.metadata.row_group(group).num_rows
+        if end <= place.line:
+            line = end
+            continue
+        done = place.line
         try:
             for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=used):
-                for i in range(batch.num_rows):
+                for row in _parquet_rows(batch.rename_columns([names[name] for name in batch.schema.names])):
                     line += 1
-                    try:
-                        row = {names[name]: batch.column(name)[i].as_py() for name in used}
-                    except ValueError as e:
-                        yield Problem(line, f"the row cannot be read: {_first_line(e)}; write it again")
+                    if line <= done:
                         continue
-                    yield from table.seed(line, row)
+                    place.line = line
+                    if isinstance(row, ValueError):
+                        yield Problem(line, f"the row cannot be read: {_first_line(row)}; write it again")
+                    else:
+                        yield from table.seed(line, row)
         except bad_content as e:
             reason = f"rows {line + 1} to {end} cannot be read: {_first_line(e)}; write the file again"
             yield Problem(line + 1, reason)
         line = end
+
+
+def _parquet_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError]:
+    try:
+        yield from batch.to_pylist()
+    except ValueError:  # a text that is not UTF-8, a time beyond the calendar: then row by row
+        for i in range(batch.num_rows):
+            try:
+                yield {name: batch.column(name)[i].as_py() for name in batch.schema.names}
+            except ValueError as e:
+                yield e
 
 
 def _document_line(max_body: int) -> int:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
-from quarry_dagster.seeds.model import Problem, Seed, shown
+from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 
 _MAX_URL_LINE = 64 * 1024
 _HEAD = 64 * 1024
@@ -28,15 +28,14 @@ class LineSource(Protocol):
 class Lines:
     """UTF-8 lines with their numbers, none of them held in memory beyond `limit` bytes.
 
-    Iterating gives a line as text, or the problem that took its place; `number` and `end` (the byte after it)
-    tell where the last one stood.
+    Iterating gives a line as text, or the problem that took its place; `place` is where the last one stood. The
+    file must stand at `place` at the start.
     """
 
-    def __init__(self, file: LineSource, limit: int) -> None:
+    def __init__(self, file: LineSource, limit: int, place: Place) -> None:
         self._file = file
         self._limit = limit
-        self.number = 0
-        self.end = 0
+        self.place = place
 
     def __iter__(self) -> Lines:
         return self
@@ -45,25 +44,25 @@ class Lines:
         raw = self._file.readline(self._limit)
         if not raw:
             raise StopIteration
-        self.number += 1
-        self.end += len(raw)
+        self.place.line += 1
+        self.place.at += len(raw)
         if len(raw) == self._limit and not raw.endswith(b"\n"):
             return self._skip_rest(raw)
-        if self.number == 1:
+        if self.place.line == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
             return raw.decode()
         except UnicodeDecodeError:
             text = shown(raw[:1000].decode(errors="replace"))
-            return Problem(self.number, "not UTF-8; save the file as UTF-8", text)
+            return Problem(self.place.line, "not UTF-8; save the file as UTF-8", text)
 
     def _skip_rest(self, start: bytes) -> Problem:
         while raw := self._file.readline(self._limit):
-            self.end += len(raw)
+            self.place.at += len(raw)
             if raw.endswith(b"\n"):
                 break
         return Problem(
-            self.number,
+            self.place.line,
             f"the line is longer than {self._limit} bytes; split it, or leave its document out",
             shown(start[:1000].decode(errors="replace")),
         )
@@ -84,23 +83,28 @@ def binary_problem(file: BinaryIO) -> Problem | None:
     return None
 
 
-def read_text(file: BinaryIO, max_body: int) -> Iterator[Seed | Problem]:
+def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
     """A URL per line; `#` starts a comment, at the line's start or after whitespace."""
     source: LineSource = file
+    done = 0
     utf16 = file.read(2) in _UTF16
     file.seek(0)
     if utf16:
         source = codecs.EncodedFile(file, "utf-8", "utf-16", errors="replace")  # pyright: ignore[reportArgumentType]
+        done, place.line = place.line, 0  # read again up to there: bytes of the recoded text are no place in the file
     elif problem := binary_problem(file):
         yield problem
         return
-    lines = Lines(source, _MAX_URL_LINE)
-    for line in lines:
+    else:
+        file.seek(place.at)
+    for line in Lines(source, _MAX_URL_LINE, place):
+        if place.line <= done:
+            continue
         if isinstance(line, Problem):
             yield line
             continue
         url = (_COMMENT.sub("", line) if "#" in line else line).strip()
         if _SECOND_URL.search(url):
-            yield Problem(lines.number, "more than one URL on the line; write one a line", shown(url))
+            yield Problem(place.line, "more than one URL on the line; write one a line", shown(url))
         elif url:
-            yield Seed(url, lines.number)
+            yield Seed(url, place.line)
