@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quarry_dagster import assets, checks
-from quarry_dagster.automation import jobs, sensors
+from quarry_dagster.automation import jobs, schedules, sensors
 from quarry_dagster.environment import profile_name
 from quarry_dagster.profiles import choose_profile
 from quarry_dagster.resources import Quarry
@@ -25,11 +25,16 @@ def build_defs(data: str | None = None, profile: str | None = None) -> dg.Defini
             *_with_backfill_policy(settings.partitions.partitions_per_run),
             assets.faiss_index,
             assets.deduped_corpus,
+            assets.corpus_report,
         ],
-        asset_checks=[checks.conservation, checks.witnesses],
-        jobs=[jobs.ingest, jobs.corpus],
-        sensors=[sensors.new_crawl_seeds, sensors.refresh_corpus],
+        asset_checks=checks.ALL,
+        jobs=jobs.ALL,
+        schedules=schedules.build(settings.automation),
+        sensors=sensors.build(settings.automation),
         resources={"quarry": Quarry(data=data, profile=profile)},
+        # A process for each step would cost seconds of CPU; the steps of a run follow each other anyway, and the
+        # model stays loaded. Pages are parsed in worker processes of their own.
+        executor=dg.in_process_executor,
     )
 
 

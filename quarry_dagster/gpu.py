@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,6 +41,41 @@ def list_gpus() -> list[Gpu]:
             return [_read(i) for i in range(pynvml.nvmlDeviceGetCount())]
     except _NO_GPU:
         return []
+
+
+@dataclass
+class Use:
+    """What the GPUs did while :func:`watch` looked: percent and MiB, over all GPUs; nothing without a GPU."""
+
+    samples: int = 0
+    utilization: float = 0.0  # mean
+    utilization_max: int = 0
+    memory_used_mb: int = 0  # peak of the sum
+
+
+@contextmanager
+def watch(interval: float = 1.0) -> Iterator[Use]:
+    """Sample the GPUs every `interval` seconds, in a thread, while the block runs; read the result after it."""
+    use = Use()
+    done = threading.Event()
+
+    def sample() -> None:
+        while gpus := list_gpus():
+            busy = sum(g.utilization for g in gpus) / len(gpus)
+            use.utilization = (use.utilization * use.samples + busy) / (use.samples + 1)
+            use.samples += 1
+            use.utilization_max = max(use.utilization_max, *(g.utilization for g in gpus))
+            use.memory_used_mb = max(use.memory_used_mb, sum(g.memory_used_mb for g in gpus))
+            if done.wait(interval):
+                return
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield use
+    finally:
+        done.set()
+        thread.join()
 
 
 def driver_version() -> str | None:

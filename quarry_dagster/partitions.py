@@ -7,6 +7,7 @@ partition that this instance has materialized and no longer lists was deleted by
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import dagster as dg
 
@@ -34,6 +35,21 @@ def sync_partitions(instance: dg.DagsterInstance, store: Store) -> list[str]:
     for start in range(0, len(added), _CHUNK):
         instance.add_dynamic_partitions(CRAWL_BATCHES, added[start : start + _CHUNK])
     return sorted(batches - deleted)
+
+
+def crawled_since(instance: dg.DagsterInstance, moment: datetime) -> set[str]:
+    """Partitions whose raw pages were materialized after this moment, as this instance knows.
+
+    The data root cannot tell: a crawl that finds nothing new writes nothing.
+    """
+    found: set[str] = set()
+    recent = dg.AssetRecordsFilter(RAW_PAGES, after_timestamp=moment.timestamp())
+    cursor, more = None, True
+    while more:
+        page = instance.fetch_materializations(recent, limit=1000, cursor=cursor)
+        found |= {r.partition_key for r in page.records if r.partition_key}
+        cursor, more = page.cursor, page.has_more
+    return found
 
 
 def consecutive(listed: Sequence[str], wanted: Collection[str], size: int) -> list[list[str]]:

@@ -12,16 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 import psutil
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu, list_gpus
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+CronLine = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
 class Settings(BaseModel):
@@ -131,6 +134,51 @@ class Deduplication(Settings):
     """The total order in which the kept document of a cluster is chosen."""
 
 
+class Checks(Settings):
+    """Bounds of the asset checks. What breaks a contract is an error whatever is set here."""
+
+    sample: Positive = 200
+    """Documents drawn for the checks that look at a sample."""
+    min_recall_at_10: Share = 0.9
+    """Error below: the share of the ten exact nearest texts that the published index finds."""
+    max_duplicates_left: Share = 0.01
+    """Error above: the share of sampled kept documents that the rules would remove in favour of another."""
+    min_fetch_success: Share = 0.5
+    """Warning below: pages that came, of those that were asked for."""
+    min_extraction_yield: Share = 0.5
+    """Warning below: accepted texts, of the pages that came."""
+    max_language_drift: Share = 0.3
+    """Warning above: total variation distance between the languages of a run's texts and all others'."""
+    max_removal_change: Share = 0.2
+    """Warning above: change of the share removed, by level or on a host, since the snapshot before."""
+
+
+class Automation(Settings):
+    """What runs by itself once it is switched on, here or in the UI. Cron lines have five fields:
+    minute, hour, day, month, weekday."""
+
+    enabled: bool = False
+    """Sensors and schedules are on from the start; otherwise each is switched on in the UI."""
+    timezone: str = "UTC"
+    """IANA name of the time zone of the cron lines, such as Europe/Berlin."""
+    recrawl_cron: CronLine = "0 2 * * *"
+    """When to look for partitions that are due to be crawled again."""
+    recrawl_after_days: Annotated[float, Field(gt=0)] = 7
+    """Age from which a partition's last crawl is due."""
+    refresh_cron: CronLine = "0 6 * * *"
+    """When to bring index and corpus in line with all partitions, should a sensor have missed something."""
+    compact_cron: CronLine = "0 4 * * 0"
+    """When to build the index anew, without what removals and growth left in it."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, name: str) -> str:
+        if name not in available_timezones():
+            near = difflib.get_close_matches(name, available_timezones(), n=1)
+            raise ValueError(f"no time zone {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return name
+
+
 class HardwareProfile(Settings):
     """All settings of one kind of machine."""
 
@@ -143,6 +191,8 @@ class HardwareProfile(Settings):
     embedding: Embedding = Embedding()
     index: Index = Index()
     deduplication: Deduplication = Deduplication()
+    checks: Checks = Checks()
+    automation: Automation = Automation()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 import dagster as dg
 
 from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.profiles import HardwareProfile, choose_profile
 from quarry_dagster.store import Store
@@ -17,6 +18,12 @@ class Quarry(dg.ConfigurableResource):
 
     data: str | None = None
     profile: str | None = None
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """At the start of a run, in its process and before it claims a pool slot: see `dead_runs`."""
+        if context.run and context.instance:
+            note_process(context.instance, context.run.run_id)
+            fail_dead_runs(context.instance)
 
     def store(self) -> Store:
         return Store(data_root(self.data))

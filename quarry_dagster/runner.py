@@ -6,7 +6,6 @@ Runs are recorded in the Dagster instance like any other, so the UI shows them w
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,27 +13,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
-import psutil
-from dagster import DagsterInstance, DagsterInvariantViolationError, RunsFilter
+from dagster import DagsterInstance, DagsterInvariantViolationError
 
+from quarry_dagster.dead_runs import fail_dead_runs
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.partitions import CRAWL_BATCHES, consecutive, range_tags
 from quarry_dagster.profiles import HardwareProfile, configs_dir
 
-_HOST, _PROCESS = "quarry/host", "quarry/process"
-_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one asset check said."""
+
+    asset: str
+    name: str
+    passed: bool
+    is_error: bool  # otherwise a warning
+    summary: str
+
+    def __str__(self) -> str:
+        return f"check {self.name} of {self.asset}: {self.summary}"
 
 
 @dataclass
 class Outcome:
     """How the runs of one command went."""
 
-    failures: list[str] = field(default_factory=list)  # "asset raw_pages: message" or "check witnesses: ..."
+    errors: list[str] = field(default_factory=list)  # "asset raw_pages: message"
+    answers: list[Answer] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # per asset
     worked: dict[str, int] = field(default_factory=dict)  # rows worked on, per asset
     written: int = 0  # data files
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed: assets, and checks whose failure is an error."""
+        return self.errors + [str(a) for a in self.answers if not a.passed and a.is_error]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Checks that failed and do not block."""
+        return [str(a) for a in self.answers if not a.passed and not a.is_error]
 
 
 @contextmanager
@@ -68,32 +90,6 @@ def _instance_beside(data: str) -> DagsterInstance:
     return DagsterInstance.from_config(str(home))
 
 
-def fail_dead_runs(instance: DagsterInstance) -> None:
-    """Fail the runs of processes that were killed, and free their pool slots.
-
-    A killed process cannot say that its run ended: the run stays "started", and its pool slot taken, so that the
-    next run would wait for it for ever. (Runs that the daemon launched are its run monitoring's business.)
-    """
-    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED, tags={_HOST: platform.node()})):
-        if not _is_alive(run.tags[_PROCESS]):
-            instance.report_run_failed(run, f"its process ({run.tags[_PROCESS]}) was killed; run again to resume")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _this_process() -> str:
-    """Names this process; a number alone could be another process' after a restart."""
-    return f"{os.getpid()}-{psutil.Process().create_time():.2f}"
-
-
-def _is_alive(process: str) -> bool:
-    pid, started = process.split("-")
-    try:
-        found = psutil.Process(int(pid))
-        return found.status() != psutil.STATUS_ZOMBIE and f"{found.create_time():.2f}" == started
-    except psutil.NoSuchProcess:
-        return False
-
-
 def materialize(
     instance: DagsterInstance,
     partitions: Sequence[str],
@@ -116,9 +112,16 @@ def materialize(
     return outcome
 
 
+def check(instance: DagsterInstance, *, data: str, profile_name: str | None) -> Outcome:
+    """Ask every check about the tables as they are."""
+    outcome = Outcome()
+    _execute(build_defs(data, profile_name).resolve_job_def("checks"), instance, {}, outcome)
+    return outcome
+
+
 def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, str], outcome: Outcome) -> bool:
-    tags = tags | {_HOST: platform.node(), _PROCESS: _this_process()}
     result = job.execute_in_process(instance=instance, tags=tags, run_config=_QUIET, raise_on_error=False)
+    failures_before = len(outcome.failures)
     for event in result.all_events:
         if event.is_step_success and event.step_key in _ASSETS:
             seconds = event.step_success_data.duration_ms / 1000
@@ -130,17 +133,22 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
             outcome.written += _number(metadata, "files_written")
         elif event.is_step_failure:
             error = event.step_failure_data.error
+            if error and error.cls_name == "DagsterAssetCheckFailedError":
+                continue  # the check has its answer
             cause = error.cause if error and error.cause else error
             message = cause.message.strip() if cause else "failed"
-            outcome.failures.append(f"asset {event.step_key}: {message}")
+            outcome.errors.append(f"asset {event.step_key}: {message}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            evaluation = event.asset_check_evaluation_data
-            if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-                outcome.failures.append(f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}")
+            found = event.asset_check_evaluation_data
+            is_error = found.severity == dg.AssetCheckSeverity.ERROR
+            asset = found.asset_key.to_user_string()
+            outcome.answers.append(Answer(asset, found.check_name, found.passed, is_error, found.description or ""))
+    if not result.success and len(outcome.failures) == failures_before:
+        outcome.errors.append(f"run {result.run_id} of job {job.name} failed outside its assets: see it in the UI")
     return result.success
 
 
-_ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus")
+_ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")
 
 
 def _number(metadata: Mapping[str, dg.MetadataValue], key: str) -> int:

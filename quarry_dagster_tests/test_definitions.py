@@ -7,12 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from quarry_dagster import checks, runner
+from quarry_dagster import runner
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.partitions import consecutive, sync_partitions
-from quarry_dagster.resources import Quarry
-from quarry_dagster.stages.deduped_corpus import KEPT_SCHEMA
+from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, RAW_PAGES
 from quarry_dagster_tests.corpus import Corpus, words
 
 ROOT = Path(__file__).parent.parent
@@ -30,15 +29,75 @@ def test_names_that_users_rely_on() -> None:
         "embeddings": ["extracted_text"],
         "faiss_index": ["embeddings"],
         "deduped_corpus": ["faiss_index"],
+        "corpus_report": ["deduped_corpus"],
     }
     partitioned = {k.to_user_string() for k in graph.get_all_asset_keys() if graph.get(k).partitions_def}
     assert partitioned == {"raw_pages", "extracted_text", "embeddings"}
-    assert {j for j in repository.job_names if not j.startswith("__")} == {"ingest", "corpus"}
-    assert {s.name for s in repository.sensor_defs} == {"new_crawl_seeds", "refresh_corpus"}
-    assert {k.to_user_string() for k in graph.asset_check_keys} == {
-        "deduped_corpus:conservation",
-        "deduped_corpus:witnesses",
+    jobs = {j for j in repository.job_names if not j.startswith("__")}
+    assert jobs == {"ingest", "embed", "corpus", "everything", "compaction", "checks"}
+    assert {s.name for s in repository.sensor_defs} == {"new_crawl_seeds", "refresh_corpus", "dead_runs"}
+    assert {(s.name, s.job_name, s.cron_schedule, s.execution_timezone) for s in repository.schedule_defs} == {
+        ("recrawl", "ingest", "0 2 * * *", "UTC"),
+        ("corpus_refresh", "corpus", "0 6 * * *", "UTC"),
+        ("index_compaction", "compaction", "0 4 * * 0", "UTC"),
     }
+    checks = {k.to_user_string(): graph.get(k).blocking for k in graph.asset_check_keys}
+    assert checks == {
+        "raw_pages:contract": True,
+        "raw_pages:fetch_success": False,
+        "extracted_text:contract": True,
+        "extracted_text:extraction_yield": False,
+        "extracted_text:language_drift": False,
+        "embeddings:contract": True,
+        "embeddings:vectors": True,
+        "faiss_index:contract": True,
+        "faiss_index:recall_at_10": True,
+        "deduped_corpus:contract": True,
+        "deduped_corpus:conservation": True,
+        "deduped_corpus:witnesses": True,
+        "deduped_corpus:no_duplicates_left": True,
+        "deduped_corpus:removal_rate": False,
+    }
+
+
+def test_pools_keep_two_runs_from_writing_one_table() -> None:
+    graph = build_defs(profile="workstation").get_repository_def().asset_graph
+    assert {k.to_user_string(): graph.get(k).pools for k in graph.get_all_asset_keys()} == {
+        "raw_pages": {"raw_pages"},
+        "extracted_text": {"extracted_text"},
+        "embeddings": {"embeddings"},
+        "faiss_index": {"corpus"},
+        "deduped_corpus": {"corpus"},
+        "corpus_report": {"corpus"},
+    }
+
+
+def test_columns_and_their_meanings_are_shown() -> None:
+    graph = build_defs(profile="workstation").get_repository_def().asset_graph
+    for name, schema in (
+        ("raw_pages", RAW_PAGES),
+        ("extracted_text", EXTRACTED_TEXT),
+        ("deduped_corpus", DEDUPED_CORPUS),
+    ):
+        found = graph.get(dg.AssetKey(name)).metadata["dagster/column_schema"]
+        columns = found.columns if isinstance(found, dg.TableSchema) else found.value.columns
+        assert [c.name for c in columns] == list(schema)
+        assert all(c.description for c in columns)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_one_setting_switches_all_automation_on(tmp_path: Path, enabled: bool) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"automation: {{enabled: {str(enabled).lower()}, timezone: Europe/Berlin, recrawl_cron: '30 1 * * 6'}}"
+    )
+    repository = build_defs(profile=str(tmp_path / "mine.yaml")).get_repository_def()
+    running = {
+        x.name for x in (*repository.sensor_defs, *repository.schedule_defs) if x.default_status.value == "RUNNING"
+    }
+    everything = {"new_crawl_seeds", "refresh_corpus", "recrawl", "corpus_refresh", "index_compaction"}
+    assert running == {"dead_runs"} | (everything if enabled else set())
+    recrawl = repository.get_schedule_def("recrawl")
+    assert (recrawl.cron_schedule, recrawl.execution_timezone) == ("30 1 * * 6", "Europe/Berlin")
 
 
 def test_the_profile_sets_how_many_partitions_a_run_takes() -> None:
@@ -70,7 +129,7 @@ def test_importing_the_package_alone_costs_no_polars() -> None:
 
 def test_domain_modules_know_nothing_of_dagster() -> None:
     package = ROOT / "quarry_dagster"
-    for folder in ("crawl", "seeds", "extract", "embed", "index", "dedup", "store", "stages"):
+    for folder in ("crawl", "seeds", "extract", "embed", "index", "dedup", "store", "stages", "quality", "report"):
         for path in (package / folder).glob("*.py"):
             assert "import dagster" not in path.read_text() and "from dagster" not in path.read_text(), path
 
@@ -134,26 +193,3 @@ def test_runs_take_only_wanted_partitions_that_follow_each_other() -> None:
     listed = ["c", "a", "x", "b", "d", "e"]
     assert consecutive(listed, {"a", "b", "c", "d", "e"}, 2) == [["c", "a"], ["b", "d"], ["e"]]
     assert consecutive([], set(), 2) == []
-
-
-@pytest.mark.parametrize("check", ["conservation", "witnesses"])
-def test_a_blocking_check_fails_on_planted_bad_data(corpus: Corpus, check: str) -> None:
-    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i % 5) for i in range(10)})
-    corpus.run()
-    snapshot = corpus.store.deduped_corpus.current()
-    assert snapshot is not None
-    kept = snapshot.path("kept.parquet")
-    corpus.store.files.write_frame(kept, corpus.store.files.scan([kept], KEPT_SCHEMA).collect().tail(-1))
-    definition = getattr(checks, check)
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(
-            [definition],
-            instance=instance,
-            resources={"quarry": Quarry(data=str(corpus.root))},
-            selection=dg.AssetSelection.checks(definition),
-            raise_on_error=False,
-        )
-        (evaluation,) = result.get_asset_check_evaluations()
-        assert not evaluation.passed
-        assert evaluation.severity == dg.AssetCheckSeverity.ERROR
-        assert definition.get_spec_for_check_key(evaluation.asset_check_key).blocking

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
-from quarry_dagster.index import VectorIndex, choose_type, vector_key
+from quarry_dagster.index import VectorIndex, choose_type, nearest, vector_keys
 from quarry_dagster.index.vector_index import IndexType
 from quarry_dagster.profiles import Index
 
@@ -103,6 +103,19 @@ def test_gpu_search_without_a_gpu_faiss_is_a_clear_error(index: VectorIndex) -> 
 
 
 def test_keys_are_positive_and_follow_the_digest() -> None:
-    assert vector_key("f" * 32) == 2**63 - 1
-    assert vector_key("0" * 32) == 0
-    assert vector_key("8" + "0" * 31) == 2**62
+    keys = vector_keys(["f" * 32, "0" * 32, "8" + "0" * 31])
+    assert keys.tolist() == [2**63 - 1, 0, 2**62] and keys.dtype == np.int64
+
+
+def test_exact_neighbours_are_those_of_a_full_sort_however_the_vectors_are_cut() -> None:
+    vectors = unit_vectors(500)
+    ids = np.random.default_rng(2).permutation(500).astype(np.int64) * 7
+    queries = vectors[:20]
+    wanted = np.argsort(-(queries @ vectors.T), axis=1)[:, :15]
+    for size in (3, 100, 500):
+        blocks = ((ids[i : i + size], vectors[i : i + size]) for i in range(0, 500, size))
+        found, cosines = nearest(queries, blocks, 15)
+        assert (found == ids[wanted]).all()
+        assert np.allclose(cosines, np.take_along_axis(queries @ vectors.T, wanted, axis=1), atol=1e-6)
+    found, _ = nearest(queries, [(ids[:4], vectors[:4])], 6)
+    assert (found[:, 4:] == -1).all()

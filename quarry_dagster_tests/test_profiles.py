@@ -41,6 +41,15 @@ def test_every_wrong_setting_is_reported_at_once(tmp_path: Path) -> None:
         assert part in str(e.value)
 
 
+def test_times_are_checked_where_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("automation:\n  timezone: Europe/Berlim\n  recrawl_cron: daily\n")
+    with pytest.raises(ConfigError) as e:
+        load_profile(str(path))
+    assert "automation.timezone" in str(e.value) and "did you mean 'Europe/Berlin'" in str(e.value)
+    assert "automation.recrawl_cron" in str(e.value)
+
+
 @pytest.mark.parametrize("content", ["[1, 2]", "a: b: c", "\x00"])
 def test_what_is_no_mapping_is_refused_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "mine.yaml"

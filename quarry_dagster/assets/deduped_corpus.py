@@ -3,26 +3,68 @@
 import dagster as dg
 import polars as pl
 
+from quarry_dagster.assets.extracted_text import WORDS
 from quarry_dagster.assets.faiss_index import faiss_index
-from quarry_dagster.assets.reporting import describe, preview
+from quarry_dagster.assets.reporting import (
+    Metadata,
+    column_lineage,
+    column_schema,
+    describe,
+    histogram,
+    preview,
+    table,
+)
 from quarry_dagster.reader import scan
 from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import deduped_corpus as stage
+from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST
+
+_HOSTS_SHOWN = 10
+_SIMILARITIES = tuple(i / 20 for i in range(10, 20))
+_LINEAGE = column_lineage(
+    {
+        "extracted_text": {c: c for c in DEDUPED_CORPUS if c != "duplicates"} | {"duplicates": "text"},
+        "embeddings": {"duplicates": "embedding"},
+    }
+)
 
 
-@dg.asset(deps=[faiss_index], group_name="corpus", kinds={"python", "parquet"}, pool="corpus")
+@dg.asset(
+    deps=[faiss_index],
+    group_name="corpus",
+    kinds={"python", "parquet"},
+    pool="corpus",
+    metadata=column_schema(DEDUPED_CORPUS),
+)
 def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
     store = quarry.store()
     report = stage.refresh(store, quarry.hardware_profile().deduplication, context.run.run_id)
-    decisions = scan("dedup_decisions", store.files.root)
-    columns = ("url", "title", "language", "word_count", "duplicates")
-    return dg.MaterializeResult(
-        metadata={
-            "documents": report.rows,
-            "removed": decisions.select(pl.len()).collect().item(),
-            "preview": preview(scan("deduped_corpus", store.files.root).select(columns)),
-            "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
-        }
-        | describe(report)
+    return dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root))
+
+
+def _show(root: str) -> Metadata:
+    corpus, decisions = scan("deduped_corpus", root), scan("dedup_decisions", root)
+    facts = corpus.select(documents=pl.len(), words=pl.col("word_count").sum()).collect().row(0, named=True)
+    levels = decisions.group_by("level", "rule").agg(removed=pl.len()).sort("level", "rule").collect()
+    near = decisions.filter(pl.col("level").is_in(["near", "semantic"]))
+    host = HOST.alias("host")
+    removed = decisions.select(url="removed_url").group_by(host).agg(removed=pl.len())
+    hosts = (
+        corpus.group_by(host)
+        .agg(kept=pl.len())
+        .join(removed, on="host", how="full", coalesce=True)
+        .with_columns(pl.col("kept", "removed").fill_null(0))
+        .sort("removed", "kept", "host", descending=[True, True, False])
     )
+    columns = ("url", "title", "language", "word_count", "duplicates")
+    return facts | {
+        "removed": int(levels["removed"].sum()),
+        "removed_by_rule": table(levels),
+        "removed_by_host": table(hosts.head(_HOSTS_SHOWN).collect()),
+        "containment_of_removed": histogram(near, "containment", _SIMILARITIES),
+        "cosine_of_removed": histogram(near, "cosine", _SIMILARITIES),
+        "text_length": histogram(corpus, "word_count", WORDS),
+        "preview": preview(corpus.select(columns)),
+        "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
+    }

@@ -9,14 +9,23 @@ from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import faiss_index as stage
 
 
+class IndexConfig(dg.Config):
+    """How this materialization treats the index that is there."""
+
+    compact: bool = False
+    """Build it anew where removals or growth left something in it."""
+
+
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")
-def faiss_index(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The FAISS index over the vector of every distinct text, plus a manifest of what is in it."""
     store = quarry.store()
-    report = stage.refresh(store, sync_partitions(context.instance, store), quarry.hardware_profile())
+    partitions = sync_partitions(context.instance, store)
+    report = stage.refresh(store, partitions, quarry.hardware_profile(), compact=config.compact)
     snapshot = store.faiss_index.current()
     assert snapshot is not None
-    facts = {k: snapshot.manifest[k] for k in ("kind", "dim", "documents", "bytes", "model")}
+    facts = {k: snapshot.manifest[k] for k in ("kind", "dim", "vectors", "documents", "bytes", "model")}
+    removed = {"removed_but_kept_in_file": len(snapshot.manifest["dead"])}
     return dg.MaterializeResult(
-        metadata=describe(report) | facts | {"partitions": len(snapshot.manifest["partitions"])}
+        metadata=describe(report) | facts | removed | {"partitions": len(snapshot.manifest["partitions"])}
     )

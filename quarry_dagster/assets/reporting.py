@@ -1,52 +1,98 @@
-"""What assets show in the UI: counts, outcomes, throughput, a preview."""
+"""What assets show in the UI: counts that become time series, tables, histograms, previews, and column lineage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Segment
+from quarry_dagster.store.schemas import MEANINGS
 
 PREVIEW_ROWS = 8
+_BAR = 24  # characters of a histogram's longest bar
+
+Metadata = dict[str, Any]
 
 
-def describe(report: StageReport) -> dict[str, Any]:
-    """Metadata of a stage's report; numbers become time series in the asset's page."""
+def column_schema(schema: pl.Schema) -> Metadata:
+    """Definition metadata: the columns of a table, their types and meanings."""
+    columns = [dg.TableColumn(name, str(dtype), MEANINGS[name]) for name, dtype in schema.items()]
+    return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def column_lineage(sources: Mapping[str, Mapping[str, str]]) -> Metadata:
+    """Which columns come from which: for each asset above, its column by the column here."""
+    found: dict[str, list[dg.TableColumnDep]] = {}
+    for asset, columns in sources.items():
+        for here, there in columns.items():
+            found.setdefault(here, []).append(dg.TableColumnDep(dg.AssetKey(asset), there))
+    return {"dagster/column_lineage": dg.TableColumnLineage(found)}
+
+
+def describe(report: StageReport) -> Metadata:
+    """A stage's report; the numbers become time series in the asset's page."""
     return {
         "dagster/row_count": report.rows,
         "worked": report.worked,
         "files_written": report.written,
         "seconds": round(report.seconds, 2),
         "rows_per_second": round(report.worked / report.seconds, 1) if report.worked and report.seconds else 0.0,
-        "outcomes": dg.MetadataValue.md(_outcomes(report)),
-    }
+        "outcomes": count_table("outcome", dict(report.outcomes.most_common())),
+    } | {f"outcome/{outcome}": n for outcome, n in report.outcomes.items()}
 
 
 def preview(rows: pl.LazyFrame) -> dg.MarkdownMetadataValue:
     """The first rows as a Markdown table."""
+    return table(rows.head(PREVIEW_ROWS).collect())
+
+
+def table(rows: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """A small table as Markdown."""
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True,
-        tbl_rows=PREVIEW_ROWS,
+        tbl_rows=-1,
         tbl_cols=-1,
         tbl_width_chars=-1,
         fmt_str_lengths=80,
+        thousands_separator=True,
     ):
-        return dg.MetadataValue.md(str(rows.head(PREVIEW_ROWS).collect()))
+        return dg.MetadataValue.md(str(rows))
+
+
+def count_table(name: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
+    """Counts by name, as given."""
+    lines = [f"| {key} | {n:,} |" for key, n in counts.items()]
+    return dg.MetadataValue.md("\n".join([f"| {name} | count |", "| --- | ---: |", *lines]))
+
+
+def histogram(rows: pl.LazyFrame, column: str, edges: Sequence[float]) -> dg.MarkdownMetadataValue:
+    """How many values lie between the edges, with a bar each; bins are closed below."""
+    bins = pl.sum_horizontal((pl.col(column) >= edge).cast(pl.Int32) for edge in edges)
+    counted = dict(rows.drop_nulls(column).group_by(bins.alias("bin")).len().collect().iter_rows())
+    counts = [int(counted.get(i, 0)) for i in range(len(edges) + 1)]
+    between = [f"{a:g} - {b:g}" for a, b in pairwise(edges)]
+    names = [f"< {edges[0]:g}", *between, f">= {edges[-1]:g}"]
+    longest = max(1, *counts)
+    lines = [f"| {name} | {n:,} | {'█' * round(_BAR * n / longest)} |" for name, n in zip(names, counts, strict=True)]
+    return dg.MetadataValue.md("\n".join([f"| {column} | count | |", "| --- | ---: | --- |", *lines]))
 
 
 def materialize_each(
     context: dg.AssetExecutionContext,
     refresh: Callable[[str], StageReport],
-    show: Callable[[str], pl.LazyFrame],
+    segment: Callable[[str], Segment | None],
+    show: Callable[[str], Metadata],
 ) -> dg.MaterializeResult:
     """Refresh every partition of the run, one after the other, each with its own metadata.
 
-    `show` gives the rows to preview of a partition.
+    `segment` gives the file that a partition has then, `show` what is worth looking at in it.
     """
     for partition in context.partition_keys:
         report = refresh(partition)
@@ -54,10 +100,7 @@ def materialize_each(
             f"{partition}: {report.rows} rows, {report.worked} worked on, {report.written} files written, "
             + ", ".join(f"{n} {outcome}" for outcome, n in report.outcomes.most_common())
         )
-        context.add_asset_metadata(describe(report) | {"preview": preview(show(partition))}, partition_key=partition)
+        written = segment(partition)
+        size = {"bytes": written.bytes} if written else {}
+        context.add_asset_metadata(describe(report) | size | show(partition), partition_key=partition)
     return dg.MaterializeResult()
-
-
-def _outcomes(report: StageReport) -> str:
-    lines = [f"| {outcome} | {n:,} |" for outcome, n in report.outcomes.most_common()]
-    return "\n".join(["| outcome | count |", "| --- | ---: |", *lines])

@@ -1,43 +1,104 @@
-"""Sensors: new seeds start a crawl, a finished crawl starts the corpus. Both are off until switched on in the UI."""
+"""Sensors: new seeds start a crawl, a finished crawl starts the corpus, and killed runs are failed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import dagster as dg
+from dagster import RunsFilter
 
-from quarry_dagster.automation.jobs import corpus, ingest
+from quarry_dagster.automation import jobs
+from quarry_dagster.automation.crawls import crawl_requests, cut, unfinished_runs
+from quarry_dagster.dead_runs import fail_dead_runs
 from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.partitions import CRAWL_BATCHES, consecutive, range_tags, sync_partitions
+from quarry_dagster.intake import SeedReport, pending
+from quarry_dagster.partitions import RAW_PAGES, sync_partitions
+from quarry_dagster.profiles import Automation
 from quarry_dagster.resources import Quarry
-from quarry_dagster.stages.raw_pages import behind
+from quarry_dagster.stages import deduped_corpus, faiss_index
+from quarry_dagster.store.store import SEEDS
 
+_INTERVAL_S = 30
 _SETTLED_S = 5.0
 """A seed file that changed more recently may still be being copied."""
+_INTAKE_S = 25.0
+"""Of the 60 that Dagster gives a tick; the rest is for what follows, on a slow machine too."""
 
 
-@dg.sensor(job=ingest, minimum_interval_seconds=30)
-def new_crawl_seeds(context: dg.SensorEvaluationContext, quarry: Quarry) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Takes in what was dropped in the inbox, and requests runs for the partitions that are behind.
+def build(automation: Automation) -> Sequence[dg.SensorDefinition]:
+    """The sensors; off until switched on in the UI, unless `automation.enabled`. `dead_runs` is always on."""
+    status = dg.DefaultSensorStatus.RUNNING if automation.enabled else dg.DefaultSensorStatus.STOPPED
 
-    Nothing is remembered between ticks: what to run follows from the tables, so a lost tick only delays. The run
-    key names the partitions and the versions of their batches, so that a tick while they run asks for nothing.
-    """
-    store, profile = quarry.store(), quarry.hardware_profile()
-    reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S)
-    for problem in (p for report in reports for p in report.problems):
-        context.log.warning(problem)
-    sync_partitions(context.instance, store)
-    waiting = behind(store)
-    if not waiting:
-        yield dg.SkipReason("no new seeds in " + store.files.url("seeds"))
-    versions = {p: s.version for p, s in store.batches.segments().items()}
-    listed = context.instance.get_dynamic_partitions(CRAWL_BATCHES)
-    for run in consecutive(listed, set(waiting), profile.partitions.partitions_per_run):
-        taken = "\n".join(f"{p} {versions[p]}" for p in run)
-        yield dg.RunRequest(run_key=hashlib.sha256(taken.encode()).hexdigest(), tags=range_tags(run))
+    @dg.sensor(job=jobs.ingest, minimum_interval_seconds=_INTERVAL_S, default_status=status)
+    def new_crawl_seeds(context: dg.SensorEvaluationContext, quarry: Quarry) -> dg.SensorResult:
+        """Takes in what was dropped in the inbox, and requests runs for the partitions that are behind.
+
+        Each version of a batch is requested once; what waits on a run that went wrong is named.
+        """
+        store, profile = quarry.store(), quarry.hardware_profile()
+        reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S, seconds=_INTAKE_S)
+        sync_partitions(context.instance, store)
+        requests, stuck = crawl_requests(context.instance, store, profile.partitions.partitions_per_run)
+        waiting = [*_still_waiting(reports, pending(store)), *stuck]
+        problems = [problem for report in reports for problem in report.problems]
+        for line in dict.fromkeys([*cut(problems), *waiting]):
+            context.log.warning(line)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "; ".join(waiting) or f"no new seeds in {store.files.url(SEEDS)}",
+            asset_events=_observations([report for report in reports if report.done]),
+        )
+
+    @dg.sensor(job=jobs.corpus, minimum_interval_seconds=_INTERVAL_S, default_status=status)
+    def refresh_corpus(context: dg.SensorEvaluationContext, quarry: Quarry) -> dg.RunRequest | dg.SkipReason:
+        """Brings index and corpus in line with the embeddings, once no crawl is under way.
+
+        It looks at the tables, not at the end of runs: a crawl that ended while nobody looked is made up for.
+        """
+        store = quarry.store()
+        if crawls := [r for r in unfinished_runs(context.instance) if r.job_name != jobs.checks.name]:
+            return dg.SkipReason(f"waits for {len(crawls)} runs that have not ended")
+        if not faiss_index.behind(store) and not deduped_corpus.behind(store):
+            return dg.SkipReason("index and corpus are in line with the embeddings")
+        wanted = sorted(s.path for s in store.embeddings.segments().values())
+        key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
+        if ended := context.instance.get_runs(RunsFilter(tags={"dagster/run_key": key}), limit=1):
+            return dg.SkipReason(
+                f"run {ended[0].run_id} ({ended[0].status.value.lower()}) left index or corpus behind: "
+                "rerun it in the UI, or delete it there to have it requested again"
+            )
+        return dg.RunRequest(run_key=key)
+
+    @dg.sensor(default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=_INTERVAL_S)
+    def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Fails runs whose process was killed. Always on: dead runs fill the queue, and then none starts to do it."""
+        failed = fail_dead_runs(context.instance)
+        return dg.SkipReason(f"failed {', '.join(failed)}" if failed else "no started run has lost its process")
+
+    return [new_crawl_seeds, refresh_corpus, dead_runs]
 
 
-@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[ingest], request_job=corpus)
-def refresh_corpus(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-    """After a crawl, brings the index and the corpus in line with it."""
-    return dg.RunRequest(run_key=context.dagster_run.run_id)
+def _still_waiting(reports: Sequence[SeedReport], left: Sequence[str]) -> list[str]:
+    """What is in the inbox after this tick without being taken in, and why."""
+    begun = {report.name: report for report in reports if not report.done}
+    lines = [r.error or f"{r.name}: {r.urls:,} URLs so far, the rest in the next tick" for r in begun.values()]
+    if others := [name for name in left if name not in begun]:
+        lines.append(f"still being copied, or left for the next tick: {', '.join(cut(others))}")
+    return cut(lines)
+
+
+def _observations(reports: Sequence[SeedReport]) -> list[dg.AssetObservation]:
+    """What a tick took in, where it stays when the tick is gone: on the page of `raw_pages`."""
+    if not reports:
+        return []
+    rows = [f"| {r.name} | {r.urls:,} | {r.added:,} | {r.replaced:,} | {r.problem_count:,} |" for r in reports]
+    table = "\n".join(["| seed file | URLs | new | replaced | problems |", "|---|---|---|---|---|", *cut(rows)])
+    metadata: dict[str, dg.MetadataValue] = {
+        "seed_files": dg.MetadataValue.int(len(reports)),
+        "urls": dg.MetadataValue.int(sum(r.urls for r in reports)),
+        "new": dg.MetadataValue.int(sum(r.added for r in reports)),
+        "replaced": dg.MetadataValue.int(sum(r.replaced for r in reports)),
+        "files": dg.MetadataValue.md(table),
+    }
+    if problems := [problem for r in reports for problem in r.problems]:
+        metadata["problems"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in cut(problems)))
+    return [dg.AssetObservation(RAW_PAGES, description="seeds taken in", metadata=metadata)]

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from quarry_dagster.cli.check import check
 from quarry_dagster.cli.doctor import doctor
 from quarry_dagster.cli.explain import explain
 from quarry_dagster.cli.forget import forget
@@ -21,7 +22,7 @@ def quarry() -> None:
     """
 
 
-for command in (run, explain, search, doctor, forget):
+for command in (run, check, explain, search, doctor, forget):
     quarry.add_command(command)
 
 

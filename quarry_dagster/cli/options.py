@@ -1,6 +1,13 @@
-"""Options that several commands share."""
+"""Options and endings that several commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from quarry_dagster.runner import Outcome
 
 data_option = click.option(
     "--data", metavar="DIR", help="Data root, a path or an fsspec URL.  [default: $QUARRY_DATA or ./data]"
@@ -8,3 +15,13 @@ data_option = click.option(
 profile_option = click.option(
     "--profile", metavar="NAME", help="Profile name or YAML path.  [default: $QUARRY_PROFILE or detected]"
 )
+strict_option = click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+
+
+def report_checks(outcome: Outcome, *, strict: bool) -> int:
+    """Name what failed on stderr, and return the exit status: 1 for a failure, or in strict mode for a warning."""
+    for failure in outcome.failures:
+        click.secho(f"failed: {failure}", fg="red", err=True)
+    for warning in outcome.warnings:
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    return 1 if outcome.failures or (strict and outcome.warnings) else 0

@@ -13,13 +13,14 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from quarry_dagster.cli.options import data_option, profile_option
+from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.inbox import put, take_in_seeds
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.profiles import choose_profile
 from quarry_dagster.reader import scan
+from quarry_dagster.stages import corpus_report
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ _PROBLEMS_SHOWN = 20
 @click.argument("seed_files", metavar="[SEEDS]...", nargs=-1, type=click.Path())
 @data_option
 @profile_option
-def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> None:
+@strict_option
+def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict: bool) -> None:
     """Take in SEEDS (and whatever waits in the inbox), materialize all five assets, print a summary.
 
     Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz; they are copied to the inbox.
@@ -62,10 +64,7 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None) -> Non
             sys.exit(0 if not any(r.problem_count for r in reports) else 1)
         outcome = runner.materialize(instance, partitions, data=root, profile_name=name, profile=choice.profile)
     _print_summary(root, outcome, time.monotonic() - start)
-    if outcome.failures:
-        for failure in outcome.failures:
-            click.secho(f"failed: {failure}", fg="red", err=True)
-        sys.exit(1)
+    sys.exit(report_checks(outcome, strict=strict))
 
 
 def _log_progress() -> None:
@@ -100,9 +99,12 @@ def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
     table.add_row("not accepted", _counts({k: n for k, n in texts.items() if k != "extracted"}))
     table.add_row("kept", f"{kept:,}")
     table.add_row("removed", _counts(removed))
+    failed = len([a for a in outcome.answers if not a.passed])
+    table.add_row("checks", f"{len(outcome.answers) - failed} passed" + (f", {failed} failed" if failed else ""))
     table.add_row("worked on", _counts(outcome.worked))
     table.add_row("time", f"{seconds:.1f} s" + "".join(f", {k} {s:.1f}" for k, s in outcome.seconds.items()))
     table.add_row("files written", f"{outcome.written:,}")
+    table.add_row("report", Store(root).files.url(corpus_report.PATH))
     table.add_row("corpus", f'{root}: quarry_dagster.scan("deduped_corpus", data="{root}")')
     Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True).print(table)
 

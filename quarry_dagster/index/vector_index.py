@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -30,9 +31,9 @@ def choose_type(settings: Index, vectors: int) -> IndexType:
     return "IndexFlatIP" if vectors <= settings.exact_limit else settings.large_type
 
 
-def vector_key(text_digest: str) -> int:
-    """The index id of a text: the first 63 bits of its digest, so that ids need no table and no order."""
-    return int(text_digest[:16], 16) >> 1
+def vector_keys(text_digests: Iterable[str]) -> np.ndarray:
+    """The index ids of texts, int64: the first 63 bits of each digest, so that ids need no table and no order."""
+    return np.array([int(digest[:16], 16) >> 1 for digest in text_digests], dtype=np.int64)
 
 
 class VectorIndex:

@@ -76,7 +76,7 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> 
         report.seconds = time.monotonic() - start
         return report
 
-    documents = _documents(store, texts, vectors)
+    documents = with_page_urls(documents_of(store, texts, vectors))
     _refresh_sketches(store, texts)
     pairs, compared = _pairs(store, texts, vectors, documents, published, inputs["evidence"], settings)
     decisions = decide.decide(documents, pairs, settings)
@@ -99,6 +99,17 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> 
     return report
 
 
+def behind(store: Store) -> bool:
+    """Whether the published corpus is not made from the published index and the texts as they are now."""
+    index, published = store.faiss_index.current(), store.deduped_corpus.current()
+    if index is None:
+        return False
+    current = store.extracted_text.segments()
+    texts = {p: current[p].path for p in index.manifest["partitions"] if p in current}
+    made_from = published.manifest["inputs"] if published else {}
+    return (made_from.get("embeddings"), made_from.get("extracted_text")) != (index.manifest["partitions"], texts)
+
+
 def prune(store: Store, *, previous: bool = True) -> None:
     """Delete versions of tables that no live snapshot reads any more; see :meth:`Table.prune`."""
     corpora = [s.manifest["inputs"] for s in store.deduped_corpus.live()]
@@ -117,26 +128,30 @@ def _evidence_version(settings: Deduplication, index: Snapshot) -> list[Any]:
     return [*versions, index.manifest["model"], settings.similarity_threshold]
 
 
-def _documents(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]) -> pl.DataFrame:
-    """Documents to decide on, schema decide.DOCUMENTS plus `partition`, sorted by doc_id.
+def documents_of(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]) -> pl.DataFrame:
+    """Documents to decide on, sorted by doc_id: doc_id, url, final_url, text_digest, word_count, date, partition.
 
     A document whose text changed after its partition was last embedded waits for the next embedding.
     """
-    frames = []
+    columns = ("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
+    frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns})]
     for partition, segment in texts.items():
         schema = embeddings_schema(vectors[partition].metadata["dim"])
         embedded = store.files.scan([vectors[partition].path], schema).select("doc_id", "text_digest")
         frames.append(
             store.files.scan([segment.path], EXTRACTED_TEXT)
-            .select("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
+            .select(columns)
             .join(embedded, on=["doc_id", "text_digest"], how="semi")
             .collect()
         )
-    if not frames:
-        return pl.DataFrame(schema=decide.DOCUMENTS | {"partition": pl.String()})
-    rows = pl.concat(frames)
-    pages = pl.Series("page_url", [same_page_url(f or u) for f, u in rows.select("final_url", "url").iter_rows()])
-    return rows.with_columns(pages.cast(pl.String)).select(*decide.DOCUMENTS.names(), "partition").sort("doc_id")
+    return pl.concat(frames).sort("doc_id")
+
+
+def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
+    """These documents with what the rules ask for, schema decide.DOCUMENTS plus `partition`."""
+    urls = documents.select("final_url", "url").iter_rows()
+    pages = pl.Series("page_url", [same_page_url(f or u) for f, u in urls], dtype=pl.String)
+    return documents.with_columns(pages).select(*decide.DOCUMENTS.names(), "partition")
 
 
 def _pairs(
@@ -155,17 +170,14 @@ def _pairs(
         known = _read(published, _PAIRS)
         covered = _read(published, _TEXTS)
     # Texts are numbered by digest: a number is smaller than a digest, and left < right means the same for both.
-    numbered = documents.select("text_digest").unique().sort("text_digest").with_row_index("text")
+    numbered = number_texts(documents)
     new = numbered.join(covered, on="text_digest", how="anti")
     digests = numbered.select("text_digest")
     for side in ("left", "right"):  # pairs of texts that are gone are forgotten with them
         known = known.join(digests.rename({"text_digest": side}), on=side, how="semi")
     if new.is_empty():
         return known.sort("left", "right"), 0
-    # One partition that has each text: only those that hold candidates are read.
-    home = numbered.join(
-        documents.unique("text_digest", keep="first").select("text_digest", "partition"), on="text_digest"
-    )
+    home = homes(documents, numbered)
     found = pl.concat(
         [
             _sketch_candidates(store, texts, numbered, new),
@@ -174,10 +186,23 @@ def _pairs(
     ).unique()
     scored = [known]
     with track("deduped_corpus", found.height, "pairs") as advance:
-        for block in _blocks(found.sort("left", "right")):
-            scored.append(_score(store, texts, vectors, home, block, settings.similarity_threshold))
+        for block in blocks(found.sort("left", "right")):
+            rows = score(store, texts, vectors, home, block)
+            contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
+            scored.append(rows.filter(contained | (pl.col("cosine") >= settings.similarity_threshold)))
             advance(block.height)
     return pl.concat(scored).sort("left", "right"), found.height
+
+
+def number_texts(documents: pl.DataFrame) -> pl.DataFrame:
+    """The distinct texts of documents in order of digest: columns text (number, from 0), text_digest."""
+    return documents.select("text_digest").unique().sort("text_digest").with_row_index("text")
+
+
+def homes(documents: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:
+    """One partition that has each text, so that only those with texts to read are read: see :func:`score`."""
+    first = documents.unique("text_digest", keep="first").select("text_digest", "partition")
+    return numbered.join(first, on="text_digest")
 
 
 def _refresh_sketches(store: Store, texts: dict[str, Segment]) -> None:
@@ -238,7 +263,7 @@ def _embedded(store: Store, vectors: dict[str, Segment], numbered: pl.DataFrame)
         )
 
 
-def _blocks(pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def blocks(pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Runs of pairs that together name at most about _TEXTS_IN_MEMORY texts."""
     start, seen = 0, set()
     for i, (left, right) in enumerate(pairs.select("left", "right").iter_rows()):
@@ -250,17 +275,16 @@ def _blocks(pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield pairs.slice(start)
 
 
-def _score(
+def score(
     store: Store,
     texts: dict[str, Segment],
     vectors: dict[str, Segment],
     home: pl.DataFrame,
     pairs: pl.DataFrame,
-    threshold: float,
 ) -> pl.DataFrame:
-    """Scores of pairs (columns left, right: numbers of texts) that are worth keeping, schema decide.PAIRS.
+    """Scores of pairs (columns left, right: numbers of texts) from the stored texts and vectors, schema decide.PAIRS.
 
-    `home` names a partition for each text: columns text, text_digest, partition.
+    `home` names a partition for each text: columns text, text_digest, partition. The order is that of `pairs`.
     """
     both = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
     needed = home.join(pl.DataFrame({"text": both}), on="text", how="semi")
@@ -284,13 +308,14 @@ def _score(
     array = stack(embedded["embedding"])
     cosine = np.einsum("ij,ij->i", array[left], array[right], dtype=np.float64).round(4)
     digests = text["text_digest"].to_numpy()
-    scored = verify.scores(text["body"].to_list(), left, right).with_columns(
-        left=pl.Series(digests[left], dtype=pl.String),
-        right=pl.Series(digests[right], dtype=pl.String),
-        cosine=pl.Series(cosine),
-    )
-    return scored.select(decide.PAIRS.names()).filter(
-        (pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING) | (pl.col("cosine") >= threshold)
+    return (
+        verify.scores(text["body"].to_list(), left, right)
+        .with_columns(
+            left=pl.Series(digests[left], dtype=pl.String),
+            right=pl.Series(digests[right], dtype=pl.String),
+            cosine=pl.Series(cosine),
+        )
+        .select(decide.PAIRS.names())
     )
 
 

@@ -11,13 +11,14 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from quarry_dagster.embed import vector_id
 from quarry_dagster.errors import QuarryError
-from quarry_dagster.index import VectorIndex, choose_type, vector_key
+from quarry_dagster.index import VectorIndex, choose_type, vector_keys
 from quarry_dagster.profiles import HardwareProfile, Index
 from quarry_dagster.progress import track
 from quarry_dagster.stages.embeddings import stack
@@ -34,10 +35,18 @@ class StalePartitionsError(QuarryError):
     """Some partitions were embedded under another model than the profile names."""
 
 
-def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, *, anew: bool = False) -> StageReport:
+def refresh(
+    store: Store,
+    partitions: Sequence[str],
+    profile: HardwareProfile,
+    *,
+    compact: bool = False,
+    anew: bool = False,
+) -> StageReport:
     """Bring the index in line with the embeddings of `partitions` (all that exist).
 
-    `anew` builds it from nothing and keeps no earlier snapshot, so that nothing of a removed vector is left.
+    `compact` builds it from nothing where removals or growth left something in it that a new one would not have.
+    `anew` does so in any case and keeps no earlier snapshot, so that nothing of a removed vector is left.
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
@@ -45,10 +54,12 @@ def refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, *
         StoreError: the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, partitions, profile, anew)
+        return _refresh(store, partitions, profile, compact, anew)
 
 
-def _refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, anew: bool) -> StageReport:
+def _refresh(
+    store: Store, partitions: Sequence[str], profile: HardwareProfile, compact: bool, anew: bool
+) -> StageReport:
     start = time.monotonic()
     model = vector_id(profile.embedding)
     existing = set(partitions)
@@ -62,34 +73,34 @@ def _refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, 
     paths = {p: s.path for p, s in segments.items()}
     published = store.faiss_index.current()
     manifest = published.manifest if published else {}
+    anew_or_compact = anew or (compact and _has_leftovers(manifest))
     wanted_type = choose_type(profile.index, manifest.get("vectors", 0))
-    if published and not anew and manifest["partitions"] == paths and manifest["kind"] == wanted_type:
+    if published and not anew_or_compact and manifest["partitions"] == paths and manifest["kind"] == wanted_type:
         report = StageReport(rows=manifest["vectors"], outcomes=Counter({"unchanged": manifest["vectors"]}))
         report.seconds = time.monotonic() - start
         return report
 
-    want = _texts(store, list(segments.values()))
+    want = texts_of(store, list(segments.values()))
     kind = choose_type(profile.index, want.height)
     have = pl.DataFrame(schema={"text_digest": pl.String})
     index = None
-    if published and not anew and manifest["model"] == model and manifest["vectors"] and want.height:
+    if published and not anew_or_compact and manifest["model"] == model and manifest["vectors"] and want.height:
         index = load(published)
         if index.outgrown(kind, want.height):
             index = None
         else:
-            with store.files.open(published.path(_MEMBERS)) as f:
-                have = pl.read_parquet(f)
+            have = members(published)
     gone = have.join(want, on="text_digest", how="anti")
     fresh = want.join(have, on="text_digest", how="anti")
     if index is None and want.height:
         index = VectorIndex.create(kind, _training(store, segments, kind, want), want.height)
     if index is not None:
-        index.remove(_keys(gone["text_digest"]))
+        index.remove(vector_keys(gone["text_digest"]))
         with track("faiss_index", fresh.height, "vectors") as advance:
             # What is new stands in segments that the published index has not seen: look there first.
             seen = set(manifest.get("partitions", {}).values())
-            for digests, vectors in _vectors(store, sorted(segments.values(), key=lambda s: s.path in seen), fresh):
-                index.add(_keys(digests), vectors)
+            for digests, vectors in vectors_of(store, sorted(segments.values(), key=lambda s: s.path in seen), fresh):
+                index.add(vector_keys(digests), vectors)
                 advance(len(vectors))
     with store.faiss_index.publish(keep_previous=not anew) as (snapshot, new):
         data = index.to_bytes() if index is not None else np.empty(0, np.uint8)
@@ -114,6 +125,24 @@ def _refresh(store: Store, partitions: Sequence[str], profile: HardwareProfile, 
     return report
 
 
+def _has_leftovers(manifest: dict[str, Any]) -> bool:
+    """Whether a published index holds removed vectors, or was trained on fewer than a new one would be."""
+    if not manifest:
+        return False
+    return (
+        bool(manifest["dead"])
+        or VectorIndex.training_size(manifest["kind"], manifest["vectors"]) > manifest["trained_on"]
+    )
+
+
+def behind(store: Store) -> bool:
+    """Whether the published index is not made from the embeddings as they are now."""
+    batches = store.batches.segments()
+    current = {p: s.path for p, s in store.embeddings.segments().items() if p in batches and s.metadata["rows"]}
+    published = store.faiss_index.current()
+    return current != (published.manifest["partitions"] if published else {})
+
+
 def load(snapshot: Snapshot) -> VectorIndex:
     """The published index, checked against its manifest.
 
@@ -133,25 +162,31 @@ def load(snapshot: Snapshot) -> VectorIndex:
     )
 
 
+def members(snapshot: Snapshot) -> pl.DataFrame:
+    """The texts in a published index: column text_digest, sorted."""
+    with snapshot.files.open(snapshot.path(_MEMBERS)) as f:
+        return pl.read_parquet(f)
+
+
 def search(store: Store, query: np.ndarray, k: int, settings: Index) -> list[tuple[str, float]]:
     """The k nearest texts to a unit vector (float32, shape (dim,)): ``(text_digest, cosine)``, best first."""
     snapshot = store.faiss_index.current()
     if snapshot is None or not snapshot.manifest["vectors"]:
         return []
     ids, cosines = load(snapshot).search(query[None], k, settings)
-    with store.files.open(snapshot.path(_MEMBERS)) as f:
-        digest_of = {vector_key(d): d for d in pl.read_parquet(f)["text_digest"]}
+    digests = members(snapshot)["text_digest"]
+    digest_of = dict(zip(vector_keys(digests).tolist(), digests, strict=True))
     return [(digest_of[i], float(c)) for i, c in zip(ids[0].tolist(), cosines[0].tolist(), strict=True) if i >= 0]
 
 
-def _texts(store: Store, segments: list[Segment]) -> pl.DataFrame:
+def texts_of(store: Store, segments: list[Segment]) -> pl.DataFrame:
     """The distinct text digests of these segments, sorted."""
     frames = [store.files.scan([s.path], embeddings_schema(s.metadata["dim"])).select("text_digest") for s in segments]
     empty = pl.LazyFrame(schema={"text_digest": pl.String})
     return pl.concat([empty, *frames]).unique().sort("text_digest").collect()
 
 
-def _vectors(store: Store, segments: list[Segment], wanted: pl.DataFrame) -> Iterator[tuple[pl.Series, np.ndarray]]:
+def vectors_of(store: Store, segments: list[Segment], wanted: pl.DataFrame) -> Iterator[tuple[pl.Series, np.ndarray]]:
     """Each wanted text once with its vector, in blocks."""
     left = wanted
     for segment in segments:
@@ -176,8 +211,4 @@ def _training(store: Store, segments: dict[str, Segment], kind: str, want: pl.Da
     if not size:
         return np.empty((0, int(next(iter(segments.values())).metadata["dim"])), np.float32)
     sample = want.gather_every(max(1, want.height // size))
-    return np.concatenate([v for _, v in _vectors(store, list(segments.values()), sample)])
-
-
-def _keys(digests: pl.Series) -> np.ndarray:
-    return np.array([vector_key(d) for d in digests], dtype=np.int64)
+    return np.concatenate([v for _, v in vectors_of(store, list(segments.values()), sample)])

@@ -10,7 +10,7 @@ import polars as pl
 from quarry_dagster.extract import Extractor
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.stages import deduped_corpus, embeddings, extracted_text, faiss_index
+from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.raw_pages import CONTENT
 from quarry_dagster.store import Segment, Store, Table, digest_rows
 
@@ -45,6 +45,8 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
         faiss_index.refresh(store, list(store.batches.segments()), profile, anew=True)
     if store.deduped_corpus.current():
         deduped_corpus.refresh(store, profile.deduplication, "forget", anew=True)
+    if store.files.exists(corpus_report.PATH):
+        corpus_report.refresh(store, profile)
     for table in (store.batches, store.raw_pages):
         table.prune(previous=False)
     deduped_corpus.prune(store, previous=False)

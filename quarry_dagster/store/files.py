@@ -57,6 +57,10 @@ class Files:
     def exists(self, path: str) -> bool:
         return self.fs.exists(self.full(path))
 
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return int(self.fs.size(self.full(path)) or 0)
+
     def list(self, folder: str) -> dict[str, dict[str, Any]]:
         """Every file below a folder, by its path, with fsspec's details; empty where there is no folder.
 

@@ -134,3 +134,45 @@ DEDUP_DECISIONS = pl.Schema(
         "run_id": pl.String,
     }
 )
+
+HOST = pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]+)", 1).str.to_lowercase()
+"""The host (and port) of a row's `url`; null where it is no URL."""
+
+MEANINGS = {
+    "author": "as the page states it",
+    "body": "the bytes of the page; null without a page",
+    "body_digest": "32 hex digits of the body's SHA-256",
+    "content_type": "as the server sent it",
+    "containment": "of the removed text's word 3-grams in the kept text's",
+    "cosine": "of the two vectors",
+    "date": "of publication, as the page states it, ISO 8601",
+    "detail": "why, where the outcome needs a reason",
+    "doc_id": "the document: 20 hex digits of the SHA-256 of its canonical URL, the same on every machine",
+    "duplicates": "how many documents it stands for besides itself",
+    "embedding": "unit vector of the text, float32",
+    "etag": "as the server sent it",
+    "extractor": "library, version and mode",
+    "fetched_at": "when this body was obtained, UTC; for a failure, since when it fails",
+    "final_url": "after redirects",
+    "jaccard": "of the two texts' word 3-grams",
+    "kept_id": "its witness: the kept document it duplicates",
+    "kept_url": "URL of the witness",
+    "language": "ISO 639-1, null where the text is too short to tell",
+    "last_modified": "as the server sent it",
+    "level": "url, exact, near or semantic",
+    "model": "name, revision, precision and tokens read",
+    "outcome": "what became of the row; docs/tables.md lists the outcomes",
+    "page_digest": "of the bytes, their type and address: what the row was made from",
+    "partition": "its crawl batch",
+    "removed_id": "the document that is not in the corpus",
+    "removed_url": "URL of the removed document",
+    "rule": "name and version of the rule that removed it",
+    "run_id": "the Dagster run that decided it",
+    "status": "HTTP status, null without an answer",
+    "text": "the main text",
+    "text_digest": "of the NFKC, casefolded, whitespace-collapsed text; equal texts share it",
+    "title": "as the page states it",
+    "url": "as the seed has it",
+    "word_count": "words of the text; scripts without spaces count letters by twos",
+}
+"""What each column means, in every table that has it."""

@@ -44,6 +44,11 @@ class Segment:
         with self.files.parquet(self.path) as f:
             return f.metadata.num_rows
 
+    @property
+    def bytes(self) -> int:
+        """Size of its file."""
+        return self.files.size(self.path)
+
     def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
         """The rows in frames of at most `rows`, in file order, without holding the file in memory."""
         with self.files.parquet(self.path) as f:

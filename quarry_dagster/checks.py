@@ -1,0 +1,118 @@
+"""Asset checks: each asks one question of :mod:`quarry_dagster.quality` and reports the answer to Dagster.
+
+A question about what users rely on is an error and blocks what comes after its asset; one about what they would
+want to know is a warning. The profile's section `checks` sets the bounds.
+"""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from quarry_dagster import assets
+from quarry_dagster.partitions import CRAWL_BATCHES
+from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.quality import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.resources import Quarry
+from quarry_dagster.store import Store
+
+_OfPartitions = Callable[[Store, HardwareProfile, Sequence[str]], Finding]
+_OfTable = Callable[[Store, HardwareProfile], Finding]
+
+_FAILING = "failing_partitions"
+
+
+def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.AssetChecksDefinition:
+    """An error and blocking: asked of the run's partitions, and again of those that failed it last time."""
+
+    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=True)
+    def check(context: dg.AssetCheckExecutionContext, quarry: Quarry) -> dg.AssetCheckResult:
+        store, profile = quarry.store(), quarry.hardware_profile()
+        existing = store.batches.segments()
+        # Dagster shows the last answer for all partitions: a good one must not hide one that is still bad.
+        before = [p for p in _failed_before(context, asset.key, question.__name__) if p in existing]
+        partitions = list(dict.fromkeys([*_partitions(context, store), *before]))
+        finding = question(store, profile, partitions)
+        failing = [] if finding.passed else [p for p in partitions if not question(store, profile, [p]).passed]
+        return _result(finding, dg.AssetCheckSeverity.ERROR, {_FAILING: failing} if failing else {})
+
+    return check
+
+
+def _watch_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.AssetChecksDefinition:
+    """A warning, asked of the run's partitions."""
+
+    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__)
+    def check(context: dg.AssetCheckExecutionContext, quarry: Quarry) -> dg.AssetCheckResult:
+        store = quarry.store()
+        finding = question(store, quarry.hardware_profile(), _partitions(context, store))
+        return _result(finding, dg.AssetCheckSeverity.WARN)
+
+    return check
+
+
+def _gate(asset: dg.AssetsDefinition, question: _OfTable) -> dg.AssetChecksDefinition:
+    """An error and blocking, asked of a global asset."""
+
+    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=True)
+    def check(quarry: Quarry) -> dg.AssetCheckResult:
+        return _result(question(quarry.store(), quarry.hardware_profile()), dg.AssetCheckSeverity.ERROR)
+
+    return check
+
+
+def _watch(asset: dg.AssetsDefinition, question: _OfTable) -> dg.AssetChecksDefinition:
+    """A warning, asked of a global asset."""
+
+    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__)
+    def check(quarry: Quarry) -> dg.AssetCheckResult:
+        return _result(question(quarry.store(), quarry.hardware_profile()), dg.AssetCheckSeverity.WARN)
+
+    return check
+
+
+def _result(
+    finding: Finding, severity: dg.AssetCheckSeverity, more: dict[str, list[str]] | None = None
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=finding.passed,
+        severity=severity,
+        description=finding.summary,
+        metadata=dict(finding.facts) | (more or {}),
+    )
+
+
+def _partitions(context: dg.AssetCheckExecutionContext, store: Store) -> Sequence[str]:
+    """The run's partitions; all there are where a run has none, as one of checks alone."""
+    if context.has_partition_key_range:
+        listed, ends = context.instance.get_dynamic_partitions(CRAWL_BATCHES), context.partition_key_range
+        return listed[listed.index(ends.start) : listed.index(ends.end) + 1]
+    return [context.partition_key] if context.has_partition_key else list(store.batches.segments())
+
+
+def _failed_before(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, name: str) -> Sequence[str]:
+    """The partitions that failed this check when it was last answered; the latest records may be plans to ask."""
+    history = context.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(asset, name), limit=20
+    )
+    answered = (r.evaluation for r in history if isinstance(r.evaluation, dg.AssetCheckEvaluation))
+    last = next(answered, None)
+    failing = last.metadata.get(_FAILING) if last else None
+    return [str(p) for p in failing.value] if isinstance(failing, dg.JsonMetadataValue) else []  # pyright: ignore
+
+
+ALL: Sequence[dg.AssetChecksDefinition] = [
+    _gate_partitions(assets.raw_pages, raw_pages.contract),
+    _watch_partitions(assets.raw_pages, raw_pages.fetch_success),
+    _gate_partitions(assets.extracted_text, extracted_text.contract),
+    _watch_partitions(assets.extracted_text, extracted_text.extraction_yield),
+    _watch_partitions(assets.extracted_text, extracted_text.language_drift),
+    _gate_partitions(assets.embeddings, embeddings.contract),
+    _gate_partitions(assets.embeddings, embeddings.vectors),
+    _gate(assets.faiss_index, faiss_index.contract),
+    _gate(assets.faiss_index, faiss_index.recall_at_10),
+    _gate(assets.deduped_corpus, deduped_corpus.contract),
+    _gate(assets.deduped_corpus, deduped_corpus.conservation),
+    _gate(assets.deduped_corpus, deduped_corpus.witnesses),
+    _gate(assets.deduped_corpus, deduped_corpus.no_duplicates_left),
+    _watch(assets.deduped_corpus, deduped_corpus.removal_rate),
+]

@@ -1,0 +1,39 @@
+"""`quarry check`: every asset check, about the tables as they are."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
+from quarry_dagster.environment import data_root, profile_name
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.store import Store
+
+
+@click.command()
+@data_option
+@profile_option
+@strict_option
+def check(data: str | None, profile: str | None, strict: bool) -> None:
+    """Ask every check about the corpus as it is, and materialize nothing: a gate for CI.
+
+    Exit status 1 when a check fails whose failure is an error, with --strict when any does; it is named.
+    """
+    root = data_root(data)
+    if Store(root).deduped_corpus.current() is None:
+        raise ConfigError(f"there is no corpus in {root}: quarry run makes one")
+
+    from quarry_dagster import runner
+
+    with runner.instance(root) as instance:
+        outcome = runner.check(instance, data=root, profile_name=profile_name(profile))
+    width = max((len(f"{a.asset} {a.name}") for a in outcome.answers), default=0)
+    for answer in sorted(outcome.answers, key=lambda a: _ORDER.index(a.asset)):
+        mark = "passed " if answer.passed else "failed " if answer.is_error else "warning"
+        click.echo(f"{mark}  {f'{answer.asset} {answer.name}':{width}}  {answer.summary}")
+    sys.exit(report_checks(outcome, strict=strict))
+
+
+_ORDER = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus")

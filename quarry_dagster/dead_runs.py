@@ -1,0 +1,63 @@
+"""Runs whose process was killed: failing them, and freeing what they hold.
+
+A killed process cannot say that its run ended. The run stays "started", counts against `max_concurrent_runs` and
+keeps its pool slot: the next run would wait for ever. So every run notes its process when it starts, and whoever
+starts next, or the sensor, fails the runs whose process is gone. Only processes of this host can be seen; a run of
+another host is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import dagster as dg
+from dagster import RunsFilter
+
+_PROCESS = "quarry/process"
+_UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Tag a run with this process. The tag names the run too, because a retry inherits the tags of its parent."""
+    pid = os.getpid()
+    instance.add_run_tags(run_id, {_PROCESS: f"{run_id} {platform.node()} {pid} {_identity(pid)}"})
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Fail the runs of this host whose process is gone, free the slots of all that ended; returns the failed runs."""
+    failed = []
+    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
+        noted = run.tags.get(_PROCESS, "").split()
+        if noted[:2] != [run.run_id, platform.node()]:
+            continue
+        pid, identity = int(noted[2]), noted[3]
+        if _identity(pid) != identity:
+            cause = "killed, for lack of memory perhaps, or the machine went down"
+            instance.report_run_failed(run, f"Its process ({pid}) is gone: {cause}. Run it again: it resumes.")
+            failed.append(run.run_id)
+    _free_slots_of_finished_runs(instance)
+    return failed
+
+
+def _free_slots_of_finished_runs(instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    holders = storage.get_concurrency_run_ids() if storage.supports_global_concurrency_limits else set()
+    if holders:
+        for run in instance.get_runs(RunsFilter(run_ids=list(holders), statuses=_FINISHED)):
+            storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _identity(pid: int) -> str | None:
+    """Tells a process from a later one with its number: boot, and clock ticks from boot to its start. None: gone.
+
+    No wall-clock time: a Raspberry Pi boots with a wrong one and corrects it when it reaches the network.
+    """
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return None if state in "ZX" else f"{boot}/{rest[18]}"

@@ -1,0 +1,368 @@
+"""Every blocking check fails on data planted to break what it protects, and then so do the commands that CI runs."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from quarry_dagster import checks
+from quarry_dagster.cli import quarry
+from quarry_dagster.index import VectorIndex, vector_keys
+from quarry_dagster.profiles import Checks
+from quarry_dagster.quality import deduped_corpus, extracted_text, faiss_index, raw_pages
+from quarry_dagster.stages import faiss_index as index_stage
+from quarry_dagster.store import Store, Table
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, embeddings_schema
+from quarry_dagster_tests.corpus import Corpus, profile, words
+
+PROFILE = """
+hardware: {workers: 1}
+partitions: {pages_per_partition: 20}
+embedding: {device: cpu, max_tokens: 64}
+"""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus of 40 texts and 6 copies, made by `quarry run`, and the profile it was made with."""
+    folder = tmp_path_factory.mktemp("sound")
+    (folder / "profile.yaml").write_text(PROFILE)
+    corpus = Corpus(folder, profile())
+    texts = {f"http://a.test/{i}": words(i) for i in range(40)}
+    copies = {f"http://b.test/{i}": words(i) for i in range(3)}
+    copies |= {f"http://c.test/{i}": words(i) + " And these are some more words." for i in range(3, 6)}
+    corpus.seed_texts("seeds.jsonl", texts | copies)
+    result = CliRunner().invoke(quarry, ["run", str(folder / "seeds" / "seeds.jsonl"), *_options(folder)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it to damage."""
+    return Path(shutil.copytree(sound, tmp_path / "copy"))
+
+
+def _options(folder: Path) -> list[str]:
+    return ["--data", str(folder / "data"), "--profile", str(folder / "profile.yaml")]
+
+
+def _rewrite(table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """A next version of the table's first partition that claims to be what the current one is."""
+    segment = next(iter(table.segments().values()))
+    rows = change(pl.concat(list(segment.batches())))
+    schema = embeddings_schema(segment.metadata["dim"]) if table.name == "embeddings" else table.schema
+    with table.write(segment.partition, schema) as writer:
+        writer.append(rows)
+        writer.note(**segment.metadata)
+
+
+def _first(column: str, value: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: rows.with_columns(
+        pl.when(pl.int_range(pl.len()) == 0).then(value).otherwise(column).alias(column)
+    )
+
+
+def _snapshot_file(store: Store, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    snapshot = store.deduped_corpus.current()
+    assert snapshot is not None
+    with store.files.open(snapshot.path(name)) as f:
+        rows = pl.read_parquet(f)
+    store.files.write_frame(snapshot.path(name), change(rows))
+
+
+def _wrong_body(store: Store) -> None:
+    _rewrite(store.raw_pages, _first("body", pl.lit(b"another body")))
+
+
+def _lost_page(store: Store) -> None:
+    _rewrite(store.raw_pages, lambda rows: rows.tail(-1))
+
+
+def _page_twice(store: Store) -> None:
+    _rewrite(store.raw_pages, lambda rows: pl.concat([rows, rows.head(1)]))
+
+
+def _unknown_outcome(store: Store) -> None:
+    _rewrite(store.raw_pages, _first("outcome", pl.lit("vanished")))
+
+
+def _wrong_text(store: Store) -> None:
+    _rewrite(store.extracted_text, _first("text", pl.lit("another text")))
+
+
+def _lost_text(store: Store) -> None:
+    _rewrite(store.extracted_text, lambda rows: rows.tail(-1))
+
+
+def _empty_text(store: Store) -> None:
+    _rewrite(store.extracted_text, _first("text", pl.lit("")))
+
+
+def _vector_of_another_model(store: Store) -> None:
+    _rewrite(store.embeddings, _first("model", pl.lit("another model")))
+
+
+def _lost_vector(store: Store) -> None:
+    _rewrite(store.embeddings, lambda rows: rows.tail(-1))
+
+
+def _scaled_vector(store: Store) -> None:
+    def scale(rows: pl.DataFrame) -> pl.DataFrame:
+        vectors = rows["embedding"].to_numpy().copy()
+        vectors[0] *= 2
+        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows["embedding"].dtype))
+
+    _rewrite(store.embeddings, scale)
+
+
+def _vector_that_is_no_number(store: Store) -> None:
+    def spoil(rows: pl.DataFrame) -> pl.DataFrame:
+        vectors = rows["embedding"].to_numpy().copy()
+        vectors[0, 0] = np.nan
+        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows["embedding"].dtype))
+
+    _rewrite(store.embeddings, spoil)
+
+
+def _damaged_index(store: Store) -> None:
+    snapshot = store.faiss_index.current()
+    assert snapshot is not None
+    path = Path(store.files.full(snapshot.path("index.faiss")))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _index_with_a_text_missing(store: Store) -> None:
+    snapshot = store.faiss_index.current()
+    assert snapshot is not None
+    store.files.write_frame(snapshot.path("members.parquet"), index_stage.members(snapshot).tail(-1))
+
+
+def _index_of_shuffled_vectors(store: Store) -> None:
+    """Whole by its digest, and wrong: each text has the vector of another one."""
+    snapshot = store.faiss_index.current()
+    assert snapshot is not None
+    segments = list(store.embeddings.segments().values())
+    blocks = list(index_stage.vectors_of(store, segments, index_stage.members(snapshot)))
+    keys = np.concatenate([vector_keys(digests) for digests, _ in blocks])
+    index = VectorIndex.create("IndexFlatIP", blocks[0][1], len(keys))
+    index.add(keys, np.random.default_rng(0).permutation(np.concatenate([v for _, v in blocks])))
+    manifest = dict(snapshot.manifest)
+    with store.faiss_index.publish() as (new, facts):
+        data = index.to_bytes()
+        with store.files.create(new.path("index.faiss")) as f:
+            f.write(data.data)
+        store.files.write_frame(new.path("members.parquet"), index_stage.members(snapshot))
+        facts |= manifest | {"sha256": hashlib.sha256(data.data).hexdigest()}
+
+
+def _unknown_level(store: Store) -> None:
+    _snapshot_file(store, "decisions.parquet", _first("level", pl.lit("hunch")))
+
+
+def _kept_twice(store: Store) -> None:
+    _snapshot_file(store, "kept.parquet", lambda rows: pl.concat([rows, rows.head(1)]))
+
+
+def _lost_document(store: Store) -> None:
+    """A kept document that is nobody's witness is gone from the corpus, and no decision says so."""
+    _snapshot_file(store, "kept.parquet", lambda rows: rows.sort("duplicates").tail(-1))
+
+
+def _dangling_witness(store: Store) -> None:
+    _snapshot_file(store, "decisions.parquet", _first("kept_id", pl.lit("f" * 20)))
+
+
+def _unjustified_removal(store: Store) -> None:
+    """Every witness is a kept document, but another one's."""
+    _snapshot_file(store, "decisions.parquet", lambda rows: rows.with_columns(pl.col("kept_id", "kept_url").reverse()))
+
+
+def _duplicate_left(store: Store) -> None:
+    """As if it had been missed that two documents are near duplicates: both are kept."""
+    snapshot = store.deduped_corpus.current()
+    assert snapshot is not None
+    decisions = store.files.scan([snapshot.path("decisions.parquet")], DEDUP_DECISIONS).collect()
+    missed = decisions.filter(pl.col("level") == "near").head(1)
+    _snapshot_file(store, "decisions.parquet", lambda rows: rows.join(missed, on="removed_id", how="anti"))
+    texts = store.extracted_text.scan().join(missed.lazy(), left_on="doc_id", right_on="removed_id", how="semi")
+    back = texts.select("doc_id", "partition", duplicates=pl.lit(0, pl.Int64)).collect()
+    _snapshot_file(
+        store,
+        "kept.parquet",
+        lambda rows: pl.concat(
+            [
+                rows.with_columns(
+                    pl.when(pl.col("doc_id").is_in(missed["kept_id"].to_list()))
+                    .then(pl.col("duplicates") - 1)
+                    .otherwise("duplicates")
+                    .alias("duplicates")
+                ),
+                back,
+            ]
+        ),
+    )
+
+
+PLANTED = [
+    ("raw_pages contract", _wrong_body),
+    ("raw_pages contract", _lost_page),
+    ("raw_pages contract", _page_twice),
+    ("raw_pages contract", _unknown_outcome),
+    ("extracted_text contract", _wrong_text),
+    ("extracted_text contract", _lost_text),
+    ("extracted_text contract", _empty_text),
+    ("embeddings contract", _vector_of_another_model),
+    ("embeddings contract", _lost_vector),
+    ("embeddings vectors", _scaled_vector),
+    ("embeddings vectors", _vector_that_is_no_number),
+    ("faiss_index contract", _index_with_a_text_missing),
+    ("faiss_index contract", _damaged_index),
+    ("faiss_index recall_at_10", _index_of_shuffled_vectors),
+    ("deduped_corpus contract", _unknown_level),
+    ("deduped_corpus contract", _kept_twice),
+    ("deduped_corpus conservation", _lost_document),
+    ("deduped_corpus witnesses", _dangling_witness),
+    ("deduped_corpus witnesses", _unjustified_removal),
+    ("deduped_corpus no_duplicates_left", _duplicate_left),
+]
+GATES = dict(reversed(PLANTED))
+"""For each blocking check the first of its plants: one that a rerun does not repair."""
+
+
+def test_every_blocking_check_has_planted_bad_data() -> None:
+    specs = [spec for definition in checks.ALL for spec in definition.check_specs]
+    blocking = {f"{spec.asset_key.to_user_string()} {spec.name}" for spec in specs if spec.blocking}
+    assert blocking == set(GATES)
+
+
+def test_a_sound_corpus_passes_every_check(sound: Path) -> None:
+    result = CliRunner().invoke(quarry, ["check", "--strict", *_options(sound)])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.strip().split("\n")
+    assert len(lines) == len(checks.ALL)
+    assert all(line.startswith("passed") for line in lines)
+
+
+@pytest.mark.parametrize(("name", "plant"), PLANTED, ids=[f"{n}-{p.__name__.strip('_')}" for n, p in PLANTED])
+def test_quarry_check_fails_and_names_the_check(folder: Path, name: str, plant: Callable[[Store], None]) -> None:
+    plant(Store(str(folder / "data")))
+    result = CliRunner().invoke(quarry, ["check", *_options(folder)])
+    asset, check = name.split()
+    assert result.exit_code == 1
+    assert f"failed: check {check} of {asset}: " in result.stderr
+
+
+@pytest.mark.parametrize(("name", "plant"), GATES.items(), ids=GATES)
+def test_dagster_asset_materialize_exits_with_1(folder: Path, name: str, plant: Callable[[Store], None]) -> None:
+    store = Store(str(folder / "data"))
+    plant(store)
+    asset, check = name.split()
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "quarry_dagster.definitions"]
+    command += ["--select", asset]
+    if asset in ("raw_pages", "extracted_text", "embeddings"):
+        command += ["--partition", next(iter(store.batches.segments()))]
+    settings = {"QUARRY_DATA": str(folder / "data"), "QUARRY_PROFILE": str(folder / "profile.yaml")}
+    environment = os.environ | settings | {"DAGSTER_HOME": str(folder / "data" / ".dagster")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{asset}: {check}" in done.stdout + done.stderr
+
+
+def test_what_comes_after_a_failed_gate_does_not_run(folder: Path) -> None:
+    store = Store(str(folder / "data"))
+    published = store.deduped_corpus.current()
+    _index_with_a_text_missing(store)
+    Corpus(folder, profile()).seed_texts("more.jsonl", {"http://d.test/1": words(99)})
+    _wrong_text(store)
+    result = CliRunner().invoke(quarry, ["run", str(folder / "seeds" / "more.jsonl"), *_options(folder)])
+    assert result.exit_code == 1
+    assert "failed: check contract of extracted_text" in result.stderr
+    assert store.deduped_corpus.current() == published
+
+
+def test_a_partition_that_failed_is_asked_again_when_another_one_runs(folder: Path) -> None:
+    store = Store(str(folder / "data"))
+    _wrong_text(store)
+    assert CliRunner().invoke(quarry, ["check", *_options(folder)]).exit_code == 1
+    _, good, *_ = store.extracted_text.segments()
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "quarry_dagster.definitions"]
+    settings = {"QUARRY_DATA": str(folder / "data"), "QUARRY_PROFILE": str(folder / "profile.yaml")}
+    environment = os.environ | settings | {"DAGSTER_HOME": str(folder / "data" / ".dagster")}
+    command += ["--select", "extracted_text", "--partition", good]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "extracted_text: contract" in done.stdout + done.stderr
+
+
+def test_few_pages_that_come_are_a_warning(corpus: Corpus) -> None:
+    corpus.seed("a.txt", "".join(f"http://127.0.0.1:9/{i}\n" for i in range(4)))
+    corpus.run()
+    finding = raw_pages.fetch_success(corpus.store, corpus.profile, list(corpus.store.batches.segments()))
+    assert not finding.passed
+    assert finding.summary.startswith("0 of 4 pages came")
+
+
+def test_few_pages_that_give_text_are_a_warning(corpus: Corpus) -> None:
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": "Short." for i in range(4)} | {"http://a.test/9": words(9)})
+    corpus.run()
+    finding = extracted_text.extraction_yield(corpus.store, corpus.profile, list(corpus.store.batches.segments()))
+    assert not finding.passed
+    assert finding.summary == "1 of 5 pages gave a text; 4 too_short"
+
+
+def test_another_language_is_a_warning(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, profile(partitions={"pages_per_partition": 60}))
+    english = "The committee met on a rainy Tuesday in the town hall and talked at length about road number {}. " * 4
+    german = (
+        "Der Ausschuss traf sich an einem regnerischen Dienstag im Rathaus und sprach über die Straße Nummer {}. " * 4
+    )
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": english.replace("{}", str(i)) for i in range(60)})
+    corpus.seed_texts("b.jsonl", {f"http://b.test/{i}": german.replace("{}", str(i)) for i in range(60)})
+    corpus.run()
+    (first, second) = corpus.store.batches.segments()
+    finding = extracted_text.language_drift(corpus.store, corpus.profile, [second])
+    assert not finding.passed
+    assert finding.facts["distance"] == 1.0
+    assert extracted_text.language_drift(corpus.store, corpus.profile, [first, second]).passed
+
+
+def test_a_jump_of_the_share_removed_is_a_warning_that_names_the_host(corpus: Corpus) -> None:
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(30)})
+    corpus.run()
+    assert deduped_corpus.removal_rate(corpus.store, corpus.profile).passed
+    corpus.seed_texts("b.jsonl", {f"http://a.test/again/{i}": words(i) for i in range(30)})
+    corpus.run()
+    finding = deduped_corpus.removal_rate(corpus.store, corpus.profile)
+    assert not finding.passed
+    assert "level exact: +50.0% removed" in finding.summary and "host a.test: +50.0% removed" in finding.summary
+
+
+def test_the_profile_sets_the_bounds(sound: Path) -> None:
+    store = Store(str(sound / "data"))
+    strict, lax = (profile(checks=c) for c in ({"max_duplicates_left": 0.0}, {"min_recall_at_10": 0.0, "sample": 5}))
+    assert deduped_corpus.no_duplicates_left(store, strict).facts["bound"] == 0.0
+    finding = faiss_index.recall_at_10(store, lax)
+    assert finding.facts["queries"] == 5 and finding.facts["bound"] == 0.0
+    assert Checks().min_recall_at_10 > 0.5
+
+
+def test_warnings_fail_in_strict_mode_only(tmp_path: Path) -> None:
+    (tmp_path / "profile.yaml").write_text(PROFILE)
+    corpus = Corpus(tmp_path, profile())
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": "Short." for i in range(4)} | {"http://a.test/9": words(9)})
+    arguments = ["run", str(tmp_path / "seeds" / "a.jsonl"), *_options(tmp_path)]
+    result = CliRunner().invoke(quarry, arguments)
+    assert result.exit_code == 0
+    assert "warning: check extraction_yield of extracted_text: 1 of 5 pages gave a text" in result.stderr
+    assert CliRunner().invoke(quarry, [*arguments, "--strict"]).exit_code == 1
