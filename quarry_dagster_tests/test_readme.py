@@ -1,22 +1,32 @@
-"""Every command and every snippet of the README works, in its order."""
+"""Every command and every snippet of the README and of the documents works, in its order."""
 
+import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from quarry_dagster import checks
 from quarry_dagster.demo.__main__ import serve
+from quarry_dagster.profiles import Checks
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
-PORT = 8733
+PORT = "8733"  # of the demo, in the documents; tests that run side by side each take a free one
 
 
-def _blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def _blocks(document: str = "README.md") -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
+
+
+DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+WITH_COMMANDS = [d for d in DOCUMENTS if any(not text.startswith("make ") for _, text in _blocks(d))]
 
 
 def test_every_make_target_of_the_readme_is_run_by_ci_or_by_the_browser_tests() -> None:
@@ -27,25 +37,70 @@ def test_every_make_target_of_the_readme_is_run_by_ci_or_by_the_browser_tests() 
     assert "dagster dev -w workspace.yaml" in (ROOT / "Makefile").read_text()  # what test_ui.py starts
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A data root as `make demo` leaves it, and the port that its pages were served on."""
+    folder = tmp_path_factory.mktemp("demo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "quarry_dagster.demo", "--data", "demo-data", "--port", str(port)]
+    assert "kept" in _run(command, folder, _environment())
+    return folder / "demo-data", port
+
+
 @pytest.mark.timeout(300)
-def test_the_readme_works_from_top_to_bottom(tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", WITH_COMMANDS)
+def test_a_document_works_from_top_to_bottom(document: str, demo: tuple[Path, int], tmp_path: Path) -> None:
+    data, port = demo
+    shutil.copytree(data, tmp_path / "demo-data")
     for name in ("workspace.yaml", "configs", "docs", "quarry_dagster"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "seeds.txt").write_text(f"http://127.0.0.1:{PORT}/field-guide/index.html\n")
-    bin_folder = Path(sys.executable).parent
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("QUARRY_", "DAGSTER_"))}
-    environment |= {"PATH": f"{bin_folder}:{environment['PATH']}", "QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
-    # `make demo`, in this environment
-    demo = [sys.executable, "-m", "quarry_dagster.demo", "--data", "demo-data", "--port", str(PORT)]
-    assert "kept" in _run(demo, tmp_path, environment)
-    with serve(PORT):
-        for kind, text in _blocks():
+    (tmp_path / "seeds.txt").write_text(f"http://127.0.0.1:{port}/field-guide/index.html\n")
+    with serve(port):
+        for kind, block in _blocks(document):
+            text = block.replace(PORT, str(port))
             if kind == "python":
-                assert _run([sys.executable, "-c", text], tmp_path, environment).strip()
+                _run([sys.executable, "-c", text], tmp_path, _environment())
             elif not text.startswith("make "):
                 script = "\n".join(line for line in text.split("\n") if "activate" not in line)
-                assert _run(["bash", "-euc", script], tmp_path, environment).strip()
-    assert (tmp_path / "corpus.parquet").stat().st_size > 0
+                _run(["bash", "-euc", script], tmp_path, _environment())
+
+
+def _environment() -> dict[str, str]:
+    """Without settings of whoever runs the tests; the pages to crawl are on this machine."""
+    found = {k: v for k, v in os.environ.items() if not k.startswith(("QUARRY_", "DAGSTER_"))}
+    path = f"{Path(sys.executable).parent}:{found['PATH']}"
+    return found | {"PATH": path, "QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
+
+
+def test_the_workflow_to_copy_gates_a_corpus(tmp_path: Path) -> None:
+    workflow = yaml.safe_load((ROOT / "docs" / "github-actions" / "corpus.yml").read_text())
+    steps = workflow["jobs"]["corpus"]["steps"]
+    install, build = (step["run"] for step in steps if "run" in step)
+    assert install.startswith("pip install")
+    fixtures = tmp_path / "fixtures"
+    fixtures.mkdir()
+    page = "Rye bread keeps for a week, and longer in the cold. Mix the sour dough with flour in the evening. " * 2
+    (fixtures / "pages.jsonl").write_text(json.dumps({"url": "http://a.test/1", "text": page}) + "\n")
+    _run(["bash", "-euc", build], tmp_path, _environment())
+    assert (tmp_path / steps[-1]["with"]["path"] / "index.html").exists()
+    short = [{"url": f"http://a.test/short/{i}", "text": "Short."} for i in range(3)]
+    (fixtures / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in short))
+    done = subprocess.run(["bash", "-euc", build], cwd=tmp_path, env=_environment(), capture_output=True, check=False)
+    assert done.returncode == 1 and b"check extraction_yield of extracted_text" in done.stderr
+
+
+def test_the_checks_and_bounds_of_the_documents_are_the_ones_there_are() -> None:
+    text = (ROOT / "docs" / "ci.md").read_text()
+    bounds = yaml.safe_load(text.rpartition("```yaml\n")[2].partition("```")[0])["checks"]
+    assert bounds == Checks().model_dump()
+    asset, found = "", set()
+    for row in re.findall(r"^\| (`\w+`)? ?\| `(\w+)` \| (error|warning) \|", text, re.MULTILINE):
+        asset = row[0].strip("`") or asset
+        found.add((asset, row[1], row[2] == "error"))
+    specs = [spec for definition in checks.ALL for spec in definition.check_specs]
+    assert found == {(spec.asset_key.to_user_string(), spec.name, spec.blocking) for spec in specs}
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:

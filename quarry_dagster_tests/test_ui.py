@@ -1,5 +1,6 @@
-"""The Dagster UI in a real browser: the lineage is there, green, with counts and previews."""
+"""The Dagster UI in a real browser: lineage, reruns, failed checks, and seeds that become a corpus by themselves."""
 
+import json
 import os
 import shutil
 import socket
@@ -8,12 +9,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quarry_dagster.demo.__main__ import seeds, serve
+from quarry_dagster.stages.deduped_corpus import KEPT_SCHEMA
+from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -29,23 +33,23 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `dagster dev` over the demo's corpus."""
-    folder = tmp_path_factory.mktemp("ui")
-    data, home = folder / "data", folder / "data" / ".dagster"
-    environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32", "QUARRY_PROFILE": "workstation"}
-    with serve() as port:
-        (folder / "demo.txt").write_text(seeds(port), encoding="utf-8")
-        command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(folder / "demo.txt"), "--data", str(data)]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment |= {"QUARRY_DATA": str(data), "DAGSTER_HOME": str(home)}
+        return free.getsockname()[1]
+
+
+@contextmanager
+def _dagster_dev(data: Path, profile: str) -> Iterator[str]:
+    """The address of `dagster dev` over a data root, as the README starts it."""
+    port = _free_port()
+    environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32", "QUARRY_PROFILE": profile}
+    environment |= {"QUARRY_DATA": str(data), "DAGSTER_HOME": str(data / ".dagster")}
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1"]
-    log = (folder / "dev.log").open("wb")
-    with subprocess.Popen([*command, "-p", str(port)], env=environment, stdout=log, stderr=log, cwd=folder) as server:
+    log = (data.parent / "dev.log").open("wb")
+    with subprocess.Popen(
+        [*command, "-p", str(port)], env=environment, stdout=log, stderr=log, cwd=data.parent
+    ) as server:
         try:
             _wait_for(f"http://127.0.0.1:{port}/server_info")
             yield f"http://127.0.0.1:{port}"
@@ -64,14 +68,38 @@ def _wait_for(url: str) -> None:
     raise TimeoutError(url)
 
 
-@pytest.fixture
-def page(ui: str) -> Iterator["Page"]:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's corpus, as `make demo` leaves it."""
+    folder = tmp_path_factory.mktemp("ui")
+    environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32", "QUARRY_PROFILE": "workstation"}
+    with serve() as port:
+        (folder / "demo.txt").write_text(seeds(port), encoding="utf-8")
+        command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(folder / "demo.txt")]
+        subprocess.run([*command, "--data", str(folder / "data")], env=environment, check=True, capture_output=True)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def ui(data: Path) -> Iterator[str]:
+    with _dagster_dev(data, "workstation") as address:
+        yield address
+
+
+@contextmanager
+def _browser(address: str) -> Iterator["Page"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser.new_page(viewport={"width": 2000, "height": 700}, base_url=ui)
+        yield browser.new_page(viewport={"width": 2300, "height": 700}, base_url=address)
         browser.close()
+
+
+@pytest.fixture
+def page(ui: str) -> Iterator["Page"]:
+    with _browser(ui) as found:
+        yield found
 
 
 def _shoot(page: "Page", name: str) -> None:
@@ -81,16 +109,23 @@ def _shoot(page: "Page", name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
+def _expect_all_green(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    expect(page.get_by_text("100% filled")).to_have_count(3, timeout=60_000)  # the partitioned assets
+    expect(page.get_by_text("Materialized", exact=True)).to_have_count(3)  # the global ones and the report
+    for passed, assets in (("2 / 2 Passed", 3), ("3 / 3 Passed", 1), ("5 / 5 Passed", 1)):
+        expect(page.get_by_text(passed)).to_have_count(assets)
+    expect(page.get_by_text("Failed")).to_have_count(0)
+
+
 def test_the_lineage_of_the_five_assets_is_green(page: "Page") -> None:
     from playwright.sync_api import expect
 
     page.goto("/asset-groups")
-    for name in ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus"):
+    for name in ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=60_000)
-    expect(page.get_by_text("100% filled")).to_have_count(3, timeout=60_000)  # the partitioned assets
-    expect(page.get_by_text("Materialized", exact=True)).to_have_count(2)  # the global ones
-    expect(page.get_by_text("2 / 2 Passed")).to_be_visible()
-    expect(page.get_by_text("Failed")).to_have_count(0)
+    _expect_all_green(page)
     _shoot(page, "lineage")
 
 
@@ -116,6 +151,96 @@ def test_a_partition_shows_its_row_count_outcomes_and_preview(page: "Page", asse
     page.get_by_text("-demo-").first.click(timeout=60_000)
     expect(page.get_by_text("dagster/row_count")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("outcomes")).to_be_visible()
-    page.get_by_text("[Show Markdown]").first.click()
-    expect(page.get_by_text("MiniLM" if asset == "embeddings" else "/harbour-news/").first).to_be_visible()
     _shoot(page, asset)
+    page.get_by_text("[Show Markdown]").last.click()
+    expect(page.get_by_text("MiniLM" if asset == "embeddings" else "/harbour-news/").first).to_be_visible()
+
+
+def test_the_columns_and_their_meanings_are_shown(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    page.goto("/assets/deduped_corpus?view=overview")
+    expect(page.get_by_text("how many documents it stands for besides itself")).to_be_visible(timeout=60_000)
+
+
+def _finished_runs(address: str, wanted: int, timeout: float = 120) -> list[dict[str, str]]:
+    """The instance's runs, newest first, once at least so many have ended."""
+    query = json.dumps({"query": "{ runsOrError { ... on Runs { results { jobName status runId } } } }"}).encode()
+    deadline = time.monotonic() + timeout
+    while True:
+        request = urllib.request.Request(f"{address}/graphql", query, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            runs = json.load(answer)["data"]["runsOrError"]["results"]
+        if len([r for r in runs if r["status"] in ("SUCCESS", "FAILURE", "CANCELED")]) >= wanted:
+            return runs
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no {wanted} finished runs in {timeout} s: {runs}")
+        time.sleep(0.5)
+
+
+def test_one_partition_is_rerun_from_the_ui(page: "Page", ui: str) -> None:
+    from playwright.sync_api import expect
+
+    before = len(_finished_runs(ui, 0))
+    page.goto("/assets/extracted_text?view=partitions")
+    page.get_by_text("-demo-").first.click(timeout=60_000)
+    page.get_by_role("button", name="Materialize").first.click()
+    expect(page.get_by_text("Launch runs to materialize extracted_text")).to_be_visible()
+    _shoot(page, "rerun")
+    page.get_by_role("button", name="Launch 1 run").click()
+    runs = _finished_runs(ui, before + 1)
+    assert [r["status"] for r in runs] == ["SUCCESS"] * (before + 1)
+    page.goto(f"/runs/{runs[0]['runId']}")
+    expect(page.get_by_text("Success").first).to_be_visible(timeout=60_000)
+    _shoot(page, "run")
+
+
+def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
+    from playwright.sync_api import expect
+
+    store = Store(str(data))
+    snapshot = store.deduped_corpus.current()
+    assert snapshot is not None
+    kept = snapshot.path("kept.parquet")
+    sound = store.files.scan([kept], KEPT_SCHEMA).collect()
+    store.files.write_frame(kept, sound.sort("duplicates").tail(-1))
+    command = [sys.executable, "-m", "quarry_dagster.cli", "check", "--data", str(data), "--profile", "workstation"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and "check conservation of deduped_corpus" in done.stderr
+        page.goto("/asset-groups")
+        expect(page.get_by_text("4 / 5 Passed")).to_be_visible(timeout=60_000)
+        page.goto("/assets/deduped_corpus?view=checks")
+        expect(page.get_by_text("1 rows are missing").first).to_be_visible(timeout=60_000)
+        _shoot(page, "failed_check")
+    finally:
+        store.files.write_frame(kept, sound)
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_dropped_seeds_become_green_assets_without_a_click_and_are_backfilled(tmp_path: Path) -> None:
+    data, profile = tmp_path / "data", tmp_path / "profile.yaml"
+    profile.write_text(
+        "automation: {enabled: true}\nembedding: {device: cpu, max_tokens: 64}\n"
+        "partitions: {pages_per_partition: 20, partitions_per_run: 2}\n"
+    )
+    (data / "seeds").mkdir(parents=True)
+    (data / ".dagster").mkdir()
+    shutil.copy(ROOT / "configs" / "dagster.yaml", data / ".dagster" / "dagster.yaml")
+    with serve() as port, _dagster_dev(data, str(profile)) as address:
+        (data / "seeds" / "demo.txt").write_text(seeds(port), encoding="utf-8")
+        runs = _finished_runs(address, 3, timeout=240)
+        assert [(r["jobName"], r["status"]) for r in runs] == [("corpus", "SUCCESS"), *[("ingest", "SUCCESS")] * 2]
+        with _browser(address) as page:
+            page.goto("/asset-groups")
+            _expect_all_green(page)
+            _shoot(page, "automatic")
+        command = [sys.executable, "-m", "dagster", "job", "backfill", "-m", "quarry_dagster.definitions"]
+        environment = os.environ | {"QUARRY_DATA": str(data), "QUARRY_PROFILE": str(profile)}
+        environment |= {"DAGSTER_HOME": str(data / ".dagster")}
+        command += ["-j", "embed", "--all", "all", "--noprompt"]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        runs = _finished_runs(address, 5, timeout=120)
+        assert [(r["jobName"], r["status"]) for r in runs[:2]] == [
+            ("embed", "SUCCESS")
+        ] * 2  # of two partitions, and one
