@@ -366,3 +366,12 @@ def test_warnings_fail_in_strict_mode_only(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "warning: check extraction_yield of extracted_text: 1 of 5 pages gave a text" in result.stderr
     assert CliRunner().invoke(quarry, [*arguments, "--strict"]).exit_code == 1
+
+
+@pytest.mark.parametrize("kind", ["IndexFlatIP", "IndexHNSWFlat"])
+def test_texts_that_share_a_vector_do_not_spoil_the_recall(tmp_path: Path, kind: str) -> None:
+    """The model reads so many tokens: long texts with one beginning have equal vectors, and any ten are nearest."""
+    corpus = Corpus(tmp_path, profile(index={"type": kind}, embedding={"max_tokens": 16}))
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(0, 30) + " " + words(i + 1) for i in range(60)})
+    corpus.run()
+    assert faiss_index.recall_at_10(corpus.store, corpus.profile).facts["recall_at_10"] == 1.0

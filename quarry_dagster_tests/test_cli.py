@@ -183,6 +183,23 @@ def test_seeds_that_are_none_are_refused(quarry: Quarry, tmp_path: Path) -> None
     assert status == 0 and "nothing to do" in out
 
 
+def test_other_thresholds_are_tried_without_crawling_or_embedding(quarry: Quarry, tmp_path: Path) -> None:
+    shared = [f"word{i}" for i in range(200)]
+    texts = [" ".join(shared), " ".join([*shared[:120], *(f"other{i}" for i in range(30))])]
+    rows = "".join(json.dumps({"url": f"http://a.test/{i}", "text": t}) + "\n" for i, t in enumerate(texts))
+    (tmp_path / "pages.jsonl").write_text(rows)
+    assert quarry("run", "pages.jsonl")[0] == 0
+    assert scan("dedup_decisions", tmp_path / "data").collect()["rule"].to_list() == ["containment/1"]
+    strict = profile(deduplication={"mode": "strict"}).model_dump_json(exclude={"name"})
+    (tmp_path / "strict.yaml").write_text(strict)
+    (tmp_path / "data" / "seeds" / "more.txt").write_text("http://127.0.0.1:1/\n")
+    assert quarry("run", "--dedup-only", "--profile", "strict.yaml")[0] == 0
+    assert scan("dedup_decisions", tmp_path / "data").collect().is_empty()
+    assert scan("deduped_corpus", tmp_path / "data").collect().height == 2
+    assert scan("raw_pages", tmp_path / "data").collect().height == 2
+    assert quarry("run", "pages.jsonl", "--dedup-only")[0] == 2
+
+
 def test_two_seed_files_of_one_name_are_both_taken_in(quarry: Quarry, tmp_path: Path) -> None:
     for i, folder in enumerate(("one", "two")):
         (tmp_path / folder).mkdir()

@@ -34,12 +34,15 @@ _PROBLEMS_SHOWN = 20
 @data_option
 @profile_option
 @strict_option
-def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict: bool) -> None:
+@click.option("--dedup-only", is_flag=True, help="Decide again on the texts that are there: crawl and embed nothing.")
+def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict: bool, dedup_only: bool) -> None:
     """Take in SEEDS (and whatever waits in the inbox), materialize all five assets, print a summary.
 
     Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz; they are copied to the inbox.
     Exit status 1 when an asset or a blocking check failed; it is named.
     """
+    if dedup_only and seed_files:
+        raise click.UsageError("--dedup-only takes in no seeds")
     start = time.monotonic()
     _log_progress()
     root = data_root(data)
@@ -50,7 +53,9 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
     put(store, seed_files)
     for folder in ("batches", "raw_pages", "extracted_text", "embeddings", "sketches", "faiss_index", "deduped_corpus"):
         store.files.sweep(folder)
-    reports = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
+    reports = []
+    if not dedup_only:
+        reports = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
     _print_intake(reports)
 
     # Dagster takes a second to import: not before the user has seen that their seeds were read.
@@ -62,6 +67,7 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
         if not partitions and store.deduped_corpus.current() is None:
             click.echo(f"nothing to do: no seeds in {store.files.url('seeds')}; give seed files or drop some there")
             sys.exit(0 if not any(r.problem_count for r in reports) else 1)
+        partitions = [] if dedup_only else partitions
         outcome = runner.materialize(instance, partitions, data=root, profile_name=name, profile=choice.profile)
     _print_summary(root, outcome, time.monotonic() - start)
     sys.exit(report_checks(outcome, strict=strict))
