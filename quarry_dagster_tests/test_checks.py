@@ -350,7 +350,7 @@ def test_a_jump_of_the_share_removed_is_a_warning_that_names_the_host(corpus: Co
 
 def test_the_profile_sets_the_bounds(sound: Path) -> None:
     store = Store(str(sound / "data"))
-    strict, lax = (profile(checks=c) for c in ({"max_duplicates_left": 0.0}, {"min_recall_at_10": 0.0, "sample": 5}))
+    strict, lax = profile(checks={"max_duplicates_left": 0.0}), profile(checks={"min_recall_at_10": 0.0, "sample": 5})
     assert deduped_corpus.no_duplicates_left(store, strict).facts["bound"] == 0.0
     finding = faiss_index.recall_at_10(store, lax)
     assert finding.facts["queries"] == 5 and finding.facts["bound"] == 0.0
