@@ -21,8 +21,8 @@ lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed  ## recall and precision on labelled duplicates: make bench PLANTED=documents.parquet
-	$(BIN)/python -m benchmarks.dedup $(PLANTED)
+bench: $(VENV)/installed  ## deduplication beside its peers: make bench [LABELLED=file-or-folder] [PEERS=their-python]
+	$(BIN)/python -m benchmarks.dedup $(LABELLED) $(if $(PEERS),--peers-python $(PEERS))
 
 clean:  ## forget the environment and the demo's data
 	rm -rf $(VENV) $(DATA)

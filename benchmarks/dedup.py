@@ -1,102 +1,234 @@
-"""Precision and recall of the near level on labelled duplicates, with what each kind of change costs.
+"""What deduplication finds, loses and costs, beside four peers and the guide's rule, on the same texts in one run.
 
-    python -m benchmarks.dedup PLANTED.parquet [--limit N]
+    python -m benchmarks.dedup [LABELLED] [--peers-python PATH] [--work DIR]
 
-The file has a row a document: `id`, `text`, `cluster` (same cluster: duplicates) and `kind` (how the document was
-made from its cluster's base).
+LABELLED is a Parquet file with a row a document: `id`, `text`, `cluster` (same cluster: duplicates) and `kind` (`base`,
+or how the document was made from its cluster's base); or a folder with such a `planted.parquet`, and if they are there
+`recrawl.parquet` and `recrawl_heads.parquet` (pages at two dates) and `copycat_pairs.parquet` (pairs judged by people).
+Without it, documents are generated: see `benchmarks.planted`. Each system runs in a process of its own; texts are
+embedded once, and their vectors are given to all systems that use them. A peer that is not importable is skipped:
+`pip install -e '.[bench]'`, or name an interpreter that has them. With --work, vectors are kept for the next run.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
+import re
+import subprocess
+import sys
 import tempfile
-import time
-from collections import Counter
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from quarry_dagster.extract import count_words, text_digest
-from quarry_dagster.profiles import load_profile
-from quarry_dagster.reader import scan
-from quarry_dagster.stages import deduped_corpus, embeddings, faiss_index
-from quarry_dagster.store import Store, digest_rows
-from quarry_dagster.store.schemas import EXTRACTED_TEXT
+from benchmarks.judged_pairs import judged_pairs
+from benchmarks.planted import BASE, generate
+from benchmarks.systems import NEED_VECTORS, PEERS, SYSTEMS
 
-_PARTITION = 1000
-_NATURAL = 0.6
+NATURAL = 0.6
+"""5-gram containment from which a removal in favour of another cluster is right: the two are natural duplicates."""
+LOSES = 0.6
+"""Share of word pairs below which the kept document does not hold what the removed one says."""
+
+TITLES = {
+    "quarry": "QuarryCore",
+    "guide": "guide's rule: cosine >= .85",
+    "semhash": "semhash, cosine >= .90",
+    "datatrove": "datatrove MinHash 14x8",
+    "rensa_r": "rensa R-MinHash .8",
+    "rensa_c": "rensa C-MinHash .8",
+}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup", description=__doc__)
-    parser.add_argument("planted", type=Path)
-    parser.add_argument("--limit", type=int, help="only the first N clusters")
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("labelled", type=Path, nargs="?", help="labelled documents; default: generated ones")
+    parser.add_argument("--documents", type=int, default=3000, help="how many to generate")
+    parser.add_argument("--seed", type=int, default=0, help="of the generated documents")
+    parser.add_argument("--limit", type=int, help="only the first N clusters of each set")
     parser.add_argument("--profile", default="workstation")
+    parser.add_argument("--peers-python", default=sys.executable, help="an interpreter that has the peers")
+    parser.add_argument("--work", type=Path, help="keep texts and vectors here")
     arguments = parser.parse_args()
-    labelled = pl.read_parquet(arguments.planted)
-    if arguments.limit:
-        clusters = labelled["cluster"].unique(maintain_order=True).head(arguments.limit)
-        labelled = labelled.filter(pl.col("cluster").is_in(clusters.to_list()))
-    profile = load_profile(arguments.profile)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder)
-        partitions = _write_texts(store, labelled)
-        seconds: dict[str, float] = {}
-        for name, step in {
-            "embeddings": lambda: [embeddings.refresh(store, p, profile) for p in partitions],
-            "faiss_index": lambda: faiss_index.refresh(store, partitions, profile),
-            "deduped_corpus": lambda: deduped_corpus.refresh(store, profile.deduplication, "benchmark"),
-        }.items():
-            start = time.process_time()
-            step()
-            seconds[name] = time.process_time() - start
-        _report(labelled, scan("dedup_decisions", folder).collect(), seconds)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = arguments.work or Path(scratch)
+        for name, labelled in _sets(arguments).items():
+            if arguments.limit:
+                first = labelled["cluster"].unique(maintain_order=True).head(arguments.limit)
+                labelled = labelled.filter(pl.col("cluster").is_in(first.to_list()))
+            _compare(name, labelled, work / name, arguments.profile, arguments.peers_python)
+    pairs = arguments.labelled and arguments.labelled / "copycat_pairs.parquet"
+    if pairs and pairs.is_file():
+        print(judged_pairs(pl.read_parquet(pairs), arguments.profile))
+    return 0
 
 
-def _write_texts(store: Store, labelled: pl.DataFrame) -> list[str]:
-    rows = labelled.select(
-        "text",
-        doc_id="id",
-        url=pl.format("http://planted.test/{}", pl.int_range(pl.len())),
-        outcome=pl.lit("extracted"),
-        word_count=pl.Series([count_words(t) for t in labelled["text"]]),
-        text_digest=pl.Series([text_digest(t) for t in labelled["text"]]),
-    ).with_columns(final_url="url")
-    names = []
-    for number, part in enumerate(rows.iter_slices(_PARTITION)):
-        names.append(f"{number:05d}-planted")
-        missing = [pl.lit(None, t).alias(c) for c, t in EXTRACTED_TEXT.items() if c not in part.columns]
-        with store.extracted_text.write(names[-1]) as writer:
-            writer.append(part.with_columns(missing).with_columns(partition=pl.lit(names[-1])))
-            content = digest_rows(part.select("doc_id", "text_digest", "url"))
-            writer.note(content=content, documents=part.height)
-    return names
+def _sets(arguments: argparse.Namespace) -> dict[str, pl.DataFrame]:
+    """The labelled sets to compare on, by name: columns id, text, cluster, kind."""
+    path: Path | None = arguments.labelled
+    if path is None:
+        return {"generated": generate(arguments.documents, arguments.seed)}
+    if path.is_file():
+        return {path.stem: pl.read_parquet(path)}
+    sets = {}
+    if (path / "planted.parquet").is_file():
+        sets["planted"] = pl.read_parquet(path / "planted.parquet")
+    if (path / "recrawl.parquet").is_file():
+        heads = pl.read_parquet(path / "recrawl_heads.parquet").with_columns(cluster="id", kind=pl.lit(BASE))
+        tenths = (pl.col("jaccard5") * 5).floor().clip(0, 4).cast(pl.Int64) * 2
+        versions = pl.read_parquet(path / "recrawl.parquet").with_columns(
+            cluster="head", kind=pl.format("Jaccard from .{}", tenths)
+        )
+        columns = ("id", "text", "cluster", "kind")
+        sets["recrawl"] = pl.concat([versions.select(columns), heads.select(columns)])
+    if not sets:
+        raise SystemExit(f"{path}: neither planted.parquet nor recrawl.parquet")
+    return sets
 
 
-def _report(labelled: pl.DataFrame, decisions: pl.DataFrame, seconds: dict[str, float]) -> None:
-    of = {i: (c, k) for i, c, k in labelled.select("id", "cluster", "kind").iter_rows()}
-    removed = {r["removed_id"]: r for r in decisions.iter_rows(named=True)}
-    wrong = [
-        r
-        for r in removed.values()
-        if of[r["removed_id"]][0] != of[r["kept_id"]][0] and max(r["containment"], r["jaccard"]) < _NATURAL
-    ]
-    natural = sum(of[r["removed_id"]][0] != of[r["kept_id"]][0] for r in removed.values()) - len(wrong)
-    kept_per_cluster = Counter(of[i][0] for i in of if i not in removed)
-    surplus = Counter({c: n - 1 for c, n in kept_per_cluster.items() if n > 1})
-    duplicates = sum(n - 1 for n in Counter(c for c, _ in of.values()).values())
-    found = duplicates - sum(surplus.values())
-    missed = Counter(of[i][1] for i in of if i not in removed and of[i][1] not in ("base", "hardneg"))
-    print(f"{labelled.height:,} documents, {duplicates:,} duplicates, {len(removed):,} removed")
-    print(f"recall {found / max(1, duplicates):.4f}   precision {1 - len(wrong) / max(1, len(removed)):.4f}")
-    print(f"removed in favour of another cluster: {len(wrong)} wrongly, {natural} that are natural near duplicates")
-    print(f"hard negatives removed: {sum(of[i][1] == 'hardneg' for i in removed)}")
-    print("kept though planted, by kind:", dict(missed))
-    print("levels and rules:", dict(Counter((r["level"], r["rule"]) for r in removed.values())))
-    print("CPU seconds:", {k: round(s, 1) for k, s in seconds.items()})
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+def _compare(name: str, labelled: pl.DataFrame, folder: Path, profile: str, peers_python: str) -> None:
+    print(f"\n## {name}: {labelled.height:,} documents, {labelled['cluster'].n_unique():,} of them distinct\n")
+    embedding = _prepare(labelled, folder, profile)
+    rows, by_kind = [], {}
+    for system in (s for s in SYSTEMS if s != "embed"):
+        python = peers_python if system in PEERS else sys.executable
+        if not _importable(python, SYSTEMS[system][1]):
+            print(f"skipped: {TITLES[system]} ({', '.join(SYSTEMS[system][1])} not importable by {python})")
+            continue
+        try:
+            answer = _run(python, system, folder)
+        except _Failed as e:
+            if system not in PEERS:
+                raise
+            print(f"skipped: {TITLES[system]} ({str(e).strip().splitlines()[-1]})")
+            continue
+        found = score(labelled, [(a, b) for a, b in answer["removed"]])
+        vectors = embedding["cpu"] if system in NEED_VECTORS else 0.0
+        peak = max(answer["peak"], embedding["peak"] if vectors else 0)
+        rows.append(
+            {
+                "system": TITLES[system],
+                "recall": f"{found.recall:.3f}",
+                "precision": f"{found.precision:.3f}",
+                "false per 10,000": f"{found.wrong * 10_000 / labelled['cluster'].n_unique():.0f}",
+                "hard negatives lost": str(found.hard_negatives),
+                "removals that lose text": str(found.losing),
+                "CPU s: vectors": f"{vectors:.0f}" if vectors else "",
+                "CPU s: rest": f"{answer['cpu']:.1f}",
+                "documents per CPU s": f"{labelled.height / (vectors + answer['cpu']):,.0f}",
+                "without vectors": f"{labelled.height / max(answer['cpu'], 1e-3):,.0f}",
+                "peak MiB": f"{peak:,.0f}",
+                "peak without": f"{answer['peak']:,.0f}",
+            }
+        )
+        by_kind[TITLES[system]] = found.recall_by_kind
+    print(_table(rows))
+    kinds = sorted({k for recall in by_kind.values() for k in recall})
+    print(_table([{"recall": k} | {s: f"{recall[k]:.2f}" for s, recall in by_kind.items()} for k in kinds]))
+
+
+def _prepare(labelled: pl.DataFrame, folder: Path, profile: str) -> dict[str, float]:
+    """Write texts in an order that tells nothing, embed them unless they are embedded; cost of embedding."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shuffled = labelled.select("id", "text").sample(fraction=1, shuffle=True, seed=1)
+    lines = "".join(json.dumps(row) + "\n" for row in shuffled.iter_rows(named=True))
+    texts, done = folder / "texts.jsonl", folder / "embed.json"
+    same = texts.exists() and texts.read_text() == lines and (folder / "profile.txt").read_text() == profile
+    if not (same and done.exists()):
+        texts.write_text(lines)
+        (folder / "profile.txt").write_text(profile)
+        _run(sys.executable, "embed", folder)
+    return json.loads(done.read_text())
+
+
+class _Failed(RuntimeError):
+    """A system's process ended with an error: its message is what it printed."""
+
+
+def _run(python: str, system: str, folder: Path) -> dict:
+    command = [python, "-m", "benchmarks.systems", system, str(folder.absolute())]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _Failed(f"{' '.join(command)}:\n{done.stderr[-4000:]}")
+    return json.loads((folder / f"{system}.json").read_text())
+
+
+def _importable(python: str, modules: tuple[str, ...]) -> bool:
+    """Whether that interpreter finds the top-level packages of these modules, without importing any."""
+    names = sorted({m.split(".")[0] for m in modules} - {"quarry_dagster"})
+    test = f"import sys, importlib.util as u; sys.exit(any(u.find_spec(n) is None for n in {names}))"
+    return subprocess.run([python, "-c", test], check=False).returncode == 0
+
+
+@dataclass
+class Score:
+    """What a system's removals are worth."""
+
+    recall: float
+    precision: float
+    wrong: int
+    hard_negatives: int
+    losing: int
+    recall_by_kind: dict[str, float]
+
+
+def score(labelled: pl.DataFrame, removed: list[tuple[str, str]]) -> Score:
+    """Judge removals, pairs (removed id, kept id), by labels: columns id, text, cluster, kind.
+
+    A removal is right if both documents are of one cluster or natural duplicates (NATURAL). A planted duplicate is
+    found if it or its base was rightly removed: not both are left. A removal loses text if the kept document has
+    less than LOSES of the removed one's word pairs, whatever the labels say: the shorter was kept, or another text.
+    """
+    rows = {r["id"]: r for r in labelled.iter_rows(named=True)}
+    right, wrong, losing = set(), set(), 0
+    for a, b in removed:
+        first, second = _words(rows[a]["text"]), _words(rows[b]["text"])
+        losing += _containment(first, second, 2) < LOSES
+        same = rows[a]["cluster"] == rows[b]["cluster"]
+        natural = not same and max(_containment(first, second, 5), _containment(second, first, 5)) >= NATURAL
+        (right if same or natural else wrong).add(a)
+    bases = {r["cluster"]: i for i, r in rows.items() if r["kind"] == BASE}
+    found: dict[str, list[bool]] = defaultdict(list)
+    for i, row in rows.items():
+        base = bases.get(row["cluster"], i)
+        if base != i:
+            found[row["kind"]].append(i in right or base in right)
+    every = [hit for hits in found.values() for hit in hits]
+    return Score(
+        recall=sum(every) / max(1, len(every)),
+        precision=1 - len(wrong) / max(1, len(removed)),
+        wrong=len(wrong),
+        hard_negatives=sum(rows[i]["kind"].startswith("hard") for i in wrong),
+        losing=losing,
+        recall_by_kind={kind: sum(hits) / len(hits) for kind, hits in found.items()},
+    )
+
+
+# Not the project's own shingles: the judge must not share an error with the judged.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _containment(words: list[str], other: list[str], n: int) -> float:
+    mine, theirs = ({tuple(w[i : i + n]) for i in range(len(w) - n + 1)} for w in (words, other))
+    return len(mine & theirs) / len(mine) if mine else float(words == other)
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return ""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([r.get(c, "") for c in head] for r in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

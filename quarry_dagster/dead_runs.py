@@ -21,9 +21,13 @@ _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 
 
 def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Tag a run with this process. The tag names the run too, because a retry inherits the tags of its parent."""
+    """Tag a run with this process. The tag names the run too, because a retry inherits the tags of its parent.
+
+    Where processes cannot be seen (no /proc), runs have no tag, and none is ever failed.
+    """
     pid = os.getpid()
-    instance.add_run_tags(run_id, {_PROCESS: f"{run_id} {platform.node()} {pid} {_identity(pid)}"})
+    if identity := _identity(pid):
+        instance.add_run_tags(run_id, {_PROCESS: f"{run_id} {platform.node()} {pid} {identity}"})
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -34,7 +38,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         if noted[:2] != [run.run_id, platform.node()]:
             continue
         pid, identity = int(noted[2]), noted[3]
-        if _identity(pid) != identity:
+        if _identity(pid) != identity and not _is_hidden(pid):
             cause = "killed, for lack of memory perhaps, or the machine went down"
             instance.report_run_failed(run, f"Its process ({pid}) is gone: {cause}. Run it again: it resumes.")
             failed.append(run.run_id)
@@ -50,6 +54,19 @@ def _free_slots_of_finished_runs(instance: dg.DagsterInstance) -> None:
             storage.free_concurrency_slots_for_run(run.run_id)
 
 
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process of this number that we may not look at: another user's, under hidepid."""
+    if _identity(pid):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return False  # ours, and a zombie
+
+
 def _identity(pid: int) -> str | None:
     """Tells a process from a later one with its number: boot, and clock ticks from boot to its start. None: gone.
 
@@ -57,7 +74,7 @@ def _identity(pid: int) -> str | None:
     """
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return None if state in "ZX" else f"{boot}/{rest[18]}"

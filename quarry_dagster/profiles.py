@@ -139,10 +139,11 @@ class Checks(Settings):
 
     sample: Positive = 200
     """Documents drawn for the checks that look at a sample."""
-    min_recall_at_10: Share = 0.9
-    """Error below: the share of the ten exact nearest texts that the published index finds."""
+    min_recall_at_10: Share | None = None
+    """Error below: the share of the ten exact nearest texts that the published index finds; null: by its type, .99
+    for an exact index, .9 for IndexHNSWFlat and IndexIVFFlat, .4 for IndexIVFPQ."""
     max_duplicates_left: Share = 0.01
-    """Error above: the share of sampled kept documents that the rules would remove in favour of another."""
+    """Error above, from three documents on: the share of sampled kept documents that the rules would remove."""
     min_fetch_success: Share = 0.5
     """Warning below: pages that came, of those that were asked for."""
     min_extraction_yield: Share = 0.5
@@ -151,6 +152,8 @@ class Checks(Settings):
     """Warning above: total variation distance between the languages of a run's texts and all others'."""
     max_removal_change: Share = 0.2
     """Warning above: change of the share removed, by level or on a host, since the snapshot before."""
+    max_cluster: Positive = 1000
+    """Warning above: documents that one document stands for by level near or semantic."""
 
 
 class Automation(Settings):

@@ -21,6 +21,8 @@ from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.partitions import CRAWL_BATCHES, consecutive, range_tags
 from quarry_dagster.profiles import HardwareProfile, configs_dir
 
+ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")
+"""In order of the lineage."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -123,7 +125,7 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
     result = job.execute_in_process(instance=instance, tags=tags, run_config=_QUIET, raise_on_error=False)
     failures_before = len(outcome.failures)
     for event in result.all_events:
-        if event.is_step_success and event.step_key in _ASSETS:
+        if event.is_step_success and event.step_key in ASSETS:
             seconds = event.step_success_data.duration_ms / 1000
             outcome.seconds[event.step_key] = outcome.seconds.get(event.step_key, 0) + seconds
         elif event.is_step_materialization:
@@ -146,9 +148,6 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
     if not result.success and len(outcome.failures) == failures_before:
         outcome.errors.append(f"run {result.run_id} of job {job.name} failed outside its assets: see it in the UI")
     return result.success
-
-
-_ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")
 
 
 def _number(metadata: Mapping[str, dg.MetadataValue], key: str) -> int:

@@ -59,3 +59,78 @@ def test_short_texts_have_a_sketch_too() -> None:
     short, tiny, empty = sketches(["one two three four five six seven eight", "one two", ""])
     assert len(short) == 4
     assert len(tiny) == len(empty) == 0
+
+
+def test_a_text_without_enough_words_has_none_of_its_neighbours_shingles() -> None:
+    assert [len(s) for s in shingles(["!!!", "one two three four five six", "?", "a b"], 3)] == [0, 4, 0, 0]
+
+
+THAI = [
+    "วัน",
+    "นี้",
+    "อากาศ",
+    "ดี",
+    "เรา",
+    "จึง",
+    "ไป",
+    "เดิน",
+    "เล่น",
+    "ริม",
+    "แม่น้ำ",
+    "และ",
+    "เห็น",
+    "นก",
+    "มาก",
+    "มาย",
+    "ใน",
+    "สวน",
+    "บ้าน",
+    "คน",
+    "รัก",
+    "กิน",
+    "ข้าว",
+    "ตลาด",
+    "เช้า",
+    "เย็น",
+    "ฝน",
+    "ตก",
+    "ถนน",
+    "รถ",
+]
+THAI += [
+    "โรงเรียน",
+    "ครู",
+    "เด็ก",
+    "หนังสือ",
+    "อ่าน",
+    "เขียน",
+    "เมือง",
+    "ทะเล",
+    "ภูเขา",
+    "ป่า",
+    "ไม้",
+    "ดอกไม้",
+    "สี",
+    "แดง",
+    "เขียว",
+    "ขาว",
+    "ดำ",
+    "ใหญ่",
+    "เล็ก",
+    "เก่า",
+    "ใหม่",
+    "ทำ",
+    "งาน",
+    "พัก",
+]
+
+
+def test_two_long_thai_texts_of_the_same_words_do_not_contain_each_other() -> None:
+    rng = np.random.default_rng(0)
+    weights = 1 / np.arange(1, len(THAI) + 1)
+    short, long = ("".join(rng.choice(THAI, n, p=weights / weights.sum())) for n in (400, 5000))
+    (a, b) = (set(s.tolist()) for s in shingles([short, long], 3))
+    assert len(a & b) / len(a) < 0.55
+    middle = short[: len(short) // 2] + "".join(rng.choice(THAI, 5)) + short[len(short) // 2 :]
+    (c,) = (set(s.tolist()) for s in shingles([middle], 3))
+    assert len(a & c) / len(a) > 0.95

@@ -13,7 +13,8 @@ from quarry_dagster.dedup.decide import Evidence, rule_for
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import text_digest
 from quarry_dagster.forget import forget
-from quarry_dagster.stages import raw_pages, takedown
+from quarry_dagster.stages import takedown
+from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store.schemas import EXTRACT_OUTCOMES, FETCH_OUTCOMES
 from quarry_dagster.urls import same_page_url
 from quarry_dagster_tests.corpus import Corpus, profile, words
@@ -240,13 +241,13 @@ def test_a_forgotten_document_does_not_come_back_by_another_way(corpus: Corpus, 
 def test_a_takedown_does_not_hide_that_a_partition_waits_for_its_batch(corpus: Corpus) -> None:
     corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(3)})
     corpus.run()
-    assert raw_pages.behind(corpus.store) == []
+    assert backlog(corpus.store) == {}
     takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/0"))
-    assert raw_pages.behind(corpus.store) == []
+    assert backlog(corpus.store) == {}
     corpus.seed_texts("b.jsonl", {"http://a.test/1": words(9)})
     corpus.take_in()
     takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/2"))
-    assert raw_pages.behind(corpus.store) == list(corpus.store.batches.segments())
+    assert list(backlog(corpus.store)) == list(corpus.store.batches.segments())
 
 
 def test_a_redirect_that_moved_is_seen_though_the_body_is_the_same(corpus: Corpus, site: Site) -> None:

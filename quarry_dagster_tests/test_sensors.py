@@ -18,7 +18,8 @@ from quarry_dagster.intake import pending
 from quarry_dagster.partitions import consecutive
 from quarry_dagster.profiles import Automation
 from quarry_dagster.resources import Quarry
-from quarry_dagster.stages.raw_pages import behind, refresh
+from quarry_dagster.stages import embeddings, extracted_text, raw_pages
+from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import Corpus, words
 
@@ -67,8 +68,10 @@ def _run(corpus: Corpus, instance: dg.DagsterInstance, request: dg.RunRequest) -
 
 def _crawl(corpus: Corpus) -> None:
     """What the tables are after the runs, without the runs."""
-    for partition in behind(corpus.store):
-        refresh(corpus.store, partition, corpus.profile.crawl, (), read_forgotten(corpus.store))
+    for partition in backlog(corpus.store):
+        raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, (), read_forgotten(corpus.store))
+        extracted_text.refresh(corpus.store, partition, corpus.extractor)
+        embeddings.refresh(corpus.store, partition, corpus.profile)
 
 
 def _record(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> dg.DagsterRun:
@@ -181,7 +184,7 @@ def test_a_seed_on_an_object_store(instance: dg.DagsterInstance) -> None:
         memory.store["/bucket/seeds/a.txt"].created = memory.created("/bucket/seeds/a.txt").replace(year=2020)
         memory.store["/bucket/seeds/a.txt"].modified = memory.created("/bucket/seeds/a.txt")
         assert len(_evaluate("memory://bucket", instance).run_requests or []) == 1
-        assert len(behind(Store("memory://bucket"))) == 1
+        assert len(backlog(Store("memory://bucket"))) == 1
     finally:
         memory.rm("/bucket", recursive=True)
 
@@ -250,17 +253,37 @@ def test_partitions_that_a_run_left_behind_are_named_and_wait_for_its_rerun(
     assert len(_tick(corpus, instance)) == 1
 
 
-def test_a_partition_that_was_crawled_and_then_not_embedded_is_named_until_it_is(
+def test_what_was_crawled_and_then_not_embedded_is_asked_for_again_once_and_then_named(
     corpus: Corpus, instance: dg.DagsterInstance
 ) -> None:
     _drop(corpus, "a.jsonl", range(5))
-    (request,) = _tick(corpus, instance)
-    run = _record(instance, request, dg.DagsterRunStatus.FAILURE)
-    _crawl(corpus)
-    assert behind(corpus.store) == []
+    (first,) = _tick(corpus, instance)
+    _record(instance, first, dg.DagsterRunStatus.FAILURE)
+    (partition,) = corpus.store.batches.segments()
+    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, (), read_forgotten(corpus.store))
+    (second,) = _tick(corpus, instance)  # it came further than before
+    run = _record(instance, second, dg.DagsterRunStatus.FAILURE)
     assert run.run_id in _why(corpus, instance)
-    _run(corpus, instance, request)
+    instance.delete_run(run.run_id)
+    (third,) = _tick(corpus, instance)
+    assert third.run_key == second.run_key != first.run_key
+    _run(corpus, instance, third)
     assert _why(corpus, instance).startswith("no new seeds")
+
+
+def test_a_partition_deleted_in_dagster_leaves_the_corpus(corpus: Corpus, instance: dg.DagsterInstance) -> None:
+    for name, seeds in (("a.jsonl", range(5)), ("b.jsonl", range(5, 8))):
+        _drop(corpus, name, seeds)
+        (request,) = _tick(corpus, instance)
+        _run(corpus, instance, request)
+    job = build_defs(str(corpus.root), "raspberry_pi").resolve_job_def("corpus")
+    for documents in (8, 3):
+        wanted = _refresh_tick(corpus, instance)
+        assert isinstance(wanted, dg.RunRequest)
+        assert job.execute_in_process(instance=instance, tags={"dagster/run_key": wanted.run_key or ""}).success
+        assert len(corpus.urls()) == documents
+        instance.delete_dynamic_partition("crawl_batches", next(iter(corpus.store.batches.segments())))
+        _tick(corpus, instance)
 
 
 def _refresh_tick(corpus: Corpus, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
@@ -275,10 +298,10 @@ def test_the_corpus_is_refreshed_once_when_no_crawl_is_under_way(corpus: Corpus,
     assert isinstance(_refresh_tick(corpus, instance), dg.SkipReason)  # nothing there
     _drop(corpus, "a.jsonl", range(5))
     (request,) = _tick(corpus, instance)
+    _run(corpus, instance, request)
     crawling = _record(instance, request, dg.DagsterRunStatus.STARTED)
     waits = _refresh_tick(corpus, instance)
-    assert isinstance(waits, dg.SkipReason) and "waits for 1 runs" in (waits.skip_message or "")
-    _run(corpus, instance, request)
+    assert isinstance(waits, dg.SkipReason) and crawling.run_id in (waits.skip_message or "")
     instance.report_run_canceled(crawling)
     wanted = _refresh_tick(corpus, instance)
     assert isinstance(wanted, dg.RunRequest)

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -114,7 +114,7 @@ def _expect_all_green(page: "Page") -> None:
 
     expect(page.get_by_text("100% filled")).to_have_count(3, timeout=60_000)  # the partitioned assets
     expect(page.get_by_text("Materialized", exact=True)).to_have_count(3)  # the global ones and the report
-    for passed, assets in (("2 / 2 Passed", 3), ("3 / 3 Passed", 1), ("5 / 5 Passed", 1)):
+    for passed, assets in (("2 / 2 Passed", 3), ("3 / 3 Passed", 1), ("7 / 7 Passed", 1)):
         expect(page.get_by_text(passed)).to_have_count(assets)
     expect(page.get_by_text("Failed")).to_have_count(0)
 
@@ -163,14 +163,19 @@ def test_the_columns_and_their_meanings_are_shown(page: "Page") -> None:
     expect(page.get_by_text("how many documents it stands for besides itself")).to_be_visible(timeout=60_000)
 
 
+def _graphql(address: str, query: str) -> dict[str, Any]:
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
 def _finished_runs(address: str, wanted: int, timeout: float = 120) -> list[dict[str, str]]:
     """The instance's runs, newest first, once at least so many have ended."""
-    query = json.dumps({"query": "{ runsOrError { ... on Runs { results { jobName status runId } } } }"}).encode()
     deadline = time.monotonic() + timeout
     while True:
-        request = urllib.request.Request(f"{address}/graphql", query, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            runs = json.load(answer)["data"]["runsOrError"]["results"]
+        found = _graphql(address, "{ runsOrError { ... on Runs { results { jobName status runId } } } }")
+        runs = found["runsOrError"]["results"]
         if len([r for r in runs if r["status"] in ("SUCCESS", "FAILURE", "CANCELED")]) >= wanted:
             return runs
         if time.monotonic() > deadline:
@@ -209,7 +214,7 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1 and "check conservation of deduped_corpus" in done.stderr
         page.goto("/asset-groups")
-        expect(page.get_by_text("4 / 5 Passed")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("6 / 7 Passed")).to_be_visible(timeout=60_000)
         page.goto("/assets/deduped_corpus?view=checks")
         expect(page.get_by_text("1 rows are missing").first).to_be_visible(timeout=60_000)
         _shoot(page, "failed_check")
@@ -235,12 +240,11 @@ def test_dropped_seeds_become_green_assets_without_a_click_and_are_backfilled(tm
             page.goto("/asset-groups")
             _expect_all_green(page)
             _shoot(page, "automatic")
-        command = [sys.executable, "-m", "dagster", "job", "backfill", "-m", "quarry_dagster.definitions"]
-        environment = os.environ | {"QUARRY_DATA": str(data), "QUARRY_PROFILE": str(profile)}
-        environment |= {"DAGSTER_HOME": str(data / ".dagster")}
-        command += ["-j", "embed", "--all", "all", "--noprompt"]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
-        runs = _finished_runs(address, 5, timeout=120)
-        assert [(r["jobName"], r["status"]) for r in runs[:2]] == [
-            ("embed", "SUCCESS")
-        ] * 2  # of two partitions, and one
+        partitions = json.dumps(list(Store(str(data)).batches.segments()))
+        backfill = f'{{assetSelection: [{{path: ["embeddings"]}}], partitionNames: {partitions}}}'
+        launched = _graphql(
+            address, f"mutation {{ launchPartitionBackfill(backfillParams: {backfill}) {{ __typename }} }}"
+        )
+        assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess"
+        runs = _finished_runs(address, 5, timeout=120)  # three partitions, two a run
+        assert [r["status"] for r in runs] == ["SUCCESS"] * 5

@@ -94,6 +94,11 @@ def materialize_each(
 
     `segment` gives the file that a partition has then, `show` what is worth looking at in it.
     """
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            "this run names no partition: choose some in the UI, or give --partition or the tags "
+            "dagster/asset_partition_range_start and dagster/asset_partition_range_end"
+        )
     for partition in context.partition_keys:
         report = refresh(partition)
         context.log.info(

@@ -1,4 +1,4 @@
-"""Which crawls to ask for: partitions that are behind their batch, and that no run has in hand.
+"""Which crawls to ask for: partitions that are behind, and that no run has in hand.
 
 Nothing is remembered between ticks: what to run follows from the tables and from the runs there are, so a lost tick
 only delays.
@@ -14,8 +14,7 @@ from dagster import RunsFilter
 
 from quarry_dagster.automation.jobs import ingest
 from quarry_dagster.partitions import CRAWL_BATCHES, consecutive, range_tags
-from quarry_dagster.stages import embeddings
-from quarry_dagster.stages.raw_pages import behind
+from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 
 RUNS_AHEAD = 10
@@ -24,49 +23,49 @@ _SHOWN = 50
 """Lines of one kind in a tick; the ledger has them all."""
 _LOOKED_BACK = 100
 """Failed runs that are looked at for partitions they left."""
-_BATCH_VERSIONS = "quarry/batch_versions"
+_VERSIONS = "quarry/versions"
+"""Tag of a requested run: the versions that the tables of its partitions had."""
 _GONE_WRONG = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-_UNFINISHED = [s for s in dg.DagsterRunStatus if s not in (*_GONE_WRONG, dg.DagsterRunStatus.SUCCESS)]
+_UNFINISHED = [
+    # Not NOT_STARTED: a command that was killed before its run began leaves that for ever.
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def crawl_requests(
     instance: dg.DagsterInstance, store: Store, partitions_per_run: int
 ) -> tuple[list[dg.RunRequest], list[str]]:
-    """Runs for partitions that are behind and in no run, and a line for each run that others wait for.
-
-    A partition that a run crawled and then failed to extract or embed waits for that run too.
-    """
-    batches, waiting = store.batches.segments(), set(behind(store))
-    versions = {p: str(batches[p].version) for p in sorted(waiting)}
+    """Runs for partitions that are behind and in no run, and a line for each run that others wait for."""
+    waiting = backlog(store)
+    if not waiting:
+        return [], []
     listed = instance.get_dynamic_partitions(CRAWL_BATCHES)
     unfinished = unfinished_runs(instance)
-    gone_wrong = instance.get_runs(RunsFilter(job_name=ingest.name, statuses=_GONE_WRONG), limit=_LOOKED_BACK)
     in_runs = {p for run in unfinished for p in partitions_of(run.tags, listed)}
+    gone_wrong = instance.get_runs(RunsFilter(job_name=ingest.name, statuses=_GONE_WRONG), limit=_LOOKED_BACK)
     wrong = {
-        (p, version): run
+        (p, versions): run
         for run in reversed(gone_wrong)  # the newest counts
-        for p, version in zip(partitions_of(run.tags, listed), run.tags.get(_BATCH_VERSIONS, "").split(), strict=False)
+        for p, versions in zip(partitions_of(run.tags, listed), run.tags.get(_VERSIONS, "").split(), strict=False)
     }
-    held = {p: wrong[p, v] for p, v in versions.items() if (p, v) in wrong and p not in in_runs}
-    half_done = {p: run for run in reversed(gone_wrong) for p in partitions_of(run.tags, listed)}
-    held |= {
-        p: run
-        for p, run in half_done.items()
-        if p in batches and p not in waiting | in_runs and embeddings.behind(store, p)
-    }
-    free = waiting - in_runs - held.keys()
-    ahead = sum(_BATCH_VERSIONS in run.tags for run in unfinished)
+    held = {p: wrong[p, v] for p, v in waiting.items() if (p, v) in wrong and p not in in_runs}
+    free = waiting.keys() - in_runs - held.keys()
+    ahead = sum(_VERSIONS in run.tags for run in unfinished)
     requests: list[dg.RunRequest] = []
     for run in consecutive(listed, free, partitions_per_run):
-        taken = " ".join(versions[p] for p in run)
+        taken = " ".join(waiting[p] for p in run)
         key = hashlib.sha256("\n".join([*run, taken]).encode()).hexdigest()
         if ended := instance.get_runs(RunsFilter(tags={"dagster/run_key": key}), limit=1):
             held |= dict.fromkeys(run, ended[0])  # Dagster would pass over the request without a word
         elif len(requests) + ahead < RUNS_AHEAD:
-            requests.append(dg.RunRequest(run_key=key, tags=range_tags(run) | {_BATCH_VERSIONS: taken}))
+            requests.append(dg.RunRequest(run_key=key, tags=range_tags(run) | {_VERSIONS: taken}))
         else:
             break
-    lines = [f"{len(waiting & in_runs):,} partitions are in runs that have not ended"] if waiting & in_runs else []
+    inside = waiting.keys() & in_runs
+    lines = [f"{len(inside):,} partitions are in runs that have not ended"] if inside else []
     for run_id, run in {run.run_id: run for run in held.values()}.items():
         names = cut([p for p, r in held.items() if r.run_id == run_id])
         lines.append(

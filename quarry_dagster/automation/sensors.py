@@ -1,6 +1,7 @@
 """Sensors: new seeds start a crawl, a finished crawl starts the corpus, and killed runs are failed."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 
 import dagster as dg
@@ -15,6 +16,7 @@ from quarry_dagster.partitions import RAW_PAGES, sync_partitions
 from quarry_dagster.profiles import Automation
 from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import deduped_corpus, faiss_index
+from quarry_dagster.store import Store
 from quarry_dagster.store.store import SEEDS
 
 _INTERVAL_S = 30
@@ -22,6 +24,9 @@ _SETTLED_S = 5.0
 """A seed file that changed more recently may still be being copied."""
 _INTAKE_S = 25.0
 """Of the 60 that Dagster gives a tick; the rest is for what follows, on a slow machine too."""
+
+_PATIENCE_S = 3600.0
+"""During a crawl of many runs, so long after the last refresh there is another one."""
 
 
 def build(automation: Automation) -> Sequence[dg.SensorDefinition]:
@@ -50,18 +55,18 @@ def build(automation: Automation) -> Sequence[dg.SensorDefinition]:
 
     @dg.sensor(job=jobs.corpus, minimum_interval_seconds=_INTERVAL_S, default_status=status)
     def refresh_corpus(context: dg.SensorEvaluationContext, quarry: Quarry) -> dg.RunRequest | dg.SkipReason:
-        """Brings index and corpus in line with the embeddings, once no crawl is under way.
+        """Brings index and corpus in line, once no crawl is under way, and hourly during a long one.
 
         It looks at the tables, not at the end of runs: a crawl that ended while nobody looked is made up for.
         """
         store = quarry.store()
-        if crawls := [r for r in unfinished_runs(context.instance) if r.job_name != jobs.checks.name]:
-            return dg.SkipReason(f"waits for {len(crawls)} runs that have not ended")
         if not faiss_index.behind(store) and not deduped_corpus.behind(store):
             return dg.SkipReason("index and corpus are in line with the embeddings")
-        wanted = sorted(s.path for s in store.embeddings.segments().values())
-        key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
-        if ended := context.instance.get_runs(RunsFilter(tags={"dagster/run_key": key}), limit=1):
+        if waits := _refresh_waits_for(context.instance):
+            return dg.SkipReason(f"waits for the end of {', '.join(cut([r.run_id for r in waits]))}")
+        key = hashlib.sha256(_corpus_state(store).encode()).hexdigest()
+        requested = RunsFilter(tags={"dagster/run_key": key})
+        if ended := context.instance.get_runs(requested, limit=1):  # Dagster would pass over it without a word
             return dg.SkipReason(
                 f"run {ended[0].run_id} ({ended[0].status.value.lower()}) left index or corpus behind: "
                 "rerun it in the UI, or delete it there to have it requested again"
@@ -75,6 +80,27 @@ def build(automation: Automation) -> Sequence[dg.SensorDefinition]:
         return dg.SkipReason(f"failed {', '.join(failed)}" if failed else "no started run has lost its process")
 
     return [new_crawl_seeds, refresh_corpus, dead_runs]
+
+
+def _corpus_state(store: Store) -> str:
+    """What index and corpus would be made from, and which they are: with the same, a run would do the same."""
+    batches = store.batches.segments()
+    tables = (store.extracted_text.segments(), store.embeddings.segments())
+    paths = [s.path for table in tables for p, s in table.items() if p in batches]
+    published = [s.number if (s := found.current()) else 0 for found in (store.faiss_index, store.deduped_corpus)]
+    return "\n".join([*map(str, published), *paths])
+
+
+def _refresh_waits_for(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """Runs whose end is worth waiting for: the corpus' own, and crawls, but not for hours."""
+    unfinished = unfinished_runs(instance)
+    own = [r for r in unfinished if r.job_name in (jobs.corpus.name, jobs.everything.name)]
+    crawls = [r for r in unfinished if r.job_name in (jobs.ingest.name, jobs.embed.name)]
+    if own or not crawls:
+        return own
+    last = instance.get_run_records(RunsFilter(job_name=jobs.corpus.name), limit=1)
+    started = last or instance.get_run_records(RunsFilter(run_ids=[r.run_id for r in crawls]), ascending=True, limit=1)
+    return crawls if time.time() - started[0].create_timestamp.timestamp() < _PATIENCE_S else []
 
 
 def _still_waiting(reports: Sequence[SeedReport], left: Sequence[str]) -> list[str]:

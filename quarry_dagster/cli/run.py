@@ -110,7 +110,8 @@ def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
     table.add_row("worked on", _counts(outcome.worked))
     table.add_row("time", f"{seconds:.1f} s" + "".join(f", {k} {s:.1f}" for k, s in outcome.seconds.items()))
     table.add_row("files written", f"{outcome.written:,}")
-    table.add_row("report", Store(root).files.url(corpus_report.PATH))
+    if (files := Store(root).files).exists(corpus_report.PATH):
+        table.add_row("report", files.url(corpus_report.PATH))
     table.add_row("corpus", f'{root}: quarry_dagster.scan("deduped_corpus", data="{root}")')
     Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True).print(table)
 

@@ -1,7 +1,8 @@
 """Text to shingles: hashed word n-grams, the same on every machine.
 
-Words are runs of letters, digits and marks in the text's normal form. Scripts that do not separate words
-(Han, kana, Thai, Lao, Khmer, Myanmar) give one token a character.
+Words are runs of letters, digits and marks in the text's normal form. Scripts that do not separate words give one
+token a character: Han and kana the character itself, Thai, Lao, Khmer and Myanmar the run of six that begins with it,
+for there three characters are less than a word, and any two long texts share most of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import xxhash
 
 from quarry_dagster.extract import normal_form
 
-VERSION = "shingles-1"
+VERSION = "shingles-2"
 """Changes whenever the same text would give other hashes."""
 
 SHINGLE = 3
@@ -26,8 +27,11 @@ SAMPLE_RATE = 16
 SKETCH_MIN = 24
 """A short text's sketch is filled up with its smallest hashes to this many."""
 
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_UNSPACED = rf"\p{{Han}}\p{{Hiragana}}\p{{Katakana}}{_ALPHABETIC}"
 _TOKEN = rf"[{_UNSPACED}]|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
+_RUN = 6
+"""Characters of a token in the alphabetic scripts without spaces."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -58,9 +62,9 @@ def sketches(texts: Sequence[str]) -> list[np.ndarray]:
 
 
 def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Hash of every token of all texts, and the number of tokens of each."""
+    """Hash of every token of all texts, and the number of tokens of each (int64)."""
     tokens = pl.Series("word", [normal_form(t) for t in texts], dtype=pl.String).str.extract_all(_TOKEN)
-    counts = tokens.list.len().to_numpy()
+    counts = tokens.list.len().cast(pl.Int64).to_numpy()
     words = pl.DataFrame({"word": tokens.explode().drop_nulls()})
     if words.is_empty():
         return np.empty(0, np.uint64), counts
@@ -69,7 +73,21 @@ def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     distinct = words.unique("code")
     table = np.zeros(int(distinct["code"].max() or 0) + 1, np.uint64)  # pyright: ignore[reportArgumentType]
     table[distinct["code"].to_numpy()] = [xxhash.xxh3_64_intdigest(w.encode()) for w in distinct["word"]]
-    return table[words["code"].to_numpy()], counts
+    hashes = table[words["code"].to_numpy()]
+    begins_run = np.zeros(len(table), bool)
+    begins_run[distinct["code"].to_numpy()] = distinct["word"].str.contains(rf"^[{_ALPHABETIC}]$").to_numpy()
+    in_run = begins_run[words["code"].to_numpy()]
+    return (_runs(hashes, in_run, counts) if in_run.any() else hashes), counts
+
+
+def _runs(hashes: np.ndarray, in_run: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Each token of an alphabetic script without spaces with those that follow it in its text, as one hash."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    out = hashes.copy()
+    for i in range(1, _RUN):
+        follows = in_run[:-i] & (owner[:-i] == owner[i:])
+        out[:-i][follows] = _mix(out[:-i][follows] + hashes[i:][follows] + _GOLDEN)
+    return out
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

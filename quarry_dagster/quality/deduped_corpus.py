@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from quarry_dagster.profiles import Deduplication, HardwareProfile
 from quarry_dagster.quality.contract import breaches, missing
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.stages import deduped_corpus as stage
-from quarry_dagster.stages.embeddings import stack
+from quarry_dagster.stages import faiss_index as index_stage
+from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Segment, Snapshot, Store
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, HOST, embeddings_schema
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, HOST
 
 _SEED = 0
 _NEIGHBOURS = 10
+_FEW = 2
+"""So many duplicates left are no error in the smallest corpus: no way of finding candidates finds all."""
 _LEVELS = ("url", "exact", "near", "semantic")
 _WORTH_COMPARING = 20
 """Documents of a host in both snapshots from which a change of its removals says something."""
@@ -69,7 +73,7 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
 
 
 def conservation(store: Store, profile: HardwareProfile) -> Finding:
-    """Every document whose vector the index holds is either kept or removed by exactly one decision."""
+    """Every document whose text is in the index is either kept or removed by exactly one decision."""
     snapshot = store.deduped_corpus.current()
     if snapshot is None:
         return _NONE
@@ -103,7 +107,8 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
         )
     live = store.deduped_corpus.live()
     before = _published(store, live[1])[1] if len(live) > 1 else decisions.clear()
-    old = decisions.join(before, on=["removed_id", "kept_id", "rule"], how="semi")
+    same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
+    old = decisions.join(before, on=same, how="semi", nulls_equal=True)
     new = decisions.join(old, on="removed_id", how="anti")
     sample = pl.concat([new, old.sample(min(profile.checks.sample, old.height), seed=_SEED)])
     unjustified = _unjustified(store, snapshot, sample)
@@ -195,11 +200,12 @@ def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
     scores = _scores(store, snapshot, documents, pairs)
     involved = pl.concat([scores["left"], scores["right"], sample["text_digest"]]).unique().to_frame("text_digest")
     candidates = stage.with_page_urls(documents.join(involved, on="text_digest", how="semi"))
-    left = decide.decide(candidates, scores, settings)
+    removed = decide.decide(candidates, scores, settings)
+    left = removed.join(sample, left_on="removed_id", right_on="doc_id", how="semi")
     share = left.height / max(1, sample.height)
     examples = "; ".join(f"{r} of {k}" for r, k in left.select("removed_url", "kept_url").head(5).iter_rows())
     return Finding(
-        share <= profile.checks.max_duplicates_left,
+        left.height <= _FEW or share <= profile.checks.max_duplicates_left,
         f"{left.height:,} duplicates found among {sample.height:,} sampled of {documents.height:,} kept documents"
         + (f": {examples}" if examples else ""),
         {"share": round(share, 4), "bound": profile.checks.max_duplicates_left, "sampled": sample.height},
@@ -211,23 +217,17 @@ def _neighbours(store: Store, snapshot: Snapshot, documents: pl.DataFrame, sampl
     numbered = stage.number_texts(documents)
     _, vectors = _segments(store, snapshot)
 
-    def blocks(wanted: pl.DataFrame):
-        for segment in vectors.values():
-            frame = (
-                store.files.scan([segment.path], embeddings_schema(segment.metadata["dim"]))
-                .join(wanted.lazy(), on="text_digest")
-                .unique("text", keep="any")
-                .select("text", "embedding")
-                .collect()
-            )
-            yield frame["text"].cast(pl.Int64).to_numpy(), stack(frame["embedding"])
+    def blocks(wanted: pl.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for digests, array in index_stage.vectors_of(store, list(vectors.values()), wanted.select("text_digest")):
+            numbers = digests.to_frame().join(numbered, on="text_digest", maintain_order="left")["text"]
+            yield numbers.cast(pl.Int64).to_numpy(), array
 
     mine = numbered.join(sample, on="text_digest", how="semi")
-    found = [(i, v) for i, v in blocks(mine) if len(i)]
+    found = list(blocks(mine))
     if not found:
         return pl.DataFrame(schema={"left": pl.String, "right": pl.String})
-    own, first = np.unique(np.concatenate([i for i, _ in found]), return_index=True)
-    near, _ = nearest(np.concatenate([v for _, v in found])[first], blocks(numbered), _NEIGHBOURS + 1)
+    own = np.concatenate([i for i, _ in found])
+    near, _ = nearest(np.concatenate([v for _, v in found]), blocks(numbered), _NEIGHBOURS + 1)
     digests = numbered["text_digest"].to_numpy()
     rows = {
         (min(digests[a], digests[b]), max(digests[a], digests[b]))
@@ -243,6 +243,8 @@ def removal_rate(store: Store, profile: HardwareProfile) -> Finding:
     live = store.deduped_corpus.live()
     if len(live) < 2:
         return Finding(True, "no snapshot before to compare with")
+    if _settings(live[0]) != _settings(live[1]):
+        return Finding(True, "decided with other settings than the snapshot before")
     now, before = (_removals(store, snapshot) for snapshot in live)
     total, total_before = int(now["documents"].sum()), int(before["documents"].sum())
     if min(total, total_before) < _WORTH_COMPARING:
@@ -268,6 +270,33 @@ def removal_rate(store: Store, profile: HardwareProfile) -> Finding:
         "; ".join(f"{k}: {v:+.1%} removed" for k, v in over.items()) or f"at most {changes[most]:+.1%} ({most})",
         facts | {"largest_change": round(abs(changes[most]), 4), "hosts_compared": hosts.height},
     )
+
+
+def large_clusters(store: Store, profile: HardwareProfile) -> Finding:
+    """No document stands for very many near duplicates: such a cluster is worth a person's look."""
+    snapshot = store.deduped_corpus.current()
+    if snapshot is None:
+        return _NONE
+    _, decisions = _published(store, snapshot)
+    near = decisions.filter(pl.col("level").is_in(["near", "semantic"]))
+    sizes = near.group_by("kept_url").len().sort("len", "kept_url", descending=[True, False])
+    large = sizes.filter(pl.col("len") > profile.checks.max_cluster)
+    largest = int(sizes["len"][0]) if sizes.height else 0
+    named = ", ".join(f"{url} stands for {n:,}" for url, n in large.head(5).iter_rows())
+    return Finding(
+        large.is_empty(),
+        named or f"the largest cluster has {largest:,} near duplicates",
+        {"largest": largest, "bound": profile.checks.max_cluster, "large": large.height},
+    )
+
+
+def up_to_date(store: Store, profile: HardwareProfile) -> Finding:
+    """Every partition is crawled, extracted, embedded, indexed and decided on, as it is now."""
+    waiting = backlog(store)
+    behind = [name for name, stage_ in (("index", index_stage), ("corpus", stage)) if stage_.behind(store)]
+    parts = [f"{len(waiting):,} partitions wait (first: {next(iter(waiting))})"] if waiting else []
+    parts += [f"the {' and the '.join(behind)} are not made from the tables as they are"] if behind else []
+    return Finding(not parts, "; ".join(parts) or "all partitions are in the corpus", {"waiting": len(waiting)})
 
 
 def _removals(store: Store, snapshot: Snapshot) -> pl.DataFrame:

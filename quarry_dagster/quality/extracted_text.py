@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -98,11 +99,10 @@ def language_drift(store: Store, profile: HardwareProfile, partitions: Sequence[
 
 
 def _languages(store: Store, partitions: Sequence[str]) -> pl.DataFrame:
-    """Columns language ("unknown" where it could not be told), n (texts)."""
-    return (
-        store.extracted_text.scan(partitions)
-        .filter(pl.col("outcome") == "extracted")
-        .group_by(pl.col("language").fill_null("unknown"))
-        .agg(n=pl.len().cast(pl.Int64))
-        .collect()
-    )
+    """Columns language ("unknown" where it could not be told), n (texts); from the notes of the segments."""
+    segments = store.extracted_text.segments()
+    counts: Counter[str] = Counter()
+    for partition in partitions:
+        if partition in segments:
+            counts.update(segments[partition].metadata["languages"])
+    return pl.DataFrame(list(counts.items()), schema={"language": pl.String, "n": pl.Int64}, orient="row")

@@ -17,6 +17,8 @@ from quarry_dagster.store import Snapshot, Store
 
 _K = 10
 _TIES = 1e-5
+_BOUNDS = {"IndexFlatIP": 0.99, "IndexHNSWFlat": 0.9, "IndexIVFFlat": 0.9, "IndexIVFPQ": 0.4}
+"""recall@10 below which an index of this type is broken; IVFPQ finds about six of ten."""
 _SEED = 0
 
 
@@ -57,7 +59,8 @@ def recall_at_10(store: Store, profile: HardwareProfile) -> Finding:
     queries = np.concatenate([v for _, v in blocks])
     # A text is its own nearest neighbour: that says nothing. Whatever ties with the tenth is as good as the tenth.
     k = min(_K, members.height - 1)
-    found, _ = stage.load(snapshot).search(queries, k + 1, profile.index)
+    on_cpu = profile.index.model_copy(update={"use_gpu_faiss": False})  # the same index, on any machine
+    found, _ = stage.load(snapshot).search(queries, k + 1, on_cpu)
     vectors: dict[int, np.ndarray] = {}  # of what was found
     exact, cosines = nearest(queries, _everything(store, snapshot, members, set(found.flat), vectors), k + 1)
     recalls = []
@@ -66,10 +69,12 @@ def recall_at_10(store: Store, profile: HardwareProfile) -> Finding:
         hits = [i for i in got.tolist() if i != own and i in vectors][:k]
         recalls.append(sum(float(query @ vectors[i]) >= tenth - _TIES for i in hits) / k)
     recall = float(np.mean(recalls))
+    set_bound = profile.checks.min_recall_at_10
+    bound = _BOUNDS[snapshot.manifest["kind"]] if set_bound is None else set_bound
     return Finding(
-        recall >= profile.checks.min_recall_at_10,
+        recall >= bound,
         f"recall@10 {recall:.3f} over {len(recalls):,} sampled texts ({snapshot.manifest['kind']})",
-        {"recall_at_10": round(recall, 4), "bound": profile.checks.min_recall_at_10, "queries": len(recalls)},
+        {"recall_at_10": round(recall, 4), "bound": bound, "queries": len(recalls)},
     )
 
 

@@ -74,17 +74,6 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
     return report
 
 
-def behind(store: Store, partition: str) -> bool:
-    """Whether a partition's vectors are not made from its raw pages as they are now."""
-    raw, texts, vectors = (t.segment(partition) for t in (store.raw_pages, store.extracted_text, store.embeddings))
-    if raw is None or texts is None or vectors is None:
-        return True
-    return not (
-        texts.metadata["input"].startswith(raw.metadata["content"])
-        and vectors.metadata["input"].startswith(texts.metadata["content"])
-    )
-
-
 def _known_vectors(store: Store, digests: pl.Series, model: str) -> pl.DataFrame:
     """Vectors of these texts that any partition has under this model: columns text_digest, embedding."""
     wanted = pl.DataFrame({"text_digest": digests})

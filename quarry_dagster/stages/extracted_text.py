@@ -49,6 +49,7 @@ def refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
         return report
     earlier = _earlier(old, version)
     documents: list[tuple[str, str, str]] = []
+    languages: Counter[str] = Counter()
     with store.extracted_text.write(partition) as writer, track("extracted_text", raw.rows, "pages") as advance:
         pages: dict[str, Row] = {}  # facts of the pages that the workers have in hand
         reused: list[Row] = []
@@ -70,7 +71,9 @@ def refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
             writer.append(rows)
             advance(len(rows))
             report.outcomes.update(r["outcome"] for r in rows)
-            documents.extend((r["doc_id"], r["text_digest"], r["url"]) for r in rows if r["outcome"] == "extracted")
+            accepted = [r for r in rows if r["outcome"] == "extracted"]
+            documents.extend((r["doc_id"], r["text_digest"], r["url"]) for r in accepted)
+            languages.update(r["language"] or "unknown" for r in accepted)
             rows.clear()
 
         fresh: list[Row] = []
@@ -92,6 +95,7 @@ def refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
             rows=writer.rows,
             documents=len(documents),
             outcomes=dict(report.outcomes),
+            languages=dict(languages),
         )
     report.written = 1
     report.seconds = time.monotonic() - start

@@ -92,16 +92,6 @@ def refresh(
     return report
 
 
-def behind(store: Store) -> list[str]:
-    """Partitions whose raw pages are not made from their batch as it is now, in order."""
-    made = store.raw_pages.segments()
-    return [
-        p
-        for p, batch in store.batches.segments().items()
-        if p not in made or made[p].metadata["batch"] != batch.version
-    ]
-
-
 def _facts(segment: Segment | None) -> dict[str, Row]:
     """Rows of the earlier version without bodies, by doc_id."""
     if segment is None:

@@ -46,6 +46,12 @@ class Files:
     def __repr__(self) -> str:
         return f"Files({self.root!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Files) and self.root == other.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
     def full(self, path: str) -> str:
         """The path as the file system knows it."""
         return f"{self._base}/{path}" if path else self._base

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -33,11 +33,10 @@ class Segment:
     partition: str
     version: int
 
-    @cached_property
+    @property
     def metadata(self) -> dict[str, Any]:
         """What its writer recorded: `content` (digest), `input` (fingerprint), `rows` and more."""
-        with self.files.parquet(self.path) as f:
-            return json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}"))
+        return _metadata(self.files, self.path)
 
     @property
     def rows(self) -> int:
@@ -56,6 +55,13 @@ class Segment:
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)
                 yield frame
+
+
+@lru_cache(maxsize=65_536)
+def _metadata(files: Files, path: str) -> dict[str, Any]:
+    """Read once a process: a segment never changes, and a sensor asks for all of them every half minute."""
+    with files.parquet(path) as f:
+        return json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}"))
 
 
 class Table:

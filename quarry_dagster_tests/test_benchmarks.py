@@ -1,0 +1,64 @@
+"""The benchmarks run, and their judge is right."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.dedup import score
+from benchmarks.planted import BASE, CHANGES, HARD_NEGATIVES, generate
+from quarry_dagster_tests.corpus import words
+
+ROOT = Path(__file__).parent.parent
+
+
+def labelled(*rows: tuple[str, str, str, str]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=["id", "text", "cluster", "kind"], orient="row")
+
+
+def test_the_judge_counts_what_is_right_wrong_and_lost() -> None:
+    first, second, third = words(1, 200), words(2, 200), words(3, 200)
+    texts = labelled(
+        ("base", first, "1", BASE),
+        ("copy", first, "1", "exact"),
+        ("part", first[: len(first) // 4], "1", "excerpt"),
+        ("other", second, "2", BASE),
+        ("quoted", second, "3", BASE),  # a natural duplicate: nobody planted it
+        ("chrome", third, "4", "hard: chrome"),
+    )
+    nothing = score(texts, [])
+    assert (nothing.recall, nothing.precision, nothing.wrong, nothing.losing) == (0, 1, 0, 0)
+    perfect = score(texts, [("copy", "base"), ("part", "base"), ("quoted", "other")])
+    assert (perfect.recall, perfect.precision, perfect.wrong, perfect.losing) == (1, 1, 0, 0)
+    turned = score(texts, [("base", "part"), ("copy", "part")])  # duplicates, but the longest is gone
+    assert (turned.recall, turned.precision, turned.losing) == (1, 1, 2)
+    mixed = score(texts, [("copy", "base"), ("chrome", "other"), ("part", "other"), ("other", "base")])
+    assert mixed.recall_by_kind == {"exact": 1, "excerpt": 0}
+    assert (mixed.recall, mixed.precision, mixed.wrong) == (0.5, 0.25, 3)
+    assert (mixed.hard_negatives, mixed.losing) == (1, 3)
+
+
+def test_generated_documents_have_every_kind_and_are_the_same_for_a_seed() -> None:
+    made = generate(150, seed=5)
+    assert made.equals(generate(150, seed=5))
+    assert made.height == 150
+    assert set(made["kind"]) == {BASE, *CHANGES, *HARD_NEGATIVES}
+    assert made["id"].is_unique().all()
+    bases = made.filter(pl.col("kind") == BASE)
+    assert set(made.filter(pl.col("kind").is_in(list(CHANGES)))["cluster"]) <= set(bases["cluster"])
+
+
+def test_the_comparison_runs_where_no_peer_is_installed() -> None:
+    """-S hides the peers, should they be there."""
+    command = [sys.executable, "-m", "benchmarks.dedup", "--documents", "40", "--peers-python", _without_packages()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| QuarryCore |" in done.stdout
+    assert "| guide's rule: cosine >= .85 |" in done.stdout
+    assert done.stdout.count("skipped: ") == 4
+
+
+def _without_packages() -> str:
+    """The interpreter that this environment was made from: it has no peers."""
+    return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")

@@ -1,0 +1,133 @@
+"""Long random histories of a tiny corpus, with kills between its writes, against a build from nothing."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quarry_dagster.forget import forget
+from quarry_dagster.stages import takedown
+from quarry_dagster_tests.corpus import Corpus, words
+from quarry_dagster_tests.test_dedup_scenarios import edited, quick, url
+
+
+class _Killed(BaseException):
+    """Not an Exception: nothing may catch it on its way out."""
+
+
+@contextmanager
+def _killed_at(corpus: Corpus, write: int) -> Iterator[None]:
+    """End the work of the block when it opens its `write`-th file to write, as a kill between two files would."""
+    files, create, left = corpus.store.files, corpus.store.files.create, [write]
+
+    @contextmanager
+    def counted(path: str) -> Iterator[IO[bytes]]:
+        left[0] -= 1
+        if left[0] < 0:
+            raise _Killed
+        with create(path) as f:
+            yield f
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "create", counted)
+        with suppress(_Killed):
+            yield
+
+
+Step = Callable[[Corpus, dict[str, str], random.Random], None]
+GONE = "forgotten"
+
+
+def _texts() -> list[str]:
+    """Twenty tiny texts: bases, their edits, parts, copies, and one that holds two others."""
+    bases = [words(i, 48) for i in range(4)]
+    texts = [*bases, *(edited(t, 9, 4) for t in bases), *(edited(t, 11, 6) for t in bases)]
+    texts += [" ".join(t.split(" ")[:30]) for t in bases] + [t.upper() for t in bases[:2]]
+    return [*texts, bases[0] + " " + bases[1], "four words stand here"]
+
+
+def _put(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
+    chosen = {url(rng.randrange(14)): rng.choice(_texts()) for _ in range(rng.randint(1, 4))}
+    chosen = {u: t for u, t in chosen.items() if expected.get(u) != GONE}
+    corpus.seed_texts(f"{rng.random()}.jsonl", chosen)
+    expected |= chosen
+    corpus.run()
+
+
+def _put_killed(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
+    with _killed_at(corpus, rng.randrange(12)):
+        _put(corpus, expected, rng)
+    corpus.run()  # the seed is still in the inbox
+
+
+def _forget(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
+    here = sorted(u for u, t in expected.items() if t != GONE)
+    if not here:
+        return
+    gone = rng.choice(here)
+    forgotten = forget(corpus.store, gone)
+    expected[gone] = GONE
+    with _killed_at(corpus, rng.choice([3, 6, 1000])):
+        takedown.apply(corpus.store, corpus.profile, forgotten)
+    takedown.apply(corpus.store, corpus.profile, forgotten)
+
+
+def _drop_partition(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
+    partitions = list(corpus.store.batches.segments())
+    if not partitions:
+        return
+    partition = rng.choice(partitions)
+    for gone in corpus.read("raw_pages").filter(pl.col("partition") == partition)["url"]:
+        if expected.get(gone) != GONE:
+            expected.pop(gone, None)
+    store = corpus.store
+    for table in (store.batches, store.raw_pages, store.extracted_text, store.embeddings):
+        table.delete(partition)
+    corpus.run()
+
+
+def _rerun(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
+    partitions = list(corpus.store.batches.segments())
+    corpus.run(rng.sample(partitions, min(1, len(partitions))))
+
+
+STEPS: list[Step] = [_put, _put, _put, _put_killed, _put_killed, _forget, _drop_partition, _rerun]
+
+
+def _rebuilt(root: Path, expected: dict[str, str], rng: random.Random, mode: dict[str, Any]) -> Corpus:
+    corpus = _tiny(root, rng.choice([2, 9, 50]), mode)
+    order = sorted(u for u, t in expected.items() if t != GONE)
+    rng.shuffle(order)
+    if order:
+        corpus.seed_texts("all.jsonl", {u: expected[u] for u in order})
+    corpus.run()
+    return corpus
+
+
+def _tiny(root: Path, pages: int, mode: dict[str, Any]) -> Corpus:
+    return quick(root, partitions={"pages_per_partition": pages}, deduplication=mode)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(3))
+def test_any_long_history_ends_as_one_clean_build(tmp_path: Path, seed: int) -> None:
+    """Additions, edits, deletions, takedowns, reruns and kills, compared with a build from nothing on the way."""
+    rng = random.Random(seed)
+    mode = {"mode": rng.choice(["strict", "balanced", "annotate"]), "keep": rng.sample(["longest", "doc_id"], 2)}
+    grown, expected, history = _tiny(tmp_path / "grown", rng.choice([2, 5, 50]), mode), {}, []
+    for i in range(18):
+        step = rng.choice(STEPS)
+        history.append(step.__name__)
+        step(grown, expected, rng)
+        if i % 9 == 8:
+            grown.run()
+            clean = _rebuilt(tmp_path / f"clean{i}", expected, rng, mode)
+            for mine, theirs in zip(grown.result(), clean.result(), strict=True):
+                assert mine.drop("cosine", strict=False).equals(theirs.drop("cosine", strict=False)), (seed, history)
+                if "cosine" in mine.columns:
+                    assert np.allclose(mine["cosine"].to_numpy(), theirs["cosine"].to_numpy(), atol=2e-4)
