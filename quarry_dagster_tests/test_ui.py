@@ -137,9 +137,8 @@ def test_a_global_asset_shows_its_row_count_and_previews(page: "Page", asset: st
     expect(page.get_by_text("Row count")).to_be_visible(timeout=60_000)
     expect(page.get_by_text(rows, exact=True).first).to_be_visible()
     if asset == "deduped_corpus":
-        expect(page.get_by_text("[Show Markdown]").first).to_be_visible()
-        page.get_by_text("[Show Markdown]").first.click()
-        expect(page.get_by_text("/harbour-news/").first).to_be_visible()
+        page.get_by_role("row", name="preview").get_by_text("[Show Markdown]").click()
+        expect(page.get_by_text("/harbour-news/").first).to_be_visible(timeout=30_000)
     _shoot(page, asset)
 
 
