@@ -18,6 +18,7 @@ from quarry_dagster.store import Store
 _OfPartitions = Callable[[Store, HardwareProfile, Sequence[str]], Finding]
 _OfTable = Callable[[Store, HardwareProfile], Finding]
 
+_ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 _FAILING = "failing_partitions"
 
 
@@ -36,7 +37,7 @@ def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.
         finding = question(store, profile, asked)
         failing = [] if finding.passed else [p for p in asked if not question(store, profile, [p]).passed]
         is_mine = not set(mine).isdisjoint(failing)
-        severity = dg.AssetCheckSeverity.ERROR if is_mine or not failing else dg.AssetCheckSeverity.WARN
+        severity = _ERROR if is_mine or not failing else _WARN
         return _result(finding, severity, {_FAILING: failing} if failing else {})
 
     return check
@@ -49,27 +50,18 @@ def _watch_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg
     def check(context: dg.AssetCheckExecutionContext, quarry: Quarry) -> dg.AssetCheckResult:
         store = quarry.store()
         finding = question(store, quarry.hardware_profile(), _partitions(context, store))
-        return _result(finding, dg.AssetCheckSeverity.WARN)
+        return _result(finding, _WARN)
 
     return check
 
 
-def _gate(asset: dg.AssetsDefinition, question: _OfTable) -> dg.AssetChecksDefinition:
-    """An error and blocking, asked of a global asset."""
+def _ask(asset: dg.AssetsDefinition, question: _OfTable, severity: dg.AssetCheckSeverity) -> dg.AssetChecksDefinition:
+    """A question about a global asset; an error blocks what comes after it."""
+    is_error = severity == _ERROR
 
-    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=True)
+    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=is_error)
     def check(quarry: Quarry) -> dg.AssetCheckResult:
-        return _result(question(quarry.store(), quarry.hardware_profile()), dg.AssetCheckSeverity.ERROR)
-
-    return check
-
-
-def _watch(asset: dg.AssetsDefinition, question: _OfTable) -> dg.AssetChecksDefinition:
-    """A warning, asked of a global asset."""
-
-    @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__)
-    def check(quarry: Quarry) -> dg.AssetCheckResult:
-        return _result(question(quarry.store(), quarry.hardware_profile()), dg.AssetCheckSeverity.WARN)
+        return _result(question(quarry.store(), quarry.hardware_profile()), severity)
 
     return check
 
@@ -112,13 +104,13 @@ ALL: Sequence[dg.AssetChecksDefinition] = [
     _watch_partitions(assets.extracted_text, extracted_text.language_drift),
     _gate_partitions(assets.embeddings, embeddings.contract),
     _gate_partitions(assets.embeddings, embeddings.vectors),
-    _gate(assets.faiss_index, faiss_index.contract),
-    _gate(assets.faiss_index, faiss_index.recall_at_10),
-    _gate(assets.deduped_corpus, deduped_corpus.contract),
-    _gate(assets.deduped_corpus, deduped_corpus.conservation),
-    _gate(assets.deduped_corpus, deduped_corpus.witnesses),
-    _gate(assets.deduped_corpus, deduped_corpus.no_duplicates_left),
-    _watch(assets.deduped_corpus, deduped_corpus.removal_rate),
-    _watch(assets.deduped_corpus, deduped_corpus.large_clusters),
-    _watch(assets.deduped_corpus, deduped_corpus.up_to_date),
+    _ask(assets.faiss_index, faiss_index.contract, _ERROR),
+    _ask(assets.faiss_index, faiss_index.recall_at_10, _ERROR),
+    _ask(assets.deduped_corpus, deduped_corpus.contract, _ERROR),
+    _ask(assets.deduped_corpus, deduped_corpus.conservation, _ERROR),
+    _ask(assets.deduped_corpus, deduped_corpus.witnesses, _ERROR),
+    _ask(assets.deduped_corpus, deduped_corpus.no_duplicates_left, _ERROR),
+    _ask(assets.deduped_corpus, deduped_corpus.removal_rate, _WARN),
+    _ask(assets.deduped_corpus, deduped_corpus.large_clusters, _WARN),
+    _ask(assets.deduped_corpus, deduped_corpus.up_to_date, _WARN),
 ]

@@ -131,7 +131,8 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
         elif event.is_step_materialization:
             metadata = event.step_materialization_data.materialization.metadata
             name = event.step_materialization_data.materialization.asset_key.to_user_string()
-            outcome.worked[name] = outcome.worked.get(name, 0) + _number(metadata, "worked")
+            if "worked" in metadata:
+                outcome.worked[name] = outcome.worked.get(name, 0) + _number(metadata, "worked")
             outcome.written += _number(metadata, "files_written")
         elif event.is_step_failure:
             error = event.step_failure_data.error

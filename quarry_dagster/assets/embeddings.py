@@ -22,7 +22,6 @@ _LINEAGE = column_lineage(
     group_name="corpus",
     kinds={"pytorch", "parquet"},
     pool="embeddings",
-    metadata=column_schema(embeddings_schema(384)),
 )
 def embeddings(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """A vector for every accepted document; equal texts are embedded once and share it."""
@@ -35,7 +34,10 @@ def embeddings(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Material
             return stage.refresh(store, partition, profile)
 
     def show(partition: str) -> Metadata:
-        shown: Metadata = {
+        segment = store.embeddings.segment(partition)
+        assert segment is not None
+        # Here and not with the definition: the model sets the dimension.
+        shown = column_schema(embeddings_schema(segment.metadata["dim"])) | {
             "preview": preview(store.embeddings.scan([partition]).select("doc_id", "text_digest", "model"))
         }
         if use.samples:  # plots, on a machine with a GPU

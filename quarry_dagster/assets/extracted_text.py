@@ -1,5 +1,7 @@
 """The asset `extracted_text`."""
 
+from collections import Counter
+
 import dagster as dg
 import polars as pl
 
@@ -45,12 +47,13 @@ def extracted_text(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
     def show(partition: str) -> Metadata:
         rows = store.extracted_text.scan([partition])
         accepted = rows.filter(pl.col("outcome") == "extracted")
-        languages = accepted.group_by(pl.col("language").fill_null("unknown")).len().collect()
+        segment = store.extracted_text.segment(partition)
+        languages = Counter(segment.metadata.get("languages", {})) if segment else Counter()
         start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
         return _LINEAGE | {
             "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
             "text_length": histogram(accepted, "word_count", WORDS),
-            "languages": count_table("language", dict(languages.sort("len", descending=True).iter_rows())),
+            "languages": count_table("language", dict(languages.most_common())),
             "preview": preview(rows.select("url", "outcome", "title", "language", "word_count", start)),
         }
 

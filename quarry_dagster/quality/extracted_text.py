@@ -104,5 +104,5 @@ def _languages(store: Store, partitions: Sequence[str]) -> pl.DataFrame:
     counts: Counter[str] = Counter()
     for partition in partitions:
         if partition in segments:
-            counts.update(segments[partition].metadata["languages"])
+            counts.update(segments[partition].metadata.get("languages", {}))  # none in those of earlier versions
     return pl.DataFrame(list(counts.items()), schema={"language": pl.String, "n": pl.Int64}, orient="row")
