@@ -8,9 +8,9 @@ from typing import Literal
 import polars as pl
 
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.stages.deduped_corpus import DECISIONS, KEPT, KEPT_SCHEMA
+from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, EXTRACTED_TEXT, embeddings_schema
+from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, embeddings_schema
 
 TableName = Literal["raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"]
 
@@ -39,8 +39,7 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.Laz
     if table == "deduped_corpus":
         return _corpus(store)
     if table == "dedup_decisions":
-        snapshot = store.deduped_corpus.current()
-        return store.files.scan([snapshot.path(DECISIONS)] if snapshot else [], DEDUP_DECISIONS)
+        return store.decisions.read(layers(store.deduped_corpus.current())["decisions"])
     raise ValueError(f"no table {table!r}: there are {', '.join(TableName.__args__)}")
 
 
@@ -56,6 +55,6 @@ def _corpus(store: Store) -> pl.LazyFrame:
     snapshot = store.deduped_corpus.current()
     if snapshot is None:
         return pl.LazyFrame(schema=DEDUPED_CORPUS)
-    kept = store.files.scan([snapshot.path(KEPT)], KEPT_SCHEMA)
+    kept = store.kept.read(layers(snapshot)["kept"])
     texts = store.files.scan(list(snapshot.manifest["inputs"]["extracted_text"].values()), EXTRACTED_TEXT)
     return texts.join(kept, on=["doc_id", "partition"]).select(DEDUPED_CORPUS.names())

@@ -21,8 +21,9 @@ from quarry_dagster.index import VectorIndex, vector_keys
 from quarry_dagster.partitions import sync_partitions
 from quarry_dagster.quality import deduped_corpus, extracted_text, faiss_index, raw_pages
 from quarry_dagster.stages import faiss_index as index_stage
+from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.store import Store, Table
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, embeddings_schema
+from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests.corpus import Corpus, profile, words
 
 PROFILE = """
@@ -73,12 +74,17 @@ def _first(column: str, value: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame
     )
 
 
-def _snapshot_file(store: Store, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+def _published(store: Store, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """Change the rows of `kept` or `decisions` in the published snapshot."""
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
-    with store.files.open(snapshot.path(name)) as f:
-        rows = pl.read_parquet(f)
-    store.files.write_frame(snapshot.path(name), change(rows))
+    table = {"kept": store.kept, "decisions": store.decisions}[name]
+    rows = change(table.read(layers(snapshot)[name]).collect())
+    path = f"{table.name}/999999.parquet"
+    store.files.write_frame(path, rows.with_columns(gone=False))
+    manifest = snapshot.manifest
+    manifest["layers"][name] = [path]
+    store.files.write_json(snapshot.path("manifest.json"), manifest)
 
 
 def _wrong_body(store: Store) -> None:
@@ -169,39 +175,39 @@ def _index_of_shuffled_vectors(store: Store) -> None:
 
 
 def _unknown_level(store: Store) -> None:
-    _snapshot_file(store, "decisions.parquet", _first("level", pl.lit("hunch")))
+    _published(store, "decisions", _first("level", pl.lit("hunch")))
 
 
 def _kept_twice(store: Store) -> None:
-    _snapshot_file(store, "kept.parquet", lambda rows: pl.concat([rows, rows.head(1)]))
+    _published(store, "kept", lambda rows: pl.concat([rows, rows.head(1)]))
 
 
 def _lost_document(store: Store) -> None:
     """A kept document that is nobody's witness is gone from the corpus, and no decision says so."""
-    _snapshot_file(store, "kept.parquet", lambda rows: rows.sort("duplicates").tail(-1))
+    _published(store, "kept", lambda rows: rows.sort("duplicates").tail(-1))
 
 
 def _dangling_witness(store: Store) -> None:
-    _snapshot_file(store, "decisions.parquet", _first("kept_id", pl.lit("f" * 20)))
+    _published(store, "decisions", _first("kept_id", pl.lit("f" * 20)))
 
 
 def _unjustified_removal(store: Store) -> None:
     """Every witness is a kept document, but another one's."""
-    _snapshot_file(store, "decisions.parquet", lambda rows: rows.with_columns(pl.col("kept_id", "kept_url").reverse()))
+    _published(store, "decisions", lambda rows: rows.with_columns(pl.col("kept_id", "kept_url").reverse()))
 
 
 def _duplicate_left(store: Store) -> None:
     """As if it had been missed that three documents are near duplicates of others: all are kept."""
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
-    decisions = store.files.scan([snapshot.path("decisions.parquet")], DEDUP_DECISIONS).collect()
+    decisions = store.decisions.read(layers(snapshot)["decisions"]).collect()
     missed = decisions.filter(pl.col("level") == "near")
-    _snapshot_file(store, "decisions.parquet", lambda rows: rows.join(missed, on="removed_id", how="anti"))
+    _published(store, "decisions", lambda rows: rows.join(missed, on="removed_id", how="anti"))
     texts = store.extracted_text.scan().join(missed.lazy(), left_on="doc_id", right_on="removed_id", how="semi")
     back = texts.select("doc_id", "partition", duplicates=pl.lit(0, pl.Int64)).collect()
-    _snapshot_file(
+    _published(
         store,
-        "kept.parquet",
+        "kept",
         lambda rows: pl.concat(
             [
                 rows.with_columns(

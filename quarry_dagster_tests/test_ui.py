@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quarry_dagster.demo.__main__ import seeds, serve
-from quarry_dagster.stages.deduped_corpus import KEPT_SCHEMA
+from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
@@ -205,9 +205,11 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
     store = Store(str(data))
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
-    kept = snapshot.path("kept.parquet")
-    sound = store.files.scan([kept], KEPT_SCHEMA).collect()
-    store.files.write_frame(kept, sound.sort("duplicates").tail(-1))
+    sound = snapshot.manifest
+    kept = store.kept.read(layers(snapshot)["kept"]).sort("duplicates").collect()
+    store.files.write_frame("deduped_corpus/kept/999999.parquet", kept.tail(-1).with_columns(gone=False))
+    lost = sound | {"layers": layers(snapshot) | {"kept": ["deduped_corpus/kept/999999.parquet"]}}
+    store.files.write_json(snapshot.path("manifest.json"), lost)
     command = [sys.executable, "-m", "quarry_dagster.cli", "check", "--data", str(data), "--profile", "workstation"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -218,7 +220,7 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
         expect(page.get_by_text("1 rows are missing").first).to_be_visible(timeout=60_000)
         _shoot(page, "failed_check")
     finally:
-        store.files.write_frame(kept, sound)
+        store.files.write_json(snapshot.path("manifest.json"), sound)
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -9,7 +9,7 @@ All rules look from the removed document to the kept one: what is lost is what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -47,7 +47,7 @@ DOCUMENTS = pl.Schema(
 
 PAIRS = pl.Schema(
     {
-        "left": pl.String,  # text digests, left < right
+        "left": pl.String,  # text digests
         "right": pl.String,
         "cosine": pl.Float64,
         "jaccard": pl.Float64,
@@ -89,21 +89,26 @@ Rule = Callable[[Evidence], tuple[str, str] | None]
 
 def rule_for(settings: Deduplication) -> Rule:
     """The rule of a mode: from evidence to ``(level, rule)``, or None where both documents stay."""
+    rules = _rules(settings)
 
     def decide(e: Evidence) -> tuple[str, str] | None:
-        if e.containment >= CONTAINED:
-            return "near", CONTAINED_RULE
-        if settings.mode == "strict":
-            return None
-        if e.containment >= CONTAINMENT:
-            return "near", NEAR_RULE
-        if e.containment >= EVEN_CONTAINMENT and e.worst_part >= EVEN_PART:
-            return "near", EVEN_RULE
-        if settings.mode == "aggressive" and e.cosine >= settings.similarity_threshold:
-            return "semantic", COSINE_RULE
+        for level, rule, least in rules:
+            if all(getattr(e, score) >= bound for score, bound in least.items()):
+                return level, rule
         return None
 
     return decide
+
+
+def _rules(settings: Deduplication) -> list[tuple[str, str, dict[str, float]]]:
+    """The rules of a mode, the surest first: level, name, and the least that each score must be."""
+    rules = [("near", CONTAINED_RULE, {"containment": CONTAINED})]
+    if settings.mode != "strict":
+        rules.append(("near", NEAR_RULE, {"containment": CONTAINMENT}))
+        rules.append(("near", EVEN_RULE, {"containment": EVEN_CONTAINMENT, "worst_part": EVEN_PART}))
+    if settings.mode == "aggressive":
+        rules.append(("semantic", COSINE_RULE, {"cosine": settings.similarity_threshold}))
+    return rules
 
 
 def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
@@ -113,62 +118,88 @@ def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication
         documents: schema DOCUMENTS, a row a document.
         pairs: schema PAIRS; pairs of texts that no document has are ignored.
     """
-    partners = _partners(pairs, rule_for(settings))
-    by_page: dict[str, tuple[str, str, str]] = {}  # of the kept documents: (doc_id, url, text digest)
-    by_text: dict[str, tuple[str, str, str]] = {}
-    rank: dict[str, int] = {}  # of the kept texts in the total order
-    out: list[tuple[object, ...]] = []
-    columns = ("doc_id", "url", "page_url", "text_digest")
-    for i, (doc_id, url, page, text) in enumerate(_in_order(documents, settings).select(columns).iter_rows()):
-        found = partners.get(text, {})
-        if page in by_page:
-            kept = by_page[page]
-            scores = (1.0, 1.0, 1.0) if kept[2] == text else _scores(found.get(kept[2]))
-            out.append((doc_id, kept[0], "url", URL_RULE, *scores, url, kept[1]))
-        elif text in by_text:
-            kept = by_text[text]
-            out.append((doc_id, kept[0], "exact", EXACT_RULE, 1.0, 1.0, 1.0, url, kept[1]))
-        elif witness := _best(found, rank):
-            kept, (evidence, verdict) = by_text[witness], found[witness]
-            assert verdict is not None
-            out.append((doc_id, kept[0], *verdict, *_scores((evidence, verdict)), url, kept[1]))
+    sides = _sides(pairs, settings)
+    rivals = sides.filter(pl.col("rule").is_not_null())
+    # Most documents share neither page nor text with another and are in no pair: they are kept, whatever the rest.
+    named = pl.concat([rivals["text"], rivals["other"]]).unique().to_frame("text_digest")
+    contested = documents.filter(
+        pl.col("page_url").is_duplicated()
+        | pl.col("text_digest").is_duplicated()
+        | pl.col("text_digest").is_in(named["text_digest"].implode())
+    )
+    ordered = in_order(contested, settings).with_columns(
+        text=pl.col("text_digest").rank("dense"), page=pl.col("page_url").rank("dense")
+    )
+    removed, kept = _walk(ordered, rivals)
+    columns = ordered.select("doc_id", "url", "page_url", "text_digest")
+    scores = ("cosine", "jaccard", "containment")
+    found = pl.concat([columns[removed], columns[kept].select(pl.all().name.suffix("_kept"))], how="horizontal").join(
+        sides, left_on=["text_digest", "text_digest_kept"], right_on=["text", "other"], how="left"
+    )
+    same_page = pl.col("page_url") == pl.col("page_url_kept")
+    same_text = pl.col("text_digest") == pl.col("text_digest_kept")
+    return found.select(
+        removed_id="doc_id",
+        kept_id="doc_id_kept",
+        level=pl.when(same_page).then(pl.lit("url")).when(same_text).then(pl.lit("exact")).otherwise("level"),
+        rule=pl.when(same_page).then(pl.lit(URL_RULE)).when(same_text).then(pl.lit(EXACT_RULE)).otherwise("rule"),
+        **{s: pl.when(same_text).then(1.0).otherwise(s) for s in scores},
+        removed_url="url",
+        kept_url="url_kept",
+    )
+
+
+def _sides(pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
+    """Each pair from both sides: text, other, the scores for removing `text`, and level and rule if one applies."""
+    verdicts = {}
+    for at, name in ((0, "level"), (1, "rule")):
+        chain = pl.when(False).then(pl.lit(None, pl.String))
+        for rule in _rules(settings):
+            chain = chain.when(*(pl.col(s) >= bound for s, bound in rule[2].items())).then(pl.lit(rule[at]))
+        verdicts[name] = chain.otherwise(None)
+    sides = [
+        pairs.select(
+            "cosine",
+            "jaccard",
+            text=text,
+            other=other,
+            containment=f"{text}_in_{other}",
+            worst_part=f"{text}_worst_part",
+        )
+        for text, other in (("left", "right"), ("right", "left"))
+    ]
+    return pl.concat(sides).with_columns(**verdicts)
+
+
+def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[int]]:
+    """Rows of the removed documents, and of the kept ones they are removed for."""
+    texts = ordered.select("text_digest", "text").unique()
+    partners: dict[int, list[tuple[bool, int]]] = {}
+    numbered = rivals.join(texts, left_on="text", right_on="text_digest", suffix="_number").join(
+        texts.rename({"text": "other_number"}), left_on="other", right_on="text_digest"
+    )
+    for text, other, level in numbered.select("text_number", "other_number", "level").iter_rows():
+        partners.setdefault(text, []).append((level != "near", other))  # lexical before semantic
+    by_page: dict[int, int] = {}  # rows of the kept documents
+    by_text: dict[int, int] = {}
+    removed, kept = [], []
+    for row, (page, text) in enumerate(ordered.select("page", "text").iter_rows()):
+        witness = by_page.get(page)
+        if witness is None:
+            witness = by_text.get(text)
+        if witness is None and text in partners:
+            # Of the kept texts that a rule names, the first in the total order.
+            found = [(semantic, by_text[t]) for semantic, t in partners[text] if t in by_text]
+            witness = min(found)[1] if found else None
+        if witness is None:
+            by_page[page] = by_text[text] = row
         else:
-            by_page[page] = by_text[text] = (doc_id, url, text)
-            rank[text] = i
-    return pl.DataFrame(out, schema=DECISIONS, orient="row")
+            removed.append(row)
+            kept.append(witness)
+    return removed, kept
 
 
-_Partners = dict[str, dict[str, tuple[Evidence, tuple[str, str] | None]]]
-
-
-def _partners(pairs: pl.DataFrame, rule: Rule) -> _Partners:
-    """For each text its partners, with the evidence and verdict for removing the text in their favour."""
-    out: _Partners = {}
-    for left, right, cosine, jaccard, l_in_r, r_in_l, l_worst, r_worst in pairs.select(PAIRS.names()).iter_rows():
-        for text, other, evidence in (
-            (left, right, Evidence(cosine, jaccard, l_in_r, l_worst)),
-            (right, left, Evidence(cosine, jaccard, r_in_l, r_worst)),
-        ):
-            out.setdefault(text, {})[other] = (evidence, rule(evidence))
-    return out
-
-
-def _in_order(documents: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
+def in_order(documents: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
     """Documents in the total order of `settings.keep`; doc_id always comes last, so that there are no ties."""
     keys = {"longest": -pl.col("word_count"), "earliest": pl.col("date"), "doc_id": pl.col("doc_id")}
     return documents.sort(*(keys[k] for k in settings.keep), "doc_id", nulls_last=True)
-
-
-def _best(partners: dict[str, tuple[Evidence, tuple[str, str] | None]], rank: dict[str, int]) -> str | None:
-    """The kept text that the rules name as witness: lexical before semantic, then first in the total order."""
-    kept: Iterable[str] = (t for t, (_, verdict) in partners.items() if verdict and t in rank)
-    return min(kept, key=lambda t: (partners[t][1][0] != "near", rank[t]), default=None)  # pyright: ignore[reportOptionalSubscript]
-
-
-def _scores(
-    found: tuple[Evidence, tuple[str, str] | None] | None,
-) -> tuple[float | None, float | None, float | None]:
-    if found is None:
-        return (None, None, None)
-    evidence = found[0]
-    return evidence.cosine, evidence.jaccard, evidence.containment

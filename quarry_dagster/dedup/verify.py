@@ -33,24 +33,43 @@ def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.Data
     page template around another body, near the containment where edits are spread over a whole text.
     """
     ordered = shingles(texts, SHINGLE)
-    sets = [np.unique(s) for s in ordered]
+    # Shingles are numbered, so that those of one text can be looked up among the other's in an array of flags.
+    distinct, numbers = np.unique(np.concatenate([np.empty(0, np.uint64), *ordered]), return_inverse=True)
+    ends = np.cumsum([len(s) for s in ordered])
+    of = [numbers[end - len(s) : end] for end, s in zip(ends, ordered, strict=True)]
+    sets = [np.unique(s) for s in of]
+    parts = [_parts(len(s)) for s in of]
+    flags = np.zeros(len(distinct), np.bool_)
+    del ordered, distinct
     rows = np.zeros((len(left), len(SCORES)))
     for i, (a, b) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
-        if min(len(ordered[a]), len(ordered[b])) < MIN_SHINGLES:
+        if min(len(of[a]), len(of[b])) < MIN_SHINGLES:
             continue
-        both = len(np.intersect1d(sets[a], sets[b], assume_unique=True))
-        rows[i] = (
-            both / (len(sets[a]) + len(sets[b]) - both),
-            both / len(sets[a]),
-            both / len(sets[b]),
-            _worst_part(ordered[a], sets[b]),
-            _worst_part(ordered[b], sets[a]),
-        )
+        flags[sets[b]] = True
+        both = np.count_nonzero(flags[sets[a]])
+        worst_a = _worst_part(flags[of[a]], *parts[a])
+        flags[sets[b]] = False
+        flags[sets[a]] = True
+        worst_b = _worst_part(flags[of[b]], *parts[b])
+        flags[sets[a]] = False
+        n, m = len(sets[a]), len(sets[b])
+        rows[i] = (both / (n + m - both), both / n, both / m, worst_a, worst_b)
     return pl.DataFrame(rows.round(4), schema=SCORES, orient="row")
 
 
-def _worst_part(grams: np.ndarray, other: np.ndarray) -> float:
-    at = np.searchsorted(other, grams)
-    at[at == len(other)] = 0
-    found = other[at] == grams
-    return min(float(part.mean()) for part in np.array_split(found, PARTS))
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Of pairs of unit vectors (float32, shape (n, dim) each), rounded to 4 digits: float64 of shape (n,).
+
+    Summed in double precision, so that a pair has one cosine, whatever it is computed beside.
+    """
+    return np.einsum("ij,ij->i", left, right, dtype=np.float64).round(4)
+
+
+def _parts(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of PARTS equal parts of n shingles starts, and how many it has; the first take what is left over."""
+    sizes = n // PARTS + (np.arange(PARTS) < n % PARTS)
+    return np.cumsum(sizes) - sizes, sizes
+
+
+def _worst_part(found: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> float:
+    return float((np.add.reduceat(found, starts, dtype=np.int64) / sizes).min())

@@ -15,9 +15,10 @@ from quarry_dagster.quality.contract import breaches, missing
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.stages import deduped_corpus as stage
 from quarry_dagster.stages import faiss_index as index_stage
+from quarry_dagster.stages import pairs, sketches
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Segment, Snapshot, Store
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, HOST
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, HOST, KEPT
 
 _SEED = 0
 _NEIGHBOURS = 10
@@ -34,9 +35,9 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
     snapshot = store.deduped_corpus.current()
     if snapshot is None:
         return _NONE
-    kept = store.files.scan([snapshot.path(stage.KEPT)], stage.KEPT_SCHEMA)
-    decisions = store.files.scan([snapshot.path(stage.DECISIONS)], DEDUP_DECISIONS)
-    found = breaches("deduped_corpus", kept, stage.KEPT_SCHEMA, "doc_id", {})
+    layers = stage.layers(snapshot)
+    kept, decisions = store.kept.read(layers["kept"]), store.decisions.read(layers["decisions"])
+    found = breaches("deduped_corpus", kept, KEPT, "doc_id", {})
     found += breaches(
         "dedup_decisions",
         decisions,
@@ -121,7 +122,7 @@ def _unjustified(store: Store, snapshot: Snapshot, decisions: pl.DataFrame) -> l
     """Decisions that their rule does not justify, from the stored texts and vectors, a sentence each."""
     documents = _documents(store, snapshot)
     named = pl.concat([decisions["removed_id"], decisions["kept_id"]]).unique().to_frame("doc_id")
-    facts = stage.with_page_urls(documents.join(named, on="doc_id", how="semi")).select(
+    facts = sketches.with_page_urls(documents.join(named, on="doc_id", how="semi")).select(
         "doc_id", "page_url", "text_digest"
     )
     both = decisions.join(facts, left_on="removed_id", right_on="doc_id").join(
@@ -150,38 +151,24 @@ def _sentence(row: dict[str, Any]) -> str:
 
 def _evidence(store: Store, snapshot: Snapshot, documents: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
     """Scores as seen from the removed text: text_digest, text_digest_kept, found_cosine, found_jaccard, ..."""
-    pairs = decisions.select(
-        left=pl.min_horizontal("text_digest", "text_digest_kept"),
-        right=pl.max_horizontal("text_digest", "text_digest_kept"),
+    both = decisions.select(left="text_digest_kept", right="text_digest").unique()
+    scores = _scores(store, snapshot, documents, both)
+    return scores.select(
+        text_digest="right",
+        text_digest_kept="left",
+        found_cosine="cosine",
+        found_jaccard="jaccard",
+        found_containment="right_in_left",
+        found_worst_part="right_worst_part",
     )
-    scores = _scores(store, snapshot, documents, pairs.unique())
-    sides = []
-    for removed, kept in (("left", "right"), ("right", "left")):
-        sides.append(
-            scores.select(
-                text_digest=removed,
-                text_digest_kept=kept,
-                found_cosine="cosine",
-                found_jaccard="jaccard",
-                found_containment=f"{removed}_in_{kept}",
-                found_worst_part=f"{removed}_worst_part",
-            )
-        )
-    return pl.concat(sides)
 
 
-def _scores(store: Store, snapshot: Snapshot, documents: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Scores (schema decide.PAIRS) of pairs of text digests, columns left < right, read anew from the tables."""
+def _scores(store: Store, snapshot: Snapshot, documents: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Scores (schema decide.PAIRS) of pairs of text digests, columns left and right, read anew from the tables."""
     texts, vectors = _segments(store, snapshot)
-    numbered = stage.number_texts(documents)
-    home = stage.homes(documents, numbered)
-    by_number = (
-        pairs.join(numbered.select(left="text_digest", a="text"), on="left")
-        .join(numbered.select(right="text_digest", b="text"), on="right")
-        .select(left="a", right="b")
-        .sort("left", "right")
-    )
-    scored = [stage.score(store, texts, vectors, home, block) for block in stage.blocks(by_number)]
+    tables = pairs.Tables(texts, vectors, {})
+    words = dict(documents.select("text_digest", "word_count").iter_rows())
+    scored = [pairs.score(store, tables, documents, block) for block in pairs.blocks(wanted, words)]
     return pl.concat([pl.DataFrame(schema=decide.PAIRS), *scored])
 
 
@@ -196,10 +183,10 @@ def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
     kept, _ = _published(store, snapshot)
     documents = _documents(store, snapshot).join(kept, on="doc_id", how="semi")
     sample = documents.sample(min(profile.checks.sample, documents.height), seed=_SEED).sort("doc_id")
-    pairs = _neighbours(store, snapshot, documents, sample)
-    scores = _scores(store, snapshot, documents, pairs)
+    near = _neighbours(store, snapshot, documents, sample)
+    scores = _scores(store, snapshot, documents, near)
     involved = pl.concat([scores["left"], scores["right"], sample["text_digest"]]).unique().to_frame("text_digest")
-    candidates = stage.with_page_urls(documents.join(involved, on="text_digest", how="semi"))
+    candidates = sketches.with_page_urls(documents.join(involved, on="text_digest", how="semi"))
     removed = decide.decide(candidates, scores, settings)
     left = removed.join(sample, left_on="removed_id", right_on="doc_id", how="semi")
     share = left.height / max(1, sample.height)
@@ -214,7 +201,7 @@ def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
 
 def _neighbours(store: Store, snapshot: Snapshot, documents: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
     """Pairs (text digests, left < right) of each sampled text and the nearest other texts of `documents`."""
-    numbered = stage.number_texts(documents)
+    numbered = documents.select("text_digest").unique().sort("text_digest").with_row_index("text")
     _, vectors = _segments(store, snapshot)
 
     def blocks(wanted: pl.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -301,7 +288,7 @@ def up_to_date(store: Store, profile: HardwareProfile) -> Finding:
 
 def _removals(store: Store, snapshot: Snapshot) -> pl.DataFrame:
     """Columns host, documents, and a count of removals for each level."""
-    decisions = store.files.scan([snapshot.path(stage.DECISIONS)], DEDUP_DECISIONS).select("removed_id", "level")
+    decisions = store.decisions.read(stage.layers(snapshot)["decisions"]).select("removed_id", "level")
     documents = _documents(store, snapshot).lazy().join(decisions, left_on="doc_id", right_on="removed_id", how="left")
     levels = {level: (pl.col("level") == level).sum() for level in _LEVELS}
     return documents.group_by(host=HOST).agg(documents=pl.len(), **levels).collect()
@@ -319,11 +306,11 @@ def _segments(store: Store, snapshot: Snapshot) -> tuple[dict[str, Segment], dic
 
 
 def _documents(store: Store, snapshot: Snapshot) -> pl.DataFrame:
-    """The documents a snapshot decided on, see :func:`quarry_dagster.stages.deduped_corpus.documents_of`."""
-    return stage.documents_of(store, *_segments(store, snapshot))
+    """The documents a snapshot decided on, see :func:`quarry_dagster.stages.sketches.embedded_documents`."""
+    return sketches.embedded_documents(store, *_segments(store, snapshot))
 
 
 def _published(store: Store, snapshot: Snapshot) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The kept documents and the decisions of a snapshot."""
-    kept = store.files.scan([snapshot.path(stage.KEPT)], stage.KEPT_SCHEMA)
-    return kept.collect(), store.files.scan([snapshot.path(stage.DECISIONS)], DEDUP_DECISIONS).collect()
+    layers = stage.layers(snapshot)
+    return store.kept.read(layers["kept"]).collect(), store.decisions.read(layers["decisions"]).collect()

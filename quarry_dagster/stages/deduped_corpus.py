@@ -1,45 +1,28 @@
 """`deduped_corpus`: which documents are kept, and for every other one the decision that removed it.
 
-The documents are those whose vectors the published index holds. Only texts that were not there at the last
-snapshot are compared with the rest; the scores of a pair are a function of its two texts, so they are kept from
-snapshot to snapshot, and the decisions are then drawn from them anew.
+The documents are those whose vectors the published index holds. Only what changed since the last snapshot is compared
+with the rest (:mod:`quarry_dagster.stages.pairs`); the decisions are then drawn anew from all scores.
 
-A snapshot holds no copy of the texts: it lists the kept documents and the `extracted_text` segments that they
-are read from, and those segments are not deleted while a snapshot names them.
+A snapshot holds no copy of the texts: it names the kept documents and the `extracted_text` segments that they are read
+from. It names the layers of its tables as well, which share what did not change with those of the snapshot before.
+What a live snapshot names is not deleted.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup import candidates, decide, shingles, verify
 from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles import Deduplication
-from quarry_dagster.progress import track
-from quarry_dagster.stages.embeddings import stack
+from quarry_dagster.stages import pairs, sketches
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Segment, Snapshot, Store
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, SKETCHES, embeddings_schema
-from quarry_dagster.urls import same_page_url
-
-KEPT = "kept.parquet"
-DECISIONS = "decisions.parquet"
-_PAIRS = "pairs.parquet"
-_TEXTS = "texts.parquet"
-
-KEPT_SCHEMA = pl.Schema({"doc_id": pl.String, "partition": pl.String, "duplicates": pl.Int64})
-
-_WORTH_KEEPING = 0.3
-"""Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again."""
-_TEXTS_IN_MEMORY = 20_000
-_SKETCH_BLOCK = 20_000
-_VECTOR_BLOCK = 16_384
+from quarry_dagster.store import Snapshot, Store
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
 
 
 def refresh(store: Store, settings: Deduplication, run_id: str, *, anew: bool = False) -> StageReport:
@@ -76,19 +59,23 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> 
         report.seconds = time.monotonic() - start
         return report
 
-    documents = with_page_urls(documents_of(store, texts, vectors))
-    _refresh_sketches(store, texts)
-    pairs, compared = _pairs(store, texts, vectors, documents, published, inputs["evidence"], settings)
-    decisions = decide.decide(documents, pairs, settings)
+    tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors))
+    documents = sketches.documents(store, tables.sketches.values())
+    known = _known(store, published, inputs["evidence"])
+    scored, compared = pairs.refresh(store, tables, documents, known, settings)
+    decisions = decide.decide(documents, scored, settings)
     kept = _kept(documents, decisions, settings)
     outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))
-    with store.deduped_corpus.publish(keep_previous=not anew) as (snapshot, manifest):
-        store.files.write_frame(snapshot.path(KEPT), kept)
-        store.files.write_frame(snapshot.path(DECISIONS), _sign(store, decisions, published, run_id))
-        store.files.write_frame(snapshot.path(_PAIRS), pairs)
-        store.files.write_frame(snapshot.path(_TEXTS), documents.select("text_digest").unique().sort("text_digest"))
+    before = layers(published) if published and not anew else layers(None)
+    with store.deduped_corpus.publish(keep_previous=not anew) as (_, manifest):
         manifest |= {
             "inputs": inputs,
+            "sketches": {p: s.path for p, s in tables.sketches.items()},
+            "layers": {
+                "kept": store.kept.extend(before["kept"], kept),
+                "decisions": store.decisions.extend(before["decisions"], _signed(store, decisions, published, run_id)),
+                "pairs": store.pairs.extend(before["pairs"], scored),
+            },
             "documents": documents.height,
             "kept": kept.height,
             "outcomes": dict(outcomes),
@@ -97,6 +84,11 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> 
     report = StageReport(rows=kept.height, worked=compared, written=1, outcomes=outcomes)
     report.seconds = time.monotonic() - start
     return report
+
+
+def layers(snapshot: Snapshot | None) -> dict[str, list[str]]:
+    """The layers of a snapshot's tables `kept`, `decisions` and `pairs`; none before the first snapshot."""
+    return snapshot.manifest["layers"] if snapshot else {"kept": [], "decisions": [], "pairs": []}
 
 
 def behind(store: Store) -> bool:
@@ -112,215 +104,33 @@ def behind(store: Store) -> bool:
 
 def prune(store: Store, *, previous: bool = True) -> None:
     """Delete versions of tables that no live snapshot reads any more; see :meth:`Table.prune`."""
-    corpora = [s.manifest["inputs"] for s in store.deduped_corpus.live()]
+    corpora = [s.manifest for s in store.deduped_corpus.live()]
     indexes = [s.manifest["partitions"] for s in store.faiss_index.live()]
-    vectors = [*indexes, *(c["embeddings"] for c in corpora)]
-    texts = (p for c in corpora for p in c["extracted_text"].values())
+    texts = [c["inputs"]["extracted_text"] for c in corpora]
+    vectors = [*indexes, *(c["inputs"]["embeddings"] for c in corpora)]
     batches = store.batches.segments()
-    store.extracted_text.prune(texts, existing=batches, previous=previous)
-    store.embeddings.prune((p for paths in vectors for p in paths.values()), existing=batches, previous=previous)
-    store.sketches.prune(previous=False)
+    store.extracted_text.prune((p for of in texts for p in of.values()), existing=batches, previous=previous)
+    store.embeddings.prune((p for of in vectors for p in of.values()), existing=batches, previous=previous)
+    store.sketches.prune((p for c in corpora for p in c["sketches"].values()), existing=batches, previous=False)
+    for table in ("kept", "decisions", "pairs"):
+        getattr(store, table).prune(path for c in corpora for path in c["layers"][table])
 
 
 def _evidence_version(settings: Deduplication, index: Snapshot) -> list[Any]:
-    """What the scores of pairs depend on besides the texts; with another version all are compared anew."""
+    """What pairs and their scores depend on besides the documents; with another version all are compared anew."""
     versions = [shingles.VERSION, candidates.VERSION, verify.VERSION]
-    return [*versions, index.manifest["model"], settings.similarity_threshold]
+    return [*versions, index.manifest["model"], settings.similarity_threshold, list(settings.keep)]
 
 
-def documents_of(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]) -> pl.DataFrame:
-    """Documents to decide on, sorted by doc_id: doc_id, url, final_url, text_digest, word_count, date, partition.
-
-    A document whose text changed after its partition was last embedded waits for the next embedding.
-    """
-    columns = ("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
-    frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns})]
-    for partition, segment in texts.items():
-        schema = embeddings_schema(vectors[partition].metadata["dim"])
-        embedded = store.files.scan([vectors[partition].path], schema).select("doc_id", "text_digest")
-        frames.append(
-            store.files.scan([segment.path], EXTRACTED_TEXT)
-            .select(columns)
-            .join(embedded, on=["doc_id", "text_digest"], how="semi")
-            .collect()
-        )
-    return pl.concat(frames).sort("doc_id")
-
-
-def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
-    """These documents with what the rules ask for, schema decide.DOCUMENTS plus `partition`."""
-    urls = documents.select("final_url", "url").iter_rows()
-    pages = pl.Series("page_url", [same_page_url(f or u) for f, u in urls], dtype=pl.String)
-    return documents.with_columns(pages).select(*decide.DOCUMENTS.names(), "partition")
-
-
-def _pairs(
-    store: Store,
-    texts: dict[str, Segment],
-    vectors: dict[str, Segment],
-    documents: pl.DataFrame,
-    published: Snapshot | None,
-    evidence: list[Any],
-    settings: Deduplication,
-) -> tuple[pl.DataFrame, int]:
-    """Scores of all pairs of current texts worth keeping (schema decide.PAIRS), and how many were compared now."""
-    known = pl.DataFrame(schema=decide.PAIRS)
-    covered = pl.DataFrame(schema={"text_digest": pl.String})
-    if published and published.manifest["inputs"]["evidence"] == evidence:
-        known = _read(published, _PAIRS)
-        covered = _read(published, _TEXTS)
-    # Texts are numbered by digest: a number is smaller than a digest, and left < right means the same for both.
-    numbered = number_texts(documents)
-    new = numbered.join(covered, on="text_digest", how="anti")
-    digests = numbered.select("text_digest")
-    for side in ("left", "right"):  # pairs of texts that are gone are forgotten with them
-        known = known.join(digests.rename({"text_digest": side}), on=side, how="semi")
-    if new.is_empty():
-        return known.sort("left", "right"), 0
-    home = homes(documents, numbered)
-    found = pl.concat(
-        [
-            _sketch_candidates(store, texts, numbered, new),
-            _vector_candidates(store, vectors, numbered, new, settings.similarity_threshold),
-        ]
-    ).unique()
-    scored = [known]
-    with track("deduped_corpus", found.height, "pairs") as advance:
-        for block in blocks(found.sort("left", "right")):
-            rows = score(store, texts, vectors, home, block)
-            contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
-            scored.append(rows.filter(contained | (pl.col("cosine") >= settings.similarity_threshold)))
-            advance(block.height)
-    return pl.concat(scored).sort("left", "right"), found.height
-
-
-def number_texts(documents: pl.DataFrame) -> pl.DataFrame:
-    """The distinct texts of documents in order of digest: columns text (number, from 0), text_digest."""
-    return documents.select("text_digest").unique().sort("text_digest").with_row_index("text")
-
-
-def homes(documents: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:
-    """One partition that has each text, so that only those with texts to read are read: see :func:`score`."""
-    first = documents.unique("text_digest", keep="first").select("text_digest", "partition")
-    return numbered.join(first, on="text_digest")
-
-
-def _refresh_sketches(store: Store, texts: dict[str, Segment]) -> None:
-    """Sketch every partition whose texts changed. A sketch depends on the text alone, so it needs no snapshot."""
-    existing = store.sketches.segments()
-    for partition, segment in texts.items():
-        fingerprint = f"{segment.metadata['content']} {shingles.VERSION}"
-        old = existing.get(partition)
-        if old is not None and old.metadata["input"] == fingerprint:
-            continue
-        with store.sketches.write(partition) as writer:
-            for frame in segment.batches(["text_digest", "text"], rows=1024):
-                rows = frame.filter(pl.col("text_digest").is_not_null()).unique("text_digest", keep="any")
-                hashes = [h.tolist() for h in shingles.sketches(rows["text"].to_list())]
-                writer.append(pl.DataFrame({"text_digest": rows["text_digest"], "hashes": hashes}, schema=SKETCHES))
-            writer.note(input=fingerprint, rows=writer.rows)
-    for partition in existing.keys() - texts.keys():
-        store.sketches.delete(partition)
-
-
-def _sketch_candidates(
-    store: Store, texts: dict[str, Segment], numbered: pl.DataFrame, new: pl.DataFrame
-) -> pl.DataFrame:
-    hashes = (
-        store.sketches.scan(texts)
-        .join(numbered.lazy(), on="text_digest")
-        .unique("text")
-        .select("text", hash="hashes")
-        .explode("hash")
-        .filter(pl.col("hash").is_not_null())
-    )
-    found = [candidates.sketch_pairs(block.select("text"), hashes) for block in new.iter_slices(_SKETCH_BLOCK)]
-    return pl.concat(found)
-
-
-def _vector_candidates(
-    store: Store, vectors: dict[str, Segment], numbered: pl.DataFrame, new: pl.DataFrame, threshold: float
-) -> pl.DataFrame:
-    found = []
-    for block in new.iter_slices(_VECTOR_BLOCK):
-        mine = pl.concat(list(_embedded(store, vectors, block))).unique("text", keep="any")
-        others = ((f["text"].to_numpy(), stack(f["embedding"])) for f in _embedded(store, vectors, numbered))
-        ids = mine["text"].to_numpy()
-        found.append(candidates.vector_pairs((ids, stack(mine["embedding"])), others, threshold))
-    return pl.concat(found)
-
-
-def _embedded(store: Store, vectors: dict[str, Segment], numbered: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Numbered texts with their vectors, a frame a segment: columns text, embedding."""
-    for segment in vectors.values():
-        yield (
-            store.files.scan([segment.path], embeddings_schema(segment.metadata["dim"]))
-            .select("text_digest", "embedding")
-            .join(numbered.lazy(), on="text_digest")
-            .unique("text")
-            .select("text", "embedding")
-            .collect()
-        )
-
-
-def blocks(pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Runs of pairs that together name at most about _TEXTS_IN_MEMORY texts."""
-    start, seen = 0, set()
-    for i, (left, right) in enumerate(pairs.select("left", "right").iter_rows()):
-        seen |= {left, right}
-        if len(seen) >= _TEXTS_IN_MEMORY:
-            yield pairs.slice(start, i + 1 - start)
-            start, seen = i + 1, set()
-    if start < pairs.height:
-        yield pairs.slice(start)
-
-
-def score(
-    store: Store,
-    texts: dict[str, Segment],
-    vectors: dict[str, Segment],
-    home: pl.DataFrame,
-    pairs: pl.DataFrame,
-) -> pl.DataFrame:
-    """Scores of pairs (columns left, right: numbers of texts) from the stored texts and vectors, schema decide.PAIRS.
-
-    `home` names a partition for each text: columns text, text_digest, partition. The order is that of `pairs`.
-    """
-    both = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
-    needed = home.join(pl.DataFrame({"text": both}), on="text", how="semi")
-    partitions = needed["partition"].unique().to_list()
-    needed = needed.drop("partition")
-    text = (
-        store.files.scan([texts[p].path for p in partitions], EXTRACTED_TEXT)
-        .select("text_digest", body="text")
-        .join(needed.lazy(), on="text_digest")
-        .unique("text", keep="any")
-        .collect()
-        .sort("text")
-    )
-    embedded = (
-        pl.concat(list(_embedded(store, {p: vectors[p] for p in partitions}, needed)))
-        .unique("text", keep="any")
-        .sort("text")
-    )
-    left = np.searchsorted(text["text"].to_numpy(), pairs["left"].to_numpy())
-    right = np.searchsorted(text["text"].to_numpy(), pairs["right"].to_numpy())
-    array = stack(embedded["embedding"])
-    cosine = np.einsum("ij,ij->i", array[left], array[right], dtype=np.float64).round(4)
-    digests = text["text_digest"].to_numpy()
-    return (
-        verify.scores(text["body"].to_list(), left, right)
-        .with_columns(
-            left=pl.Series(digests[left], dtype=pl.String),
-            right=pl.Series(digests[right], dtype=pl.String),
-            cosine=pl.Series(cosine),
-        )
-        .select(decide.PAIRS.names())
-    )
+def _known(store: Store, published: Snapshot | None, evidence: list[Any]) -> pairs.Known:
+    if published is None or published.manifest["inputs"]["evidence"] != evidence:
+        return pairs.NOTHING_KNOWN
+    made_from = {p: store.sketches.at(path) for p, path in published.manifest["sketches"].items()}
+    return pairs.Known(made_from, store.pairs.read(layers(published)["pairs"]).collect())
 
 
 def _kept(documents: pl.DataFrame, decisions: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
-    """The kept documents, schema KEPT_SCHEMA; in mode annotate all of them."""
+    """The kept documents, schema KEPT; in mode annotate all of them."""
     counts = decisions.group_by("kept_id").agg(duplicates=pl.len().cast(pl.Int64))
     kept = documents
     if settings.mode != "annotate":
@@ -328,22 +138,16 @@ def _kept(documents: pl.DataFrame, decisions: pl.DataFrame, settings: Deduplicat
     return (
         kept.join(counts, left_on="doc_id", right_on="kept_id", how="left")
         .with_columns(pl.col("duplicates").fill_null(0))
-        .select(KEPT_SCHEMA.names())
+        .select(KEPT.names())
     )
 
 
-def _sign(store: Store, decisions: pl.DataFrame, published: Snapshot | None, run_id: str) -> pl.DataFrame:
+def _signed(store: Store, decisions: pl.DataFrame, published: Snapshot | None, run_id: str) -> pl.DataFrame:
     """Decisions with the run that made each: one that stands from an earlier snapshot keeps its run."""
     same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
-    old = _read(published, DECISIONS) if published else pl.DataFrame(schema=DEDUP_DECISIONS)
+    old = store.decisions.read(layers(published)["decisions"]).select(*same, "run_id").collect()
     return (
-        decisions.join(old.select(*same, "run_id"), on=same, how="left", nulls_equal=True)
+        decisions.join(old, on=same, how="left", nulls_equal=True)
         .with_columns(pl.col("run_id").fill_null(run_id))
         .select(DEDUP_DECISIONS.names())
-        .sort("removed_id")
     )
-
-
-def _read(snapshot: Snapshot, file: str) -> pl.DataFrame:
-    with snapshot.files.open(snapshot.path(file)) as f:
-        return pl.read_parquet(f)

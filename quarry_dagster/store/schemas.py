@@ -102,8 +102,22 @@ def embeddings_schema(dim: int) -> pl.Schema:
     )
 
 
-SKETCHES = pl.Schema({"text_digest": pl.String, "hashes": pl.List(pl.UInt64)})
-"""Sampled shingles of one distinct text."""
+SKETCHES = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "page_url": pl.String,  # same_page_url of the final URL
+        "text_digest": pl.String,
+        "word_count": pl.Int64,
+        "date": pl.String,
+        "partition": pl.String,
+        "hashes": pl.List(pl.UInt64),  # sampled shingles; null where another row of the partition has the same text
+    }
+)
+"""What deciding on an embedded document needs of it."""
+
+KEPT = pl.Schema({"doc_id": pl.String, "partition": pl.String, "duplicates": pl.Int64})
+"""A kept document; the rest of its columns in DEDUPED_CORPUS are those of its row in `extracted_text`."""
 
 DEDUPED_CORPUS = pl.Schema(
     {
@@ -134,6 +148,21 @@ DEDUP_DECISIONS = pl.Schema(
         "run_id": pl.String,
     }
 )
+
+SCORED_PAIRS = pl.Schema(
+    {
+        "left": pl.String,  # text digests; the left text comes first in the order of keeping
+        "right": pl.String,
+        "cosine": pl.Float64,
+        "jaccard": pl.Float64,
+        "left_in_right": pl.Float64,
+        "right_in_left": pl.Float64,
+        "left_worst_part": pl.Float64,
+        "right_worst_part": pl.Float64,
+        "by_sketch": pl.Boolean,  # whether shared shingles make it a candidate; a cosine may as well
+    }
+)
+"""What two texts have in common, see :mod:`quarry_dagster.dedup.verify`."""
 
 HOST = pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]+)", 1).str.to_lowercase()
 """The host (and port) of a row's `url`; null where it is no URL."""

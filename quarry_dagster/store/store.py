@@ -6,6 +6,7 @@ from functools import cached_property
 
 from quarry_dagster.store import schemas
 from quarry_dagster.store.files import Files
+from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.snapshots import Snapshots
 from quarry_dagster.store.tables import Table
 
@@ -41,8 +42,23 @@ class Store:
 
     @cached_property
     def sketches(self) -> Table:
-        """The near level's sampled shingles, derived from `extracted_text`."""
+        """What deciding on a document needs, the near level's sampled shingles too; derived from `extracted_text`."""
         return Table(self.files, "sketches", schemas.SKETCHES)
+
+    @cached_property
+    def kept(self) -> Layers:
+        """The kept documents; a snapshot of `deduped_corpus` names its layers of this and the next two."""
+        return Layers(self.files, "deduped_corpus/kept", schemas.KEPT, key=["doc_id"])
+
+    @cached_property
+    def decisions(self) -> Layers:
+        """The decisions, a row a removed document."""
+        return Layers(self.files, "deduped_corpus/decisions", schemas.DEDUP_DECISIONS, key=["removed_id"])
+
+    @cached_property
+    def pairs(self) -> Layers:
+        """Scores of the pairs of texts that the decisions were drawn from."""
+        return Layers(self.files, "deduped_corpus/pairs", schemas.SCORED_PAIRS, key=["left", "right"])
 
     @cached_property
     def faiss_index(self) -> Snapshots:

@@ -21,7 +21,10 @@ import pyarrow.parquet as pq
 from quarry_dagster.store.files import Files
 
 _ROW_GROUP_BYTES = 16 << 20
+_PAGE_BYTES = 128 << 10
 _METADATA_KEY = b"quarry"
+_NOISE = {"embedding", "hashes"}
+_LARGE = {"body", "text"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,16 @@ class SegmentWriter:
         self.discarded = False
         self._schema = schema
         self._arrow = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-        self._writer = pq.ParquetWriter(file, self._arrow, compression="zstd", use_dictionary=True)
+        names = schema.names()
+        self._writer = pq.ParquetWriter(
+            file,
+            self._arrow,
+            # Vectors and hashes are noise to a compressor, and reading them plain takes a fifth of the time.
+            compression={c: "none" if c in _NOISE else "zstd" for c in names},  # pyright: ignore[reportArgumentType]
+            use_dictionary=[c for c in names if c not in _NOISE | _LARGE],  # pyright: ignore[reportArgumentType]
+            # Small pages: who looks for a few texts then reads little else.
+            data_page_size=_PAGE_BYTES,
+        )
         self._pending: list[pl.DataFrame] = []
         self._pending_bytes = 0
 

@@ -1,0 +1,241 @@
+"""The scores of all pairs of texts that `deduped_corpus` is decided on, brought up to date with what changed.
+
+Which pairs are candidates is a function of the set of texts (:mod:`quarry_dagster.dedup.candidates`), and a pair's
+scores are one of its two texts. So only texts that came are looked for, and those whose candidates may be others for
+it, and only pairs without scores are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+import polars as pl
+
+from quarry_dagster.dedup import candidates, decide, verify
+from quarry_dagster.profiles import Deduplication
+from quarry_dagster.progress import track
+from quarry_dagster.stages import sketches
+from quarry_dagster.stages.embeddings import stack
+from quarry_dagster.store import Segment, Store
+from quarry_dagster.store.schemas import EXTRACTED_TEXT, SCORED_PAIRS, SKETCHES
+
+_WORTH_KEEPING = 0.3
+"""Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again."""
+_WORDS_IN_MEMORY = 4_000_000
+_VECTORS_IN_MEMORY = 16_384
+_PLACE = ("text_digest", "word_count", "date", "doc_id")
+"""A text, and its place in the order of keeping, which its first document gives it."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The segments that a corpus is made from, by partition."""
+
+    texts: dict[str, Segment]
+    vectors: dict[str, Segment]
+    sketches: dict[str, Segment]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an earlier corpus was made from, and the pairs that it had (schema SCORED_PAIRS)."""
+
+    sketches: dict[str, Segment]
+    pairs: pl.DataFrame
+
+
+NOTHING_KNOWN = Known({}, pl.DataFrame(schema=SCORED_PAIRS))
+
+
+def refresh(
+    store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication
+) -> tuple[pl.DataFrame, int]:
+    """All pairs of current texts that are worth keeping (schema SCORED_PAIRS), and how many were scored now.
+
+    `documents` are those of `tables` (schema decide.DOCUMENTS plus `partition`).
+    """
+    # Numbered in the order of keeping: the left text of a pair is the one that may be kept.
+    texts = decide.in_order(_changes(store, tables, documents, known, settings), settings).with_row_index("text")
+    changed = texts.filter(pl.col("came") | pl.col("gone"))
+    if changed.is_empty():
+        return known.pairs, 0
+    current = texts.filter(~pl.col("gone")).select("text", "text_digest", "partition")
+    was_close = pl.col("cosine") >= settings.similarity_threshold
+    in_changed = {side: pl.col(side).is_in(changed["text_digest"].implode()) for side in ("left", "right")}
+    standing = _numbered(known.pairs.filter(~in_changed["left"], ~in_changed["right"]), current)
+
+    again, by_sketch = _by_sketch(store, tables, known, texts)
+    stands = standing.filter(
+        "by_sketch", ~pl.col("left").is_in(again.implode()), ~pl.col("right").is_in(again.implode())
+    )
+    by_sketch = pl.concat([by_sketch, stands.select("left", "right")]).with_columns(by_sketch=True)
+
+    # Where a text had as many candidates by vector as count, others count in place of those that are gone.
+    full = known.pairs.filter(was_close).filter(pl.len().over("right") >= candidates.LIMIT)
+    lacking = full.filter(in_changed["left"], ~in_changed["right"])["right"].unique()
+    wanted = texts.filter("came")["text"].append(current.filter(pl.col("text_digest").is_in(lacking.implode()))["text"])
+    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold)
+    by_vector = candidates.first_neighbours(pl.concat([standing.filter(was_close).select("left", "right"), found]))
+
+    both = by_sketch.join(by_vector, on=["left", "right"], how="full", coalesce=True)
+    both = both.with_columns(pl.col("by_sketch").fill_null(False))
+    stays = standing.drop("by_sketch").join(both, on=["left", "right"])
+    fresh = _named(both.join(standing, on=["left", "right"], how="anti").sort("left", "right"), current)
+    pairs = [_named(stays, current).select(SCORED_PAIRS.names())]
+    length = dict(documents.select("text_digest", "word_count").iter_rows()) if fresh.height else {}
+    with track("deduped_corpus", fresh.height, "pairs") as advance:
+        for block in blocks(fresh, length):
+            rows = score(store, tables, current, block).with_columns(block["by_sketch"])
+            worth_keeping = (pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING) | was_close
+            pairs.append(rows.filter(worth_keeping).select(SCORED_PAIRS.names()))
+            advance(block.height)
+    return pl.concat(pairs).sort("left", "right"), fresh.height
+
+
+def _changes(
+    store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication
+) -> pl.DataFrame:
+    """The texts there are and there were: _PLACE, `partition` to read each in, and whether it `came` or is `gone`.
+
+    A text whose place changed is gone from the old one and came to the new.
+    """
+
+    def placed(rows: pl.DataFrame) -> pl.DataFrame:
+        first = decide.in_order(rows, settings).unique("text_digest", keep="first", maintain_order=True)
+        return first.select(*_PLACE, "partition")
+
+    changed = {p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)}
+    was = sketches.documents(store, [s for p, s in known.sketches.items() if p in changed])
+    is_changed = pl.col("partition").is_in(list(changed))
+    touched = pl.concat([documents.filter(is_changed)["text_digest"], was["text_digest"]]).unique().implode()
+    before = placed(pl.concat([documents.filter(~is_changed), was]).filter(pl.col("text_digest").is_in(touched)))
+    now = placed(documents)
+    key = list(_PLACE)
+    gone = before.join(now, on=key, how="anti", nulls_equal=True)
+    is_old = ~pl.col("text_digest").is_in(touched)
+    kept = now.filter(~is_old).join(before, on=key, how="semi", nulls_equal=True)
+    came = now.filter(~is_old).join(before, on=key, how="anti", nulls_equal=True)
+    stays = pl.concat([now.filter(is_old), kept])
+    return pl.concat(
+        [
+            stays.with_columns(came=False, gone=False),
+            came.with_columns(came=True, gone=False),
+            gone.with_columns(came=False, gone=True),
+        ]
+    )
+
+
+def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of text digests as pairs of numbers."""
+    for side in ("left", "right"):
+        numbers = texts.select(pl.col("text_digest").alias(side), "text")
+        pairs = pairs.join(numbers, on=side).drop(side).rename({"text": side})
+    return pairs
+
+
+def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of numbers as pairs of text digests, in the same order."""
+    for side in ("left", "right"):
+        names = texts.select(pl.col("text").alias(side), "text_digest")
+        pairs = pairs.join(names, on=side, how="left", maintain_order="left").drop(side).rename({"text_digest": side})
+    return pairs
+
+
+def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """The texts whose partners were looked for again, and all pairs that they are in by their sketches."""
+    before = [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
+    numbers = texts.select("text", "text_digest")
+    sketched = (
+        store.files.scan([s.path for s in (*tables.sketches.values(), *before)], SKETCHES)
+        .select("text_digest", "hashes")
+        .filter(pl.col("hashes").list.len() > 0)
+        .join(numbers.lazy(), on="text_digest")
+        .unique("text")
+        .select("text", "hashes")
+        .collect()
+    )
+    sizes = sketched.select("text", size=candidates.sketch_size("hashes"))
+    hashes = sketched.explode("hashes").rename({"hashes": "hash"}).cast(candidates.HASHES)  # pyright: ignore[reportArgumentType]
+    del sketched
+    came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
+
+    def sharing(wanted: pl.Series) -> pl.DataFrame:
+        mine = hashes.filter(pl.col("text").is_in(wanted.implode()))["hash"].unique()
+        return hashes.filter(pl.col("hash").is_in(mine.implode()))
+
+    again = pl.concat([came, candidates.moved(sharing(pl.concat([came, gone])), came, gone)])
+    hashes = hashes.filter(~pl.col("text").is_in(gone.implode()))
+    return again, candidates.sketch_pairs(again, sharing(again), sizes)
+
+
+def _by_vector(
+    store: Store, tables: Tables, current: pl.DataFrame, wanted: pl.Series, threshold: float
+) -> pl.DataFrame:
+    """Pairs by vector of wanted texts with any; where a text has very many, the first of them."""
+    found = [pl.DataFrame(schema=candidates.PAIRS)]
+    others = current
+    for block in current.filter(pl.col("text").is_in(wanted.implode())).iter_slices(_VECTORS_IN_MEMORY):
+        mine = pl.concat(_embedded(store, _of(block, tables.vectors), block)).unique("text", keep="any")
+        frames = chain([mine], _embedded(store, tables.vectors.values(), others))
+        arrays = ((f["text"].to_numpy(), stack(f["embedding"])) for f in frames)
+        found.append(candidates.vector_pairs(next(arrays), arrays, threshold))
+        others = others.join(block, on="text", how="anti")  # these were compared with all of them
+    return pl.concat(found)
+
+
+def _embedded(store: Store, segments: Iterable[Segment], texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Numbered texts with their vectors, a frame a segment: columns text, embedding."""
+    numbers = texts.select("text", "text_digest")
+    for segment in segments:
+        with store.files.parquet(segment.path) as f:
+            frame = pl.DataFrame(f.read(["text_digest", "embedding"]))
+        yield frame.join(numbers, on="text_digest").unique("text").select("text", "embedding")
+
+
+def _of(texts: pl.DataFrame, segments: dict[str, Segment]) -> list[Segment]:
+    """The segments that these texts are read in, by their `partition`."""
+    homes = set(texts["partition"])
+    return [s for p, s in segments.items() if p in homes]
+
+
+def blocks(pairs: pl.DataFrame, words: Mapping[str, int]) -> Iterator[pl.DataFrame]:
+    """Runs of pairs (columns left, right: text digests) whose texts have at most about _WORDS_IN_MEMORY words."""
+    start, seen, total = 0, set(), 0
+    for i, pair in enumerate(pairs.select("left", "right").iter_rows()):
+        fresh = [digest for digest in pair if digest not in seen]
+        seen.update(fresh)
+        total += sum(words[digest] for digest in fresh)
+        if total >= _WORDS_IN_MEMORY:
+            yield pairs.slice(start, i + 1 - start)
+            start, seen, total = i + 1, set(), 0
+    if start < pairs.height:
+        yield pairs.slice(start)
+
+
+def score(store: Store, tables: Tables, home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Scores of pairs (columns left, right: text digests) from the stored texts and vectors, schema decide.PAIRS.
+
+    `home` names a partition to read each text in: columns text_digest, partition. The order is that of `pairs`.
+    """
+    digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
+    texts = digests.to_frame("text_digest").with_row_index("text")
+    home = home.join(texts, on="text_digest", how="semi")
+    # A filter, not a join: polars then reads no page of a file without a text that is wanted.
+    bodies = (
+        store.files.scan([s.path for s in _of(home, tables.texts)], EXTRACTED_TEXT)
+        .filter(pl.col("text_digest").is_in(digests.implode()))
+        .select("text_digest", "text")
+        .collect()
+        .unique("text_digest", keep="any")
+        .sort("text_digest")
+    )
+    vectors = pl.concat(_embedded(store, _of(home, tables.vectors), texts))
+    vectors = stack(vectors.unique("text", keep="any").sort("text")["embedding"])
+    left, right = (digests.search_sorted(pairs[side]).to_numpy() for side in ("left", "right"))
+    return (
+        verify.scores(bodies["text"].to_list(), left, right)
+        .with_columns(pairs["left"], pairs["right"], cosine=verify.cosines(vectors[left], vectors[right]))
+        .select(decide.PAIRS.names())
+    )

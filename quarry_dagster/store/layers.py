@@ -1,0 +1,77 @@
+"""Keyed tables of which a snapshot changes little: stored as layers, each with what one snapshot changed.
+
+A layer is a file that never changes; a snapshot's manifest names its layers. A row replaces the one that an earlier
+layer has under the same key, or takes it out. Small layers are merged as in a log-structured merge tree (O'Neil et al.
+1996), so that a row is written again only a few times, and a table has few layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from quarry_dagster.store.files import Files
+
+_GONE = "gone"
+
+
+class Layers:
+    """The layers of one table.
+
+    Args:
+        name: the folder they lie in.
+        schema: of the rows.
+        key: the columns that name a row.
+    """
+
+    def __init__(self, files: Files, name: str, schema: pl.Schema, key: Sequence[str]) -> None:
+        self.files = files
+        self.name = name
+        self.schema = schema
+        self.key = list(key)
+        self._stored = pl.Schema({**schema, _GONE: pl.Boolean})
+
+    def read(self, paths: Sequence[str]) -> pl.LazyFrame:
+        """The rows that these layers, the oldest first, come to."""
+        return self._stacked(paths).filter(~pl.col(_GONE)).select(self.schema.names())
+
+    def extend(self, paths: Sequence[str], after: pl.DataFrame) -> list[str]:
+        """Write what turns the rows of these layers into `after`; returns the paths that hold `after` then."""
+        before = self.read(paths).collect()
+        after = after.select(self.schema.names())
+        changed = after.join(before, on=self.schema.names(), how="anti", nulls_equal=True)
+        gone = before.join(after, on=self.key, how="anti")
+        if paths and changed.is_empty() and gone.is_empty():
+            return list(paths)
+        layer = pl.concat(
+            [changed.with_columns(pl.lit(False).alias(_GONE)), gone.with_columns(pl.lit(True).alias(_GONE))]
+        )
+        below = list(paths)
+        while below and self._rows(below[-1]) <= 2 * layer.height:
+            older = self._stacked([below.pop()]).collect()
+            layer = pl.concat([older.join(layer, on=self.key, how="anti"), layer])
+        if not below:
+            layer = layer.filter(~pl.col(_GONE))
+        path = f"{self.name}/{max(map(_number, self.files.list(self.name)), default=0) + 1:06d}.parquet"
+        self.files.write_frame(path, layer.sort(self.key))
+        return [*below, path]
+
+    def prune(self, keep: Iterable[str]) -> None:
+        """Delete all layers but these."""
+        self.files.delete(sorted(self.files.list(self.name).keys() - set(keep)))
+
+    def _rows(self, path: str) -> int:
+        with self.files.parquet(path) as f:
+            return f.metadata.num_rows
+
+    def _stacked(self, paths: Sequence[str]) -> pl.LazyFrame:
+        out = self.files.scan(paths[:1], self._stored)
+        for path in paths[1:]:
+            layer = self.files.scan([path], self._stored)
+            out = pl.concat([out.join(layer.select(self.key), on=self.key, how="anti"), layer])
+        return out
+
+
+def _number(path: str) -> int:
+    return int(path.rsplit("/", 1)[-1].removesuffix(".parquet"))
