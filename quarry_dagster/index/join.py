@@ -298,16 +298,21 @@ class _OnDevice:
 def _directions(vectors: np.ndarray, count: int) -> np.ndarray:
     """Orthonormal directions in which a sample of the vectors is largest: float32 of shape (dim, count or fewer)."""
     sample = vectors[:: max(1, -(-len(vectors) // _SAMPLE))].astype(np.float64)
-    _, axes = np.linalg.eigh(sample.T @ sample)
+    with threadpool_limits(1, user_api="blas"):  # so small a problem is slower on many threads
+        _, axes = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(axes[:, ::-1][:, :count], np.float32)
 
 
 def _coordinates(vectors: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Coordinates of vectors in these directions, and the norm of the rest last: float32 of shape (n, count + 1)."""
+    """Coordinates of vectors in these directions, and the norm of the rest last: float32 of shape (n, count + 1).
+
+    The norm is rounded up: it comes from a difference, which for a small rest is mostly rounding.
+    """
     vectors = vectors.astype(np.float32, copy=False)
     inside = vectors @ directions
-    rest = np.linalg.norm(vectors - inside @ directions.T, axis=1, keepdims=True)
-    return np.concatenate([inside, rest], axis=1)
+    rest = np.einsum("ij,ij->i", vectors, vectors) - np.einsum("ij,ij->i", inside, inside)
+    norm = np.sqrt(np.maximum(rest, 0) + _rounding(vectors.shape[1]))
+    return np.concatenate([inside, norm[:, None]], axis=1)
 
 
 def _exact(left: _Side, a: np.ndarray, right: _Side, b: np.ndarray, keep: _Keep, threshold: float) -> Pairs:
