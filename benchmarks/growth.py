@@ -165,7 +165,7 @@ def _vector(rng: Rng) -> np.ndarray:
 def _fill(root: str, name: str, documents: Iterator[Document]) -> None:
     """Put documents where crawling, extraction and embedding would have."""
     store = Store(root)
-    while rows := [d for d, _ in zip(documents, range(PARTITION), strict=False)]:
+    while rows := list(islice(documents, PARTITION)):
         partition = f"{len(store.batches.segments()):05d}-{name}"
         urls, texts, vectors = zip(*rows, strict=True)
         frame = pl.DataFrame(

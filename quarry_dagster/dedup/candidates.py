@@ -11,34 +11,30 @@ be removed for: ten thousand edits of one text all still meet it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
+from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup.shingles import SAMPLE_RATE
-from quarry_dagster.dedup.verify import cosines
+from quarry_dagster.dedup.verify import rounded
+from quarry_dagster.index import ThresholdJoin
 
 VERSION = "candidates-2"
 
-LIMIT = 32
+LIMIT = 16
 """Of the texts with one hash, and of the earlier neighbours of a vector, the first so many count."""
 _MIN_SHARED = 0.2
 """Share of the smaller sample that must be common; near duplicates have twice that."""
-_ROWS = 4_000_000
+_ROWS = 1_000_000
 """Rows of the join of sketches, and pairs by vector, that are held at once."""
-_DIMENSIONS = 64
-"""Principal dimensions that vectors are compared in first."""
-_BLOCK = 1024
-_MANY = 16_384
-"""Possible pairs in a block from which multiplying whole matrices is less work than looking at each."""
-_ROUNDING = 1e-3
-"""By which a bound computed in float32 may fall short."""
-_IN_DOUBT = 1e-4
-"""So near to the threshold a cosine in float32 does not tell on which side the rounded one is."""
+_ROUNDING = 1e-4
+"""More than a cosine changes when it is rounded."""
 
 PAIRS = pl.Schema({"left": pl.UInt32, "right": pl.UInt32})
 HASHES = pl.Schema({"text": pl.UInt32, "hash": pl.UInt64})
+Vectors = tuple[np.ndarray, np.ndarray]
+"""Numbers of texts (uint32, shape (n,)), and their unit vectors (float32, shape (n, dim))."""
 
 
 def sketch_size(hashes: str) -> pl.Expr:
@@ -133,7 +129,6 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, s
         .join(size.rename({"text": "right", "size": "of_right"}), on="right")
         .with_columns(enough=pl.min_horizontal("of_left", "of_right"))
     )
-    enough = pairs.filter(pl.col("shared") >= pl.col("enough")).select("left", "right")
     number = hidden.group_by("text").agg(hidden=pl.len())
     perhaps = (
         pairs.filter(pl.col("shared") < pl.col("enough"))
@@ -141,100 +136,41 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, s
         .join(number.rename({"text": "right", "hidden": "in_right"}), on="right")
         .filter(pl.col("shared") + pl.min_horizontal("in_left", "in_right") >= pl.col("enough"))
     )
-    more = (
-        perhaps.lazy()
-        .join(hidden.lazy(), left_on="left", right_on="text")
-        .join(hidden.lazy(), left_on=["right", "hash"], right_on=["text", "hash"], how="semi")
-        .group_by("left", "right")
-        .agg(pl.col("shared", "enough").first(), more=pl.len())
-        .filter(pl.col("shared") + pl.col("more") >= pl.col("enough"))
-        .select("left", "right")
-        .collect()
-    )
-    return pl.concat([enough, more])
+    found = [pairs.filter(pl.col("shared") >= pl.col("enough")).select("left", "right")]
+    for block in perhaps.iter_slices(_ROWS // 64):
+        more = (
+            block.lazy()
+            .join(hidden.lazy(), left_on="left", right_on="text")
+            .join(hidden.lazy(), left_on=["right", "hash"], right_on=["text", "hash"], how="semi")
+            .group_by("left", "right")
+            .agg(pl.col("shared", "enough").first(), more=pl.len())
+            .filter(pl.col("shared") + pl.col("more") >= pl.col("enough"))
+        )
+        found.append(more.select("left", "right").collect())
+    return pl.concat(found)
 
 
-def vector_pairs(
-    new: tuple[np.ndarray, np.ndarray], blocks: Iterable[tuple[np.ndarray, np.ndarray]], threshold: float
-) -> pl.DataFrame:
-    """Pairs of a new text and any text whose cosine is at least `threshold`, of those :func:`first_neighbours`.
+def vector_pairs(new: Vectors, others: Iterable[Vectors], threshold: float) -> pl.DataFrame:
+    """Pairs of a new text with another whose rounded cosine is at least `threshold`, of those :func:`first_neighbours`.
 
-    Exact, and much less work than comparing whole vectors: what two vectors have outside a few principal dimensions
-    adds to their cosine at most the product of its lengths (Cauchy-Schwarz), so most pairs are ruled out without it.
-
-    Args:
-        new: ids (uint32, shape (m,)) and unit vectors (float32, shape (m, dim)) of the new texts.
-        blocks: the same of the texts to compare them with, the new ones included, in blocks that fit in memory.
-
-    Returns:
-        Schema PAIRS, left < right, each pair once.
+    `others` are those that are not new, in blocks that fit in memory. Returns schema PAIRS, left < right, each once.
     """
-    ids, vectors = _by_id(*new)
-    basis = _principal(vectors)
-    mine = _bounding(vectors, basis)
+    order = np.argsort(new[0])
+    texts, vectors = new[0][order], new[1][order]
+    join = ThresholdJoin(vectors, threshold - _ROUNDING)
+    inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT))
+    outside = ((texts[p.a], block[0][p.b], p.cosine) for block in others for p in join.against(block[1]))
     found, pending = [pl.DataFrame(schema=PAIRS)], 0
-    for block in blocks:
-        other_ids, other = _by_id(*block)
-        theirs = _bounding(other, basis).T.copy()
-        for i, j in product(range(0, len(ids), _BLOCK), range(0, len(other), _BLOCK)):
-            at, to = slice(i, i + _BLOCK), slice(j, j + _BLOCK)
-            possible = np.flatnonzero(mine[at] @ theirs[:, to] >= threshold - _ROUNDING)
-            if len(possible) == 0:
-                continue
-            first, second = ids[at], other_ids[to]
-            if len(possible) > _MANY:
-                close = _close(vectors[at], other[to], threshold)
-                before = second < first[:, None]
-                after = second > first[:, None]
-                a, b = np.nonzero(_first(close & before, axis=1) | _first(close & after, axis=0))
-            else:
-                a, b = np.divmod(possible, len(second))
-                close = (cosines(vectors[at][a], other[to][b]) >= threshold) & (first[a] != second[b])
-                a, b = a[close], b[close]
-            left, right = np.minimum(first[a], second[b]), np.maximum(first[a], second[b])
-            found.append(pl.DataFrame({"left": left, "right": right}, schema=PAIRS))
-            pending += len(left)
-            if pending > _ROWS:
-                found, pending = [first_neighbours(pl.concat(found))], 0
+    for a, b, cosine in chain(inside, outside):
+        close = rounded(cosine) >= threshold
+        pairs = {"left": np.minimum(a, b)[close], "right": np.maximum(a, b)[close]}
+        found.append(pl.DataFrame(pairs, schema=PAIRS))
+        pending += found[-1].height
+        if pending > _ROWS:
+            found, pending = [first_neighbours(pl.concat(found))], 0
     return first_neighbours(pl.concat(found))
 
 
 def first_neighbours(pairs: pl.DataFrame) -> pl.DataFrame:
     """Of pairs by vector (columns left < right), for each right text those with its first LIMIT left ones."""
     return pairs.unique(["left", "right"]).filter(pl.col("left").rank("ordinal").over("right") <= LIMIT)
-
-
-def _close(a: np.ndarray, b: np.ndarray, threshold: float) -> np.ndarray:
-    """Which of all pairs of rows have a rounded cosine of at least `threshold`: bool of shape (len(a), len(b))."""
-    cosine = a @ b.T
-    close = cosine >= threshold
-    i, j = np.nonzero(np.abs(cosine - threshold) < _IN_DOUBT)
-    close[i, j] = cosines(a[i], b[j]) >= threshold
-    return close
-
-
-def _principal(vectors: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that span nearly the principal dimensions: subspace iteration, from any start."""
-    sample = vectors[:: max(1, len(vectors) // _BLOCK)]
-    moments = sample.T @ sample
-    start = np.random.default_rng(0).standard_normal((len(moments), min(_DIMENSIONS, len(moments))))
-    for _ in range(3):
-        start = np.linalg.qr(moments @ start)[0]
-    return start.astype(np.float32)
-
-
-def _bounding(vectors: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Vectors whose dot products are upper bounds of cosines: principal components, and the length of the rest."""
-    inside = vectors @ basis
-    rest = np.sqrt(np.maximum(0, 1 - np.einsum("ij,ij->i", inside, inside)))
-    return np.column_stack([inside, rest])
-
-
-def _by_id(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(ids)
-    return ids[order], vectors[order]
-
-
-def _first(hits: np.ndarray, axis: int) -> np.ndarray:
-    """Of each row's (or column's) hits the first LIMIT."""
-    return hits & (np.cumsum(hits, axis=axis, dtype=np.uint16) <= LIMIT)

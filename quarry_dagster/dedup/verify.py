@@ -34,13 +34,15 @@ def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.Data
     """
     ordered = shingles(texts, SHINGLE)
     # Shingles are numbered, so that those of one text can be looked up among the other's in an array of flags.
-    distinct, numbers = np.unique(np.concatenate([np.empty(0, np.uint64), *ordered]), return_inverse=True)
+    found = pl.DataFrame({"shingle": np.concatenate([np.empty(0, np.uint64), *ordered])})
+    distinct = found.unique().with_row_index("number")
+    numbers = found.join(distinct, on="shingle", maintain_order="left")["number"].to_numpy()
     ends = np.cumsum([len(s) for s in ordered])
     of = [numbers[end - len(s) : end] for end, s in zip(ends, ordered, strict=True)]
     sets = [np.unique(s) for s in of]
     parts = [_parts(len(s)) for s in of]
-    flags = np.zeros(len(distinct), np.bool_)
-    del ordered, distinct
+    flags = np.zeros(distinct.height, np.bool_)
+    del ordered, found, distinct
     rows = np.zeros((len(left), len(SCORES)))
     for i, (a, b) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
         if min(len(of[a]), len(of[b])) < MIN_SHINGLES:
@@ -58,11 +60,16 @@ def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.Data
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Of pairs of unit vectors (float32, shape (n, dim) each), rounded to 4 digits: float64 of shape (n,).
+    """Of pairs of unit vectors (float32, shape (n, dim) each), :func:`rounded`.
 
-    Summed in double precision, so that a pair has one cosine, whatever it is computed beside.
+    Products of two float32 are exact in float64, so a pair has one cosine, whatever it is computed beside.
     """
-    return np.einsum("ij,ij->i", left, right, dtype=np.float64).round(4)
+    return rounded(np.einsum("ij,ij->i", left, right, dtype=np.float64).astype(np.float32))
+
+
+def rounded(cosine: np.ndarray) -> np.ndarray:
+    """Cosines (float32) as they are stored and decided on: float64, 4 digits."""
+    return cosine.astype(np.float64).round(4)
 
 
 def _parts(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -62,9 +62,23 @@ class ThresholdJoin:
         self._kernel = _kernel(vectors, threshold, device)
         self._own = self._kernel.side(vectors)
 
-    def within(self) -> Iterator[Pairs]:
-        """Pairs of the vectors with each other, a < b, each once."""
-        yield from self._kernel.find(self._own, self._own, self._tiles(self._own, triangle=True), np.less)
+    def within(self, limit: int | None = None) -> Iterator[Pairs]:
+        """Pairs of the vectors with each other, a < b, each once.
+
+        With `limit`, of each b the pairs with at least its first `limit` partners: where very many are alike, the
+        others are not looked at.
+        """
+        found = np.zeros(len(self._own.vectors), np.int64)
+
+        def tiles() -> Iterator[_Tile]:
+            for rows, columns in self._tiles(self._own, triangle=True):
+                unfinished = columns if limit is None else columns[found[columns] < limit]
+                if len(unfinished):
+                    yield rows, unfinished
+
+        for pairs in self._kernel.find(self._own, self._own, tiles(), np.less):
+            found += np.bincount(pairs.b, minlength=len(found))
+            yield pairs
 
     def against(self, others: np.ndarray) -> Iterator[Pairs]:
         """Pairs of a vector (`a`) with one of `others` (`b`), unit vectors of shape (m, dim)."""

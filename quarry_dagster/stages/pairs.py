@@ -7,11 +7,11 @@ it, and only pairs without scores are scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 import polars as pl
+import pyarrow as pa
 
 from quarry_dagster.dedup import candidates, decide, verify
 from quarry_dagster.profiles import Deduplication
@@ -23,7 +23,7 @@ from quarry_dagster.store.schemas import EXTRACTED_TEXT, SCORED_PAIRS, SKETCHES
 
 _WORTH_KEEPING = 0.3
 """Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again."""
-_WORDS_IN_MEMORY = 4_000_000
+_WORDS_IN_MEMORY = 1_000_000
 _VECTORS_IN_MEMORY = 16_384
 _PLACE = ("text_digest", "word_count", "date", "doc_id")
 """A text, and its place in the order of keeping, which its first document gives it."""
@@ -82,7 +82,8 @@ def refresh(
     both = by_sketch.join(by_vector, on=["left", "right"], how="full", coalesce=True)
     both = both.with_columns(pl.col("by_sketch").fill_null(False))
     stays = standing.drop("by_sketch").join(both, on=["left", "right"])
-    fresh = _named(both.join(standing, on=["left", "right"], how="anti").sort("left", "right"), current)
+    # By the right text: what is left of many is a head, and stays in memory.
+    fresh = _named(both.join(standing, on=["left", "right"], how="anti").sort("right", "left"), current)
     pairs = [_named(stays, current).select(SCORED_PAIRS.names())]
     length = dict(documents.select("text_digest", "word_count").iter_rows()) if fresh.height else {}
     with track("deduped_corpus", fresh.height, "pairs") as advance:
@@ -177,21 +178,33 @@ def _by_vector(
     found = [pl.DataFrame(schema=candidates.PAIRS)]
     others = current
     for block in current.filter(pl.col("text").is_in(wanted.implode())).iter_slices(_VECTORS_IN_MEMORY):
-        mine = pl.concat(_embedded(store, _of(block, tables.vectors), block)).unique("text", keep="any")
-        frames = chain([mine], _embedded(store, tables.vectors.values(), others))
-        arrays = ((f["text"].to_numpy(), stack(f["embedding"])) for f in frames)
-        found.append(candidates.vector_pairs(next(arrays), arrays, threshold))
-        others = others.join(block, on="text", how="anti")  # these were compared with all of them
+        others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
+        mine = _all_embedded(store, _of(block, tables.vectors), block)
+        frames = _embedded(store, list(tables.vectors.values()), others)
+        found.append(candidates.vector_pairs(_arrays(mine), map(_arrays, frames), threshold))
     return pl.concat(found)
 
 
-def _embedded(store: Store, segments: Iterable[Segment], texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Numbered texts with their vectors, a frame a segment: columns text, embedding."""
+def _embedded(store: Store, segments: list[Segment], texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Numbered texts with their vectors, in frames of some size, in which each is once: columns text, embedding."""
     numbers = texts.select("text", "text_digest")
+    read: list[pa.Table] = []
     for segment in segments:
-        with store.files.parquet(segment.path) as f:
-            frame = pl.DataFrame(f.read(["text_digest", "embedding"]))
-        yield frame.join(numbers, on="text_digest").unique("text").select("text", "embedding")
+        with store.files.parquet(segment.path) as f:  # twice as fast as polars with columns of vectors
+            read.append(f.read(["text_digest", "embedding"]))
+        if sum(t.num_rows for t in read) >= _VECTORS_IN_MEMORY or segment is segments[-1]:
+            frame = pl.DataFrame(pa.concat_tables(read)).join(numbers, on="text_digest")
+            yield frame.unique("text", keep="any").select("text", "embedding")
+            read = []
+
+
+def _all_embedded(store: Store, segments: list[Segment], texts: pl.DataFrame) -> pl.DataFrame:
+    """The same at once, in order, each text once."""
+    return pl.concat(_embedded(store, segments, texts)).unique("text", keep="any").sort("text")
+
+
+def _arrays(embedded: pl.DataFrame) -> candidates.Vectors:
+    return embedded["text"].to_numpy(), stack(embedded["embedding"])
 
 
 def _of(texts: pl.DataFrame, segments: dict[str, Segment]) -> list[Segment]:
@@ -231,8 +244,7 @@ def score(store: Store, tables: Tables, home: pl.DataFrame, pairs: pl.DataFrame)
         .unique("text_digest", keep="any")
         .sort("text_digest")
     )
-    vectors = pl.concat(_embedded(store, _of(home, tables.vectors), texts))
-    vectors = stack(vectors.unique("text", keep="any").sort("text")["embedding"])
+    _, vectors = _arrays(_all_embedded(store, _of(home, tables.vectors), texts))
     left, right = (digests.search_sorted(pairs[side]).to_numpy() for side in ("left", "right"))
     return (
         verify.scores(bodies["text"].to_list(), left, right)

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 
 from quarry_dagster.store.files import Files
 
-_ROW_GROUP_BYTES = 16 << 20
-_PAGE_BYTES = 128 << 10
+_ROW_GROUP_BYTES = 512 << 10
+"""Small: who looks for a few texts reads the row groups that have them."""
+_PENDING_BYTES = 16 << 20
 _METADATA_KEY = b"quarry"
 _NOISE = {"embedding", "hashes"}
 _LARGE = {"body", "text"}
@@ -169,8 +170,6 @@ class SegmentWriter:
             # Vectors and hashes are noise to a compressor, and reading them plain takes a fifth of the time.
             compression={c: "none" if c in _NOISE else "zstd" for c in names},  # pyright: ignore[reportArgumentType]
             use_dictionary=[c for c in names if c not in _NOISE | _LARGE],  # pyright: ignore[reportArgumentType]
-            # Small pages: who looks for a few texts then reads little else.
-            data_page_size=_PAGE_BYTES,
         )
         self._pending: list[pl.DataFrame] = []
         self._pending_bytes = 0
@@ -184,7 +183,7 @@ class SegmentWriter:
         self._pending.append(rows.select(self._schema.names()).cast(self._schema))
         self._pending_bytes += int(rows.estimated_size())
         self.rows += rows.height
-        if self._pending_bytes >= _ROW_GROUP_BYTES:
+        if self._pending_bytes >= _PENDING_BYTES:
             self._flush()
 
     def note(self, **metadata: Any) -> None:
@@ -203,7 +202,8 @@ class SegmentWriter:
         if self._pending:
             frame = pl.concat(self._pending)
             table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._arrow)
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            rows = int(table.num_rows * _ROW_GROUP_BYTES / self._pending_bytes) if self._pending_bytes else 1
+            self._writer.write_table(table, row_group_size=max(1, rows))
             self._pending, self._pending_bytes = [], 0
 
 

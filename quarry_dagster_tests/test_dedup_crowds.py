@@ -1,0 +1,158 @@
+"""Texts that very many share a part with: bounded work, and the same corpus whatever the order in which they came."""
+
+import random
+import zlib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quarry_dagster.dedup import candidates
+from quarry_dagster.extract import count_words, text_digest
+from quarry_dagster.profiles import Deduplication
+from quarry_dagster.reader import scan
+from quarry_dagster.stages import deduped_corpus
+from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
+from quarry_dagster_tests.corpus import words
+
+_DIM = 16
+
+
+def _vector(text: str) -> np.ndarray:
+    """A unit vector that similar texts have a similar one of."""
+    seeds = [zlib.crc32(w.encode()) for w in text.split()]
+    total = np.sum([np.random.default_rng(s).standard_normal(_DIM) for s in seeds], axis=0)
+    return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+def _put(store: Store, partition: str, texts: dict[str, str]) -> None:
+    """A partition of extracted texts and their vectors, without crawling or a model."""
+    rows = [
+        {
+            "doc_id": f"{zlib.crc32(url.encode()):020x}",
+            "url": url,
+            "outcome": "extracted",
+            "text": text,
+            "word_count": count_words(text),
+            "text_digest": text_digest(text),
+            "partition": partition,
+        }
+        for url, text in texts.items()
+    ]
+    with store.extracted_text.write(partition) as writer:
+        writer.append(pl.DataFrame(rows, schema=EXTRACTED_TEXT))
+        writer.note(documents=len(rows))
+    vectors = [
+        {k: r[k] for k in ("doc_id", "text_digest", "partition")} | {"embedding": _vector(r["text"]), "model": "m"}
+        for r in rows
+    ]
+    with store.embeddings.write(partition, embeddings_schema(_DIM)) as writer:
+        writer.append(pl.DataFrame(vectors, schema=embeddings_schema(_DIM)))
+        writer.note(rows=len(rows), dim=_DIM)
+    with store.batches.write(partition):
+        pass
+
+
+def _decide(store: Store, settings: Deduplication) -> int:
+    """Refresh the corpus; returns how many pairs were compared."""
+    with store.faiss_index.publish() as (_, manifest):
+        manifest |= {"model": "m", "partitions": {p: s.path for p, s in store.embeddings.segments().items()}}
+    return deduped_corpus.refresh(store, settings, "test").worked
+
+
+def _result(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    snapshot = store.deduped_corpus.current()
+    assert snapshot is not None
+    return (
+        scan("deduped_corpus", store.files.root).drop("fetched_at").collect().sort("doc_id"),
+        scan("dedup_decisions", store.files.root).drop("run_id").collect().sort("removed_id"),
+        store.pairs.read(deduped_corpus.layers(snapshot)["pairs"]).collect().sort("left", "right"),
+    )
+
+
+def _edited(text: str, rng: random.Random, changes: int) -> str:
+    """The text with a few words changed, so long as before."""
+    out = text.split()
+    for _ in range(changes):
+        out[rng.randrange(len(out))] = rng.choice(["changed", "other", "word"])
+    return " ".join(out)
+
+
+def _crowd(rng: random.Random) -> list[str]:
+    """Edits of one text, pages of one template, parts and unions of them, and texts of their own."""
+    base, template = words(1, 150), words(2, 120)
+    edits = [_edited(base, rng, rng.randint(1, 12)) for _ in range(14)]
+    pages = [f"{template} {words(100 + i, 90)}" for i in range(10)]
+    pages += [_edited(p, rng, 5) for p in pages[:4]]
+    return [base, *edits, *pages, words(2, 60), f"{base} {template}", *(words(50 + i) for i in range(3))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crowd_that_grew_and_shrank_is_decided_as_one_that_came_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(candidates, "LIMIT", 3)
+    if seed % 2:  # by vectors alone
+        monkeypatch.setattr(candidates, "_MIN_SHARED", 2)
+    rng = random.Random(seed)
+    settings = Deduplication(keep=rng.choice([("longest",), ("doc_id",)]), mode=rng.choice(["balanced", "aggressive"]))
+    texts = _crowd(rng)
+    grown = Store(str(tmp_path / "grown"))
+    partitions: dict[str, dict[str, str]] = {}
+    for _ in range(7):
+        name = f"p{rng.randrange(4)}"
+        held = {u: t for u, t in partitions.get(name, {}).items() if rng.random() < 0.7}
+        partitions[name] = held | {f"http://{name}.test/{rng.randrange(30)}": rng.choice(texts) for _ in range(8)}
+        _put(grown, name, partitions[name])
+        _decide(grown, settings)
+    rebuilt = Store(str(tmp_path / "rebuilt"))
+    for name, held in sorted(partitions.items(), reverse=True):
+        _put(rebuilt, name, dict(sorted(held.items(), reverse=True)))
+    _decide(rebuilt, settings)
+    for mine, theirs in zip(_result(grown), _result(rebuilt), strict=True):
+        assert mine.equals(theirs)
+
+
+def test_edits_of_one_text_are_all_found_and_few_pairs_compared(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    n = 400
+    store = Store(str(tmp_path))
+    base = words(1, 200)
+    _put(store, "p0", {f"http://a.test/{i}": _edited(base, rng, 4) for i in range(n)})
+    compared = _decide(store, Deduplication())
+    kept, decisions, _ = _result(store)
+    assert kept.height == 1 and decisions.height == n - 1
+    assert compared <= n * candidates.LIMIT * 4
+    _put(store, "p1", {"http://b.test/1": _edited(base, rng, 4)})
+    assert _decide(store, Deduplication()) <= n + 4 * candidates.LIMIT
+
+
+def test_pages_of_one_template_are_kept_and_an_edited_one_is_found(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    n = 200
+    store = Store(str(tmp_path))
+    template = words(1, 200)
+    pages = {f"http://a.test/{i}": f"{template} {words(100 + i, 160)}" for i in range(n)}
+    _put(store, "p0", pages)
+    compared = _decide(store, Deduplication())
+    assert _result(store)[0].height == n
+    assert compared <= n * candidates.LIMIT * 2
+    _put(store, "p1", {"http://a.test/again": f"{template} {_edited(words(100 + n // 2, 160), rng, 8)}"})
+    _decide(store, Deduplication())
+    decisions = _result(store)[1]
+    assert decisions.height == 1
+    assert {decisions["removed_url"].item(), decisions["kept_url"].item()} == {
+        "http://a.test/again",
+        f"http://a.test/{n // 2}",
+    }
+
+
+def test_copies_of_one_text_are_one_text(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    _put(store, "p0", {f"http://a.test/{i}": words(1) for i in range(500)})
+    assert _decide(store, Deduplication()) == 0
+    kept, decisions, _ = _result(store)
+    assert kept["duplicates"].to_list() == [499]
+    assert set(decisions["level"]) == {"exact"}
