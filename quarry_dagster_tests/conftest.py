@@ -4,9 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from quarry_dagster_tests.corpus import Corpus, profile
 from quarry_dagster_tests.site import Server, Site
+
+_SLOW = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+settings.register_profile("quick", max_examples=15, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=_SLOW)
+settings.load_profile("quick")  # pytest --hypothesis-profile thorough runs thousands of steps
 
 
 @pytest.fixture

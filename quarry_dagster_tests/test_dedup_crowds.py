@@ -1,12 +1,17 @@
 """Texts that very many share a part with: bounded work, and the same corpus whatever the order in which they came."""
 
 import random
+import tempfile
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from quarry_dagster.dedup import candidates
 from quarry_dagster.extract import count_words, text_digest
@@ -55,11 +60,11 @@ def _put(store: Store, partition: str, texts: dict[str, str]) -> None:
         pass
 
 
-def _decide(store: Store, settings: Deduplication) -> int:
+def _decide(store: Store, deduplication: Deduplication) -> int:
     """Refresh the corpus; returns how many pairs were compared."""
     with store.faiss_index.publish() as (_, manifest):
         manifest |= {"model": "m", "partitions": {p: s.path for p, s in store.embeddings.segments().items()}}
-    return deduped_corpus.refresh(store, settings, "test").worked
+    return deduped_corpus.refresh(store, deduplication, "test").worked
 
 
 def _result(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -89,30 +94,54 @@ def _crowd(rng: random.Random) -> list[str]:
     return [base, *edits, *pages, words(2, 60), f"{base} {template}", *(words(50 + i) for i in range(3))]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_crowd_that_grew_and_shrank_is_decided_as_one_that_came_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+_TEXTS = _crowd(random.Random(0))
+_PARTITIONS = ("p0", "p1", "p2", "p3")
+_documents = st.dictionaries(st.integers(0, 29), st.integers(0, len(_TEXTS) - 1), max_size=10)
+_step = st.tuples(st.sampled_from(_PARTITIONS), _documents)
+"""A partition as it is from now on: which addresses have which texts."""
+
+
+@given(
+    history=st.lists(_step, min_size=2, max_size=12),
+    keep=st.sampled_from([("longest",), ("earliest", "doc_id"), ("doc_id",)]),
+    mode=st.sampled_from(["balanced", "aggressive", "annotate"]),
+    by_vector_alone=st.booleans(),
+)
+def test_any_history_of_a_crowd_ends_as_one_clean_build(
+    history: list[tuple[str, dict[int, int]]],
+    keep: tuple[Literal["longest", "earliest", "doc_id"], ...],
+    mode: Literal["balanced", "aggressive", "annotate"],
+    by_vector_alone: bool,
 ) -> None:
-    monkeypatch.setattr(candidates, "LIMIT", 3)
-    if seed % 2:  # by vectors alone
-        monkeypatch.setattr(candidates, "_MIN_SHARED", 2)
-    rng = random.Random(seed)
-    settings = Deduplication(keep=rng.choice([("longest",), ("doc_id",)]), mode=rng.choice(["balanced", "aggressive"]))
-    texts = _crowd(rng)
-    grown = Store(str(tmp_path / "grown"))
-    partitions: dict[str, dict[str, str]] = {}
-    for _ in range(7):
-        name = f"p{rng.randrange(4)}"
-        held = {u: t for u, t in partitions.get(name, {}).items() if rng.random() < 0.7}
-        partitions[name] = held | {f"http://{name}.test/{rng.randrange(30)}": rng.choice(texts) for _ in range(8)}
-        _put(grown, name, partitions[name])
-        _decide(grown, settings)
-    rebuilt = Store(str(tmp_path / "rebuilt"))
-    for name, held in sorted(partitions.items(), reverse=True):
-        _put(rebuilt, name, dict(sorted(held.items(), reverse=True)))
-    _decide(rebuilt, settings)
-    for mine, theirs in zip(_result(grown), _result(rebuilt), strict=True):
-        assert mine.equals(theirs)
+    deduplication = Deduplication(keep=keep, mode=mode)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "LIMIT", 3)
+        patch.setattr(candidates, "_ROWS", 128)
+        if by_vector_alone:
+            patch.setattr(candidates, "_MIN_SHARED", 2)
+        grown, rebuilt = Store(f"{folder}/grown"), Store(f"{folder}/rebuilt")
+        state: dict[str, dict[str, str]] = {}
+        for partition, documents in history:
+            state[partition] = {f"http://{partition}.test/{u}": _TEXTS[t] for u, t in documents.items()}
+            _put(grown, partition, state[partition])
+            _decide(grown, deduplication)
+        for partition, texts in sorted(state.items(), reverse=True):
+            _put(rebuilt, partition, dict(sorted(texts.items(), reverse=True)))
+        _decide(rebuilt, deduplication)
+        for mine, theirs in zip(_result(grown), _result(rebuilt), strict=True):
+            assert_frame_equal(mine, theirs)
+        _adds_up(grown, state, mode)
+
+
+def _adds_up(store: Store, state: dict[str, dict[str, str]], mode: str) -> None:
+    """Each document is kept or removed once (I1), and each witness is kept (I2)."""
+    kept, decisions, _ = _result(store)
+    urls = sorted(u for texts in state.values() for u in texts)
+    assert decisions["removed_url"].is_unique().all()
+    assert decisions["kept_url"].is_in(kept["url"].implode()).all()
+    if mode != "annotate":
+        assert sorted([*kept["url"], *decisions["removed_url"]]) == urls
+        assert kept["duplicates"].sum() == decisions.height
 
 
 def test_edits_of_one_text_are_all_found_and_few_pairs_compared(tmp_path: Path) -> None:
