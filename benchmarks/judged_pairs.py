@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.systems import embed, quarry
+from quarry_dagster.dedup import verify
+from quarry_dagster.extract import count_words
 
 EQUIVALENT = 2.0
 """Label from which a person called the contents the same."""
@@ -27,6 +29,11 @@ def judged_pairs(pairs: pl.DataFrame, profile: str) -> str:
             a, b = np.load(folder / "vectors.npy")
             rows.append((bool(quarry(documents, folder)), _jaccard(left, right), float(a @ b)))
     decided, jaccard, cosine = (np.array(c) for c in zip(*rows, strict=True))
+    texts, n = [*pairs["src"], *pairs["tgt"]], pairs.height
+    scores = verify.scores(texts, np.arange(n), np.arange(n) + n)
+    words = np.array([count_words(t) for t in texts]).reshape(2, n)
+    shorter = np.where(words[0] <= words[1], scores["left_in_right"], scores["right_in_left"])
+    containment = shorter * words.min(axis=0) / words.max(axis=0)
     recall = (decided & truth).sum() / truth.sum()
     by_jaccard, by_cosine = _at_recall(jaccard, truth, recall), _at_recall(cosine, truth, recall)
     lines = [
@@ -39,7 +46,24 @@ def judged_pairs(pairs: pl.DataFrame, profile: str) -> str:
         _line("cosine >= .85", cosine >= 0.85, truth),
         _line(f"the same >= {by_cosine:.3f}: the recall above", cosine >= by_cosine, truth),
     ]
+    lines += [
+        "",
+        "| ranked by | average precision | precision at recall .50 | .80 | .98 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        _curve("containment of the shorter in the longer, times the ratio of lengths", containment, truth),
+        _curve("word 3-gram Jaccard", jaccard, truth),
+        _curve("cosine", cosine, truth),
+    ]
     return "\n".join(lines)
+
+
+def _curve(name: str, score: np.ndarray, truth: np.ndarray) -> str:
+    ranked = truth[np.argsort(-score, kind="stable")]
+    average = float(((np.cumsum(ranked) / np.arange(1, len(ranked) + 1)) * ranked).sum() / ranked.sum())
+    at = [score >= _at_recall(score, truth, recall) for recall in (0.5, 0.8, 0.98)]
+    return f"| {name} | {average:.3f} | " + " | ".join(f"{(m & truth).sum() / m.sum():.3f}" for m in at) + " |"
 
 
 def _line(name: str, decided: np.ndarray, truth: np.ndarray) -> str:

@@ -57,7 +57,7 @@ def url(name: object) -> str:
 def test_a_chain_ends_as_stars(tmp_path: Path, longest: str) -> None:
     """a and c are each a duplicate of b, but not of each other."""
     middle = words(1, 300)
-    texts = {"a": edited(middle, 7, 3, "aa"), "b": middle, "c": edited(middle, 7, 5, "cc")}
+    texts = {"a": edited(middle, 8, 3, "aa"), "b": middle, "c": edited(middle, 8, 5, "cc")}
     texts[longest] += " " + words(2, 12)
     corpus = quick(tmp_path)
     corpus.seed_texts("a.jsonl", {url(n): t for n, t in texts.items()})

@@ -20,7 +20,7 @@ URL_RULE = "same-page-url/1"
 EXACT_RULE = "text-digest/1"
 CONTAINED_RULE = "contained/1"
 NEAR_RULE = "containment/1"
-EVEN_RULE = "even-containment/1"
+EVEN_RULE = "even-containment/2"
 COSINE_RULE = "cosine/1"
 
 RULES = (URL_RULE, EXACT_RULE, CONTAINED_RULE, NEAR_RULE, EVEN_RULE, COSINE_RULE)
@@ -29,7 +29,7 @@ CONTAINED = 0.99
 """contained: so much of the removed text's shingles stand in the kept text."""
 CONTAINMENT = 0.7
 """containment: the same at this share, wherever they stand."""
-EVEN_CONTAINMENT = 0.55
+EVEN_CONTAINMENT = 0.6
 EVEN_PART = 0.3
 """even-containment: fewer are enough where every eighth of the removed text has at least EVEN_PART of its own:
 edits all over a text, as opposed to one page template around two bodies."""
