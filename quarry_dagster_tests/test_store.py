@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Files, Snapshots, Table, digest_rows
+from quarry_dagster.store import Files, Layers, Snapshots, Table, digest_rows
 
 SCHEMA = pl.Schema({"id": pl.Int64, "text": pl.String})
 
@@ -163,3 +166,34 @@ def test_a_digest_of_rows_is_blind_to_their_order_and_to_nothing_else() -> None:
     assert digest_rows(rows) != digest_rows(rows.head(2))
     assert digest_rows(rows) != digest_rows(rows.with_columns(a=pl.col("a").fill_null("")))
     assert digest_rows(rows) != digest_rows(rows.rename({"a": "c"}))
+
+
+@given(history=st.lists(st.dictionaries(st.integers(0, 20), st.integers(0, 3)), min_size=1, max_size=12))
+def test_layers_hold_each_state_that_was_written_and_few_files(history: list[dict[int, int]]) -> None:
+    schema = pl.Schema({"key": pl.Int64, "value": pl.Int64})
+    with tempfile.TemporaryDirectory() as root:
+        layers = Layers(Files(root), "numbers", schema, ["key"])
+        states: list[tuple[list[str], dict[int, int]]] = []
+        paths: list[str] = []
+        for state in history:
+            after = pl.DataFrame(list(state.items()), schema=schema, orient="row")
+            before, paths = paths, layers.extend(paths, after)
+            states.append((paths, state))
+            assert len(paths) <= 6
+            if before and len(states) > 1 and states[-2][1] == state:
+                assert paths == before  # nothing changed, nothing written
+        for at, state in states:
+            assert dict(layers.read(at).collect().iter_rows()) == state
+        layers.prune(paths)
+        assert sorted(Files(root).list("numbers")) == sorted(paths)
+
+
+def test_a_small_change_of_a_large_table_is_a_small_layer(tmp_path: Path) -> None:
+    schema = pl.Schema({"key": pl.Int64, "value": pl.Int64})
+    layers = Layers(Files(str(tmp_path)), "numbers", schema, ["key"])
+    rows = pl.DataFrame({"key": range(100_000), "value": range(100_000)}, schema=schema)
+    first = layers.extend([], rows)
+    second = layers.extend(first, rows.filter(pl.col("key") != 7))
+    assert second[:-1] == first
+    assert layers.files.size(second[-1]) < layers.files.size(first[0]) / 100
+    assert layers.read(second).collect().height == 99_999

@@ -1,0 +1,100 @@
+"""Candidates are what their definition says, however they are computed."""
+
+from collections import defaultdict
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarry_dagster.dedup import candidates
+
+LIMIT = 2
+Sketches = dict[int, set[int]]
+_sketches = st.dictionaries(st.integers(0, 12), st.sets(st.integers(1, 9), min_size=1), max_size=13)
+
+
+def _rows(sketches: Sketches) -> pl.DataFrame:
+    rows = [(text, h) for text, hashes in sketches.items() for h in hashes]
+    return pl.DataFrame(rows, schema=candidates.HASHES, orient="row")
+
+
+def _heads(sketches: Sketches) -> dict[int, set[int]]:
+    """Of each hash the first LIMIT texts that have it."""
+    having: dict[int, list[int]] = defaultdict(list)
+    for text in sorted(sketches):
+        for h in sketches[text]:
+            having[h].append(text)
+    return {h: set(texts[:LIMIT]) for h, texts in having.items()}
+
+
+def _pairs(sketches: Sketches, wanted: set[int], enough: float) -> set[tuple[int, int]]:
+    heads = _heads(sketches)
+    found = set()
+    for left in sketches:
+        for right in sketches:
+            shared = sketches[left] & sketches[right]
+            least = enough * min(len(sketches[left]), len(sketches[right]))
+            if (
+                left < right
+                and {left, right} & wanted
+                and any(left in heads[h] for h in shared)
+                and len(shared) >= least
+            ):
+                found.add((left, right))
+    return found
+
+
+@given(sketches=_sketches, wanted=st.sets(st.integers(0, 12)), rows=st.sampled_from([64, 10_000]))
+def test_a_wanted_text_is_paired_with_all_that_share_a_hash_of_a_head_and_enough(
+    sketches: Sketches, wanted: set[int], rows: int
+) -> None:
+    wanted &= set(sketches)
+    mine = {h for text in wanted for h in sketches[text]}
+    sharing = {text: hashes & mine for text, hashes in sketches.items()}
+    sizes = pl.DataFrame(
+        [(t, len(h)) for t, h in sketches.items()], schema={"text": pl.UInt32, "size": pl.UInt32}, orient="row"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "LIMIT", LIMIT)
+        patch.setattr(candidates, "_ROWS", rows)
+        patch.setattr(candidates, "_MIN_SHARED", 0.5)
+        found = candidates.sketch_pairs(pl.Series(sorted(wanted), dtype=pl.UInt32), _rows(sharing), sizes)
+    assert found.is_unique().all()
+    assert set(found.iter_rows()) == _pairs(sketches, wanted, 0.5)
+
+
+@given(before=_sketches, now=_sketches)
+def test_a_text_whose_pairs_may_be_others_is_named(before: Sketches, now: Sketches) -> None:
+    both = {text: before[text] for text in before.keys() & now.keys()}
+    now = {t: h for t, h in now.items() if t not in before} | both
+    came, gone = now.keys() - before.keys(), before.keys() - now.keys()
+    changed = {h for t in came for h in now[t]} | {h for t in gone for h in before[t]}
+    rows = _rows({t: h & changed for t, h in (before | now).items()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "LIMIT", LIMIT)
+        found = candidates.moved(rows, *(pl.Series(sorted(texts), dtype=pl.UInt32) for texts in (came, gone)))
+    earlier, later = _heads(before), _heads(now)
+    expected = {t for h in changed for t in earlier.get(h, set()) ^ later.get(h, set()) if t in both}
+    assert set(found) == expected
+
+
+@given(seed=st.integers(0, 99), limit=st.sampled_from([2, 1000]))
+def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = rng.standard_normal((6, 8))
+    vectors = (base[rng.integers(0, 6, 60)] + 0.2 * rng.standard_normal((60, 8))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    texts = rng.permutation(60).astype(np.uint32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "LIMIT", limit)
+        new, others = (texts[:25], vectors[:25]), [(texts[25:40], vectors[25:40]), (texts[40:], vectors[40:])]
+        found = candidates.vector_pairs(new, iter(others), 0.9)
+    close = np.round((vectors.astype(np.float64) @ vectors.T.astype(np.float64)), 4) >= 0.9
+    expected: dict[int, list[int]] = defaultdict(list)
+    for i in range(60):
+        for j in range(60):
+            if close[i, j] and texts[i] < texts[j] and min(i, j) < 25:
+                expected[int(texts[j])].append(int(texts[i]))
+    assert set(found.iter_rows()) == {(a, b) for b, all_ in expected.items() for a in sorted(all_)[:limit]}
