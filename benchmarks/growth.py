@@ -194,7 +194,7 @@ def _fill(root: str, name: str, documents: Iterator[Document]) -> None:
 
 def _run(root: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.growth", "--step", root]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def _step(root: str) -> int:
