@@ -3,22 +3,28 @@
 A page that was fetched before is asked for conditionally. Where its body did not change, nor anything else of the
 partition, no file is written. A transient failure (timeout, network, HTTP 429 or 5xx) keeps the earlier body and
 says so in `detail`: one bad night must not empty a corpus. Any other failure replaces the row.
+
+Responses go to a journal on disk as they come, and from there to the table once all are there: memory holds a few
+bodies, and a crawl that was killed asks only for what it had not got.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from quarry_dagster.crawl import Request, Response, crawl
+from quarry_dagster.crawl.journal import Journal
 from quarry_dagster.errors import StoreError
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import Crawl
@@ -54,42 +60,89 @@ def refresh(
     old = store.raw_pages.segment(partition)
     earlier = _facts(old)
     policy = f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
+    same_policy = old is not None and old.metadata["policy"] == policy
     report = StageReport()
     rows: list[Row] = []  # facts of every row, without bodies
     keep: dict[str, Row] = {}  # rows whose earlier body stays, by doc_id
-    with store.raw_pages.write(partition) as writer, track("raw_pages", batch.rows, "pages") as advance:
-        for row in _carried(batch, earlier, forgotten):
-            _take(row | {"partition": partition}, rows, keep, writer)
-            advance(1)
-        same_policy = old is not None and old.metadata["policy"] == policy
-        responses = _fetched(batch, earlier, settings, allow_addresses, forgotten, same_policy=same_policy)
-        for doc_id, response in responses:
-            if reason := forgotten.reason(response.final_url or response.url):
-                response = replace(response, outcome="opted_out", detail=reason, body=None)
-            row = _row(doc_id, response, earlier.get(doc_id))
-            _take(row | {"partition": partition}, rows, keep, writer)
-            report.worked += 1
-            advance(1)
-        facts = pl.DataFrame(rows, schema={k: RAW_PAGES[k] for k in _FACTS})
-        same_batch = old is not None and old.metadata["batch"] == batch.version
-        if (
-            same_policy
-            and same_batch
-            and {r["doc_id"]: _state(r) for r in rows} == {k: _state(r) for k, r in earlier.items()}
-        ):
-            writer.discard()
-        else:
-            if old is not None and keep:
-                _copy_bodies(writer, old, keep)
-            writer.note(
-                content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy, batch=batch.version
-            )
-            report.written = 1
+    with _journal(store, partition, old, settings, allow_addresses) as journal:
+        waiting = _waiting(batch, forgotten)
+        requests = _requests(waiting, earlier, same_policy=same_policy)
+        report.worked = _fetch(requests, journal, settings, allow_addresses, total=len(waiting))
+        with store.raw_pages.write(partition) as writer:
+            for row in _carried(batch, earlier, forgotten):
+                _take(row | {"partition": partition}, rows, keep, writer)
+            for response in journal.responses():
+                doc_id = waiting.pop(response.url, None)
+                if doc_id is None:  # of a batch that was replaced since, or forgotten
+                    continue
+                if reason := forgotten.reason(response.final_url):
+                    response = replace(response, outcome="opted_out", detail=reason, body=None)
+                row = _row(doc_id, response, earlier.get(doc_id))
+                _take(row | {"partition": partition}, rows, keep, writer)
+            facts = pl.DataFrame(rows, schema={k: RAW_PAGES[k] for k in _FACTS})
+            same_batch = old is not None and old.metadata["batch"] == batch.version
+            if (
+                same_policy
+                and same_batch
+                and {r["doc_id"]: _state(r) for r in rows} == {k: _state(r) for k, r in earlier.items()}
+            ):
+                writer.discard()
+            else:
+                if old is not None and keep:
+                    _copy_bodies(writer, old, keep)
+                writer.note(
+                    content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy, batch=batch.version
+                )
+                report.written = 1
+    journal.delete()
     store.raw_pages.prune(partition=partition)
     report.rows = facts.height
     report.outcomes = Counter(facts["outcome"].to_list())
     report.seconds = time.monotonic() - start
     return report
+
+
+def journals(store: Store) -> Path:
+    """The folder of the journals of crawls under way: beside the tables, or on this machine for an object store."""
+    if store.files.is_local:
+        return Path(store.files.full("crawling"))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "quarry" / "crawling" / hashlib.sha256(store.files.root.encode()).hexdigest()[:16]
+
+
+def _journal(
+    store: Store,
+    partition: str,
+    old: Segment | None,
+    settings: Crawl,
+    allow_addresses: Sequence[IPv4Network | IPv6Network],
+) -> Journal:
+    version = old.version if old else 0  # a 304 says that the body of this version stays
+    allowed = " ".join(map(str, allow_addresses))
+    try:
+        return Journal(journals(store) / partition, f"{version} {settings.model_dump_json()} {allowed}")
+    except OSError as e:
+        raise StoreError(f"cannot write {journals(store)}: {e.strerror or e}; make it writable") from e
+
+
+def _fetch(
+    requests: Iterable[Request],
+    journal: Journal,
+    settings: Crawl,
+    allow_addresses: Sequence[IPv4Network | IPv6Network],
+    *,
+    total: int,
+) -> int:
+    """Put into the journal the responses it has not got; returns how many that were."""
+    done = journal.done()
+    fetched = 0
+    with track("raw_pages", total, "pages") as advance:
+        advance(len(done))
+        for response in crawl((r for r in requests if r.url not in done), settings, allow_addresses=allow_addresses):
+            journal.append(response)
+            fetched += 1
+            advance(1)
+    return fetched
 
 
 def _facts(segment: Segment | None) -> dict[str, Row]:
@@ -117,36 +170,25 @@ def _carried(batch: Segment, earlier: dict[str, Row], forgotten: Forgotten) -> I
             yield row
 
 
-def _fetched(
-    batch: Segment,
-    earlier: dict[str, Row],
-    settings: Crawl,
-    allow_addresses: Sequence[IPv4Network | IPv6Network],
-    forgotten: Forgotten,
-    *,
-    same_policy: bool,
-) -> Iterator[tuple[str, Response]]:
-    """Responses to what the batch names without carrying it, by doc_id.
-
-    Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
-    then it has to see each page again.
-    """
-    conditional = (*WITH_BODY, *_REFUSED) if same_policy else ()
+def _waiting(batch: Segment, forgotten: Forgotten) -> dict[str, str]:
+    """What the batch names without carrying it: doc_id by URL."""
     ids: dict[str, str] = {}
     for frame in batch.batches(["doc_id", "url", "outcome"], rows=4096):
         named = frame.filter(pl.col("outcome").is_null())
         ids |= {url: i for i, url in named.select("doc_id", "url").iter_rows() if not forgotten.reason(url)}
+    return ids
 
-    def requests() -> Iterator[Request]:
-        for url, doc_id in ids.items():
-            before = earlier.get(doc_id)
-            if before is None or before["outcome"] not in conditional:
-                yield Request(url)
-            else:
-                yield Request(url, before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
 
-    for response in crawl(requests(), settings, allow_addresses=allow_addresses):
-        yield ids[response.url], response
+def _requests(waiting: dict[str, str], earlier: dict[str, Row], *, same_policy: bool) -> Iterator[Request]:
+    """Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
+    then it has to see each page again."""
+    conditional = (*WITH_BODY, *_REFUSED) if same_policy else ()
+    for url, doc_id in waiting.items():
+        before = earlier.get(doc_id)
+        if before is None or before["outcome"] not in conditional:
+            yield Request(url)
+        else:
+            yield Request(url, before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
 
 
 def _row(doc_id: str, response: Response, before: Row | None) -> Row:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import polars as pl
 
+from quarry_dagster.crawl.journal import forget_journals
 from quarry_dagster.extract import Extractor
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index
-from quarry_dagster.stages.raw_pages import CONTENT
+from quarry_dagster.stages.raw_pages import CONTENT, journals
 from quarry_dagster.store import Segment, Store, Table, digest_rows
 
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
@@ -25,6 +26,7 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
     Raises:
         StoreError: the store cannot be written.
     """
+    forget_journals(journals(store))
     before = {p: s.version for p, s in store.batches.segments().items()}
     with store.files.lock("intake"):
         for segment in store.batches.segments().values():
