@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +16,16 @@ from itertools import pairwise
 
 import pytest
 
-from quarry_dagster.crawl import FetchError, Request, Response, allowed_networks, crawl, fetch_one
+from quarry_dagster.crawl import (
+    FetchError,
+    Request,
+    Response,
+    allowed_networks,
+    crawl,
+    fetch_one,
+    origins,
+    tdmrep,
+)
 from quarry_dagster.profiles import Crawl
 from quarry_dagster.store.schemas import FETCH_OUTCOMES
 from quarry_dagster_tests.hostile_site import ARTICLE, Asked, HostileSite, answer
@@ -243,7 +254,7 @@ class TestRedirects:
         for i in range(9):
             site.redirect(f"/{i}", f"/{i + 1}")
         response = fetch(site.url("/0"), max_redirects=3)
-        assert response.outcome == "http_error" and len(site.requests) == 1 + 4
+        assert response.outcome == "http_error" and len(site.requests) == 2 + 4
         assert response.detail and "more than 3 redirects" in response.detail
 
     @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://h/", "javascript:x", "http://", "http://[::bad/", ""])
@@ -265,7 +276,7 @@ class TestRobots:
         urls = [site.page("/yes"), site.page("/no/1"), site.page("/no/2")]
         found = {r.url: r.outcome for r in crawl(map(Request, urls), SETTINGS, allow_addresses=LOOPBACK)}
         assert list(map(found.get, urls)) == ["fetched", "robots_disallowed", "robots_disallowed"]
-        assert sorted(asked.path for asked in site.requests) == ["/robots.txt", "/yes"]
+        assert sorted(asked.path for asked in site.requests) == ["/.well-known/tdmrep.json", "/robots.txt", "/yes"]
 
     def test_without_robots_txt_all_is_allowed(self, site):
         site.robots("Disallow: /", "403 Forbidden")
@@ -309,7 +320,7 @@ class TestPace:
         settings = SETTINGS.model_copy(update={"delay_per_host": 0.2})
         assert len(list(crawl(map(Request, urls), settings, allow_addresses=LOOPBACK))) == 4
         times = [asked.at for asked in site.requests]
-        assert len(times) == 5
+        assert len(times) == 6
         assert all(b - a > 0.18 for a, b in pairwise(times))
 
     def test_a_longer_crawl_delay_wins(self, site):
@@ -512,3 +523,87 @@ class TestFetchOne:
         url = site.page("/s.xml.gz", type="application/gzip", body=bomb)
         with pytest.raises(FetchError, match="more than"):
             fetch_one(url, SETTINGS, allow_addresses=LOOPBACK)
+
+
+class TestOrigins:
+    """What is read of an origin before its pages: robots.txt and tdmrep.json."""
+
+    def test_what_tdmrep_json_reserves_is_not_asked_for(self, site):
+        rules = [{"location": "/mine", "tdm-reservation": 1}, {"location": "/mine/free", "tdm-reservation": 0}]
+        site.page(tdmrep.PATH, body=json.dumps(rules).encode(), type="application/json")
+        urls = [site.page("/mine/1"), site.page("/mine/free/1"), site.page("/other")]
+        found = {r.url: r for r in crawl(map(Request, urls), SETTINGS, allow_addresses=LOOPBACK)}
+        assert [found[url].outcome for url in urls] == ["opted_out", "fetched", "fetched"]
+        assert tdmrep.PATH in (found[urls[0]].detail or "")
+        assert len(site.asked(tdmrep.PATH)) == 1 and not site.asked("/mine/1")
+        assert fetch(urls[0], obey_consent=False).outcome == "fetched"
+        assert len(site.asked(tdmrep.PATH)) == 1
+
+    @pytest.mark.parametrize("status", ["404 Not Found", "500 Oops", "503 Later"])
+    def test_a_tdmrep_json_that_cannot_be_had_reserves_nothing(self, site, status):
+        site.page(tdmrep.PATH, status, body=b'[{"location": "/", "tdm-reservation": 1}]')
+        assert fetch(site.page("/a"), retries=1).outcome == "fetched"
+        assert len(site.asked(tdmrep.PATH)) == (2 if status.startswith("503") else 1)
+
+    def test_a_tdmrep_json_that_robots_txt_closes_is_not_read(self, site):
+        site.robots("User-agent: *\nDisallow: /.well-known/")
+        assert fetch(site.page("/a")).outcome == "fetched"
+        assert not site.asked(tdmrep.PATH)
+
+    def test_the_next_crawl_knows_what_an_origin_said(self, site, tmp_path):
+        site.robots("User-agent: *\nDisallow: /no")
+        site.redirect(tdmrep.PATH, "/tdm")
+        site.page("/tdm", body=b'[{"location": "/mine", "tdm-reservation": 1}]', type="application/json")
+        urls = [site.page("/a"), site.page("/no"), site.page("/mine")]
+        for _ in range(3):
+            found = crawl(map(Request, urls), SETTINGS, allow_addresses=LOOPBACK, origins=tmp_path / "origins")
+            assert {r.url: r.outcome for r in found} == dict(
+                zip(urls, ("fetched", "robots_disallowed", "opted_out"), strict=True)
+            )
+        assert [len(site.asked(path)) for path in ("/robots.txt", tdmrep.PATH, "/a")] == [1, 1, 3]
+
+    def test_after_a_day_an_origin_is_asked_again(self, site, tmp_path):
+        site.robots("User-agent: *\nDisallow: /")
+        url, path = site.page("/a"), tmp_path / "origins"
+
+        def once() -> list[str]:
+            return [r.outcome for r in crawl([Request(url)], SETTINGS, allow_addresses=LOOPBACK, origins=path)]
+
+        assert once() == ["robots_disallowed"]
+        site.robots("User-agent: *\nAllow: /")
+        assert once() == ["robots_disallowed"]
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE statements SET read_at = read_at - ?", (origins.LIFETIME,))
+        assert once() == ["fetched"]
+
+    def test_that_an_origin_failed_is_not_kept(self, site, tmp_path):
+        site.robots("", "500 Oops")
+        url = site.page("/a")
+        path = tmp_path / "origins"
+        for outcome in ("robots_disallowed", "fetched"):
+            (response,) = crawl([Request(url)], SETTINGS, allow_addresses=LOOPBACK, origins=path)
+            assert response.outcome == outcome
+            site.robots("")
+
+    def test_a_damaged_cache_is_begun_anew(self, site, tmp_path):
+        path = tmp_path / "origins"
+        path.write_bytes(b"not SQLite" * 1000)
+        (response,) = crawl([Request(site.page("/a"))], SETTINGS, allow_addresses=LOOPBACK, origins=path)
+        assert response.outcome == "fetched"
+
+
+class TestThrottling:
+    def test_a_slow_host_is_asked_no_faster_than_it_answers(self, site):
+        urls = [site.page(f"/{i}", after=1.2) for i in range(4)]
+        settings = SETTINGS.model_copy(update={"concurrency_per_host": 2})
+        assert {r.outcome for r in crawl(map(Request, urls), settings, allow_addresses=LOOPBACK)} == {"fetched"}
+        first, second, third, fourth = (asked.at for asked in site.requests[-4:])
+        assert second - first < 1
+        assert third - first > 1.1 and fourth - third > 1.1
+
+    def test_a_host_that_is_down_is_left_alone(self, site):
+        urls = [site.raw(f"/{i}", b"") for i in range(100)]
+        found = list(crawl(map(Request, urls), SETTINGS, allow_addresses=LOOPBACK))
+        assert {r.outcome for r in found} == {"network_error"} and all(r.transient for r in found)
+        assert len({asked.path for asked in site.requests}) < 2 + 20 + SETTINGS.concurrency_per_host
+        assert sum("not asked: 2" in (r.detail or "") for r in found) > 60

@@ -7,13 +7,15 @@ Here belongs everything between a URL and its bytes: robots.txt, pace, the addre
 requests, opt-outs. What is in the bytes belongs to `extract`, what is kept of them to `store`.
 
 `model` has the records, `stream` the iterator, `engine` the event loop, `hosts` the order and pace, `page` one hop,
-`http` one exchange; `robots`, `addresses`, `consent`, `media_types`, `coding` and `waiting` a rule each.
+`http` one exchange; `robots`, `tdmrep`, `addresses`, `consent`, `media_types`, `coding` and `waiting` a rule each.
+`origins` keeps what origins say, `journal` what a crawl has got, should it be killed.
 This module imports no HTTP library: that happens on the first crawl.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quarry_dagster.crawl.addresses import Network, allowed_networks
@@ -28,7 +30,11 @@ _LARGEST_SITEMAP_MB = 50.0  # sitemaps.org: 50 MiB uncompressed
 
 
 def crawl(
-    requests: Iterable[Request], settings: Crawl, *, allow_addresses: Sequence[Network] = ()
+    requests: Iterable[Request],
+    settings: Crawl,
+    *,
+    allow_addresses: Sequence[Network] = (),
+    origins: Path | None = None,
 ) -> Iterator[Response]:
     """Exactly one `Response` for each `Request`, in the order they complete.
 
@@ -38,10 +44,11 @@ def crawl(
 
     Args:
         allow_addresses: networks that may be crawled although they are not public.
+        origins: a file in which what origins say (robots.txt, tdmrep.json) is kept for a day, for other crawls.
     """
     from quarry_dagster.crawl.stream import stream
 
-    return stream(requests, settings, allow_addresses)
+    return stream(requests, settings, allow_addresses, origins=origins)
 
 
 def fetch_one(url: str, settings: Crawl, *, allow_addresses: Sequence[Network] = ()) -> bytes:

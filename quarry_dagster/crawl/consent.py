@@ -2,14 +2,15 @@
 
 Read are X-Robots-Tag and `<meta name="robots">` (also under our own product token) for `noai` and, if asked for,
 `noindex`; and the TDM Reservation Protocol's header and meta element (W3C TDMRep, sections 6.2 and 6.3).
-An owner's statement for a whole origin is not read here but beside robots.txt, once an origin: that is where
-/.well-known/tdmrep.json (TDMRep section 6.1) is going to be.
+An owner's statement for a whole origin is read beside robots.txt: see `tdmrep`.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+
+from quarry_dagster.crawl.robots import product_token
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
@@ -36,8 +37,7 @@ class Consent:
             refusing |= {"noindex", "none"}  # `none` is short for `noindex, nofollow`
         self._refusing = frozenset(refusing)
         self._tdm = settings.obey_consent
-        token = re.split(r"[/\s]", settings.user_agent, maxsplit=1)[0].lower()
-        self._names = frozenset({"robots", token})
+        self._names = frozenset({"robots", product_token(settings.user_agent)})
         self._hints = tuple(word.encode() for word in refusing) + ((b"tdm-reservation",) if self._tdm else ())
 
     def refused_by_headers(self, headers: CIMultiDictProxy[str]) -> str | None:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from quarry_dagster.crawl import robots
+from quarry_dagster.crawl import robots, tdmrep
 from quarry_dagster.crawl.addresses import AddressRule
 from quarry_dagster.crawl.hosts import Host, Hosts
 from quarry_dagster.crawl.http import open_client, parse_url
 from quarry_dagster.crawl.model import Failed, Request, Response
+from quarry_dagster.crawl.origins import Origins, Statement
 from quarry_dagster.crawl.page import Job, Pages
 from quarry_dagster.crawl.waiting import LONGEST_WAIT, backoff
 from quarry_dagster.urls import InvalidUrl
@@ -41,11 +45,13 @@ class Engine:
         deliver: Callable[[Response], None],
         *,
         any_type: bool = False,
+        origins: Path | None = None,
     ) -> None:
         self._settings = settings
         self._rule = AddressRule(allowed)
         self._deliver_out = deliver
         self._any_type = any_type
+        self._origins_path = origins
         self._hosts = Hosts(settings.concurrency_per_host, settings.delay_per_host)
         self._requests: deque[Request] = deque()
         self._returning: deque[Job] = deque()
@@ -68,7 +74,15 @@ class Engine:
         self._stopped.set()
 
     async def run(self) -> None:
-        """Crawl what is submitted, until stopped."""
+        """Crawl what is submitted, until stopped.
+
+        Raises:
+            sqlite3.OperationalError: what origins say cannot be kept.
+        """
+        with closing(Origins(self._origins_path, self._settings.user_agent)) as self._origins:
+            await self._run()
+
+    async def _run(self) -> None:
         async with open_client(self._settings, self._rule) as client:
             self._client = client
             self._pages = Pages(client, self._settings, any_type=self._any_type)
@@ -109,54 +123,76 @@ class Engine:
             self._deliver(Failed("invalid_url", str(e)).response(request, None))
 
     def _turn(self, host: Host, now: float) -> None:
-        """Use a host's turn: read its robots.txt, or start a page, or refuse one (which takes no time)."""
+        """Use a host's turn: read what its origin says, or start a page, or refuse one (which takes no time)."""
         job = host.queue[0]
         origin = job.url.origin()
-        rules = host.rules.get(origin)
-        if refusal := _closed(host, now) or (rules and rules.refused(str(job.url))):
+        said = self._said(host, origin)
+        if refusal := _closed(host, now) or (said and said.refused(str(job.url))):
             host.queue.popleft()
             self._deliver(refusal.response(job.request, str(job.url)))
         else:
-            host.next_at = now + host.delay
+            host.next_at = now + host.interval
             host.active += 1
             self._active += 1
-            if rules is None:
-                host.reads_robots = True
-                self._group.create_task(self._read_robots(host, origin))
+            if said is None or (said.reservations is None and self._settings.obey_consent):
+                host.reads_statement = True
+                self._group.create_task(self._read_statement(host, origin, said))
             else:
                 host.queue.popleft()
                 self._group.create_task(self._fetch(host, job))
         self._hosts.schedule(host)
         self._hosts.rest(host, now)
 
-    async def _read_robots(self, host: Host, origin: URL) -> None:
-        # Statements for a whole origin belong here: /.well-known/tdmrep.json is to be read beside robots.txt.
+    def _said(self, host: Host, origin: URL) -> Statement | None:
+        """What the origin says, as far as it was read and still holds."""
+        said = host.statements.get(origin)
+        if said is None and (said := self._origins.get(origin)):
+            self._hosts.learn(host, origin, said)
+        return said if said and said.holds else None
+
+    async def _read_statement(self, host: Host, origin: URL, said: Statement | None) -> None:
+        """Read robots.txt, or, when that is known, tdmrep.json."""
+        name = "robots.txt" if said is None else tdmrep.PATH
         timeout, agent = self._settings.page_timeout, self._settings.user_agent
+        keep = self._keep(host)
         try:
             async with asyncio.timeout(timeout):
-                self._learn(host, origin, await robots.fetch(self._client, origin, agent, keep=self._keep(host)))
+                if said is None:
+                    said = Statement(await robots.fetch(self._client, origin, agent, keep=keep))
+                elif said.rules.refused(str(origin.with_path(tdmrep.PATH))):
+                    said = replace(said, reservations=tdmrep.Reservations())
+                else:
+                    said = replace(said, reservations=await tdmrep.fetch(self._client, origin, keep=keep))
+            self._origins.put(origin, said)
+            self._learn(host, origin, said)
         except TimeoutError:
-            late = Failed("timeout", f"robots.txt: no whole answer in {timeout:g} s", transient=True)
-            self._robots_failed(host, origin, late)
+            late = Failed("timeout", f"{name}: no whole answer in {timeout:g} s", transient=True)
+            self._statement_failed(host, origin, said, late)
         except Failed as e:
-            self._robots_failed(host, origin, e)
-        host.reads_robots = False
+            self._statement_failed(host, origin, said, e)
+        host.reads_statement = False
         self._done(host)
 
-    def _learn(self, host: Host, origin: URL, rules: robots.Rules) -> None:
-        host.robots_tries = 0
-        self._hosts.learn(host, origin, rules)
+    def _learn(self, host: Host, origin: URL, said: Statement) -> None:
+        host.statement_tries = 0
+        self._hosts.learn(host, origin, said)
         # A Crawl-delay is known only now, and holds for the first page too.
-        host.next_at = max(host.next_at, asyncio.get_running_loop().time() + rules.crawl_delay)
+        host.next_at = max(host.next_at, asyncio.get_running_loop().time() + said.rules.crawl_delay)
 
-    def _robots_failed(self, host: Host, origin: URL, failure: Failed) -> None:
-        if failure.transient and host.robots_tries < self._settings.retries:
-            host.robots_tries += 1
-            self._hold(host, failure, backoff(host.robots_tries))
+    def _statement_failed(self, host: Host, origin: URL, said: Statement | None, failure: Failed) -> None:
+        if failure.transient and host.statement_tries < self._settings.retries:
+            host.statement_tries += 1
+            self._hold(host, failure, backoff(host.statement_tries))
+            return
+        if said is not None:
+            self._learn(host, origin, replace(said, reservations=tdmrep.Reservations()))
+            if not failure.transient:
+                self._origins.put(origin, host.statements[origin])
             return
         detail = failure.detail if "robots.txt" in failure.detail else f"robots.txt: {failure.detail}"
         # Made anew: the one that was raised keeps a connection's frames alive, and this one stays for the crawl.
-        self._learn(host, origin, robots.Rules(refusal=Failed(failure.outcome, detail, transient=failure.transient)))
+        refusal = Failed(failure.outcome, detail, transient=failure.transient)
+        self._learn(host, origin, Statement(robots.Rules(refusal=refusal)))
 
     async def _fetch(self, host: Host, job: Job) -> None:
         loop = asyncio.get_running_loop()
@@ -168,8 +204,11 @@ class Engine:
         except TimeoutError:
             self._page_failed(host, job, Failed("timeout", f"no whole page in {timeout:g} s", transient=True))
         except Failed as e:
+            if not e.transient:
+                host.answered(loop.time() - started)
             self._page_failed(host, job, e)
         else:
+            host.answered(loop.time() - started)
             if isinstance(found, Response):
                 self._deliver(found)
             else:
@@ -179,6 +218,8 @@ class Engine:
         self._done(host)
 
     def _page_failed(self, host: Host, job: Job, failure: Failed) -> None:
+        if failure.transient:
+            host.failed(Failed(failure.outcome, failure.detail, transient=True))
         asks_for_patience = failure.status in (429, 503)
         wait = backoff(job.tries + 1)
         if asks_for_patience:
@@ -221,6 +262,9 @@ class Engine:
 
 
 def _closed(host: Host, now: float) -> Failed | None:
+    if host.down:
+        detail = f"not asked: {host.failures} requests to the host failed in a row, the last: {host.down.detail}"
+        return Failed(host.down.outcome, detail, transient=True)
     left = host.closed_until - now
     if left <= 0:
         return None

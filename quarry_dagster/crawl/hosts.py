@@ -16,12 +16,17 @@ from quarry_dagster.crawl.waiting import LONGEST_WAIT
 if TYPE_CHECKING:
     from yarl import URL
 
+    from quarry_dagster.crawl.model import Failed
+    from quarry_dagster.crawl.origins import Statement
     from quarry_dagster.crawl.page import Job
-    from quarry_dagster.crawl.robots import Rules
 
 _HOST_WEIGHT = 1024
 _MOST_WEIGHT = 8 * 2**20
-"""Robots rules (in characters, and so much for each host besides) kept of idle hosts: some 8,000 of them."""
+"""Statements (in characters, and so much for each host besides) kept of idle hosts: some 8,000 of them."""
+_SLOW = 1.0
+"""Seconds for a page from which a host is spared."""
+_MOST_FAILURES = 20
+"""Failures in a row that may each pass, after which a host is taken to be down."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,16 +36,39 @@ class Host:
     name: str
     delay: float
     queue: deque[Job] = field(default_factory=deque)
-    rules: dict[URL, Rules] = field(default_factory=dict)
+    statements: dict[URL, Statement] = field(default_factory=dict)
     """By origin: http and https of one host have a robots.txt each."""
     active: int = 0
     """Exchanges under way, robots.txt included."""
-    reads_robots: bool = False
-    robots_tries: int = 0
+    reads_statement: bool = False
+    statement_tries: int = 0
     next_at: float = 0.0
     closed_until: float = 0.0
     """Until then the host is not asked at all, and its pages fail instead of waiting."""
+    slowness: float = 0.0
+    """Seconds that its pages take lately, if they take long."""
+    failures: int = 0
+    """Failures in a row that may each pass."""
+    down: Failed | None = None
+    """The last of so many failures in a row that the host is not asked any more."""
     in_turn: bool = False
+
+    @property
+    def interval(self) -> float:
+        """Seconds from the start of one request to the next: a slow host is asked no faster than it answers."""
+        return max(self.delay, self.slowness)
+
+    def answered(self, seconds: float) -> None:
+        """An answer of any kind took that long."""
+        mean = (self.slowness + seconds) / 2 if self.slowness else seconds
+        self.slowness = mean if max(self.slowness, seconds) > _SLOW else 0.0
+        self.failures = 0
+
+    def failed(self, failure: Failed) -> None:
+        """A try failed in a way that may pass."""
+        self.failures += 1
+        if self.failures >= _MOST_FAILURES:
+            self.down = failure
 
     def hold(self, now: float, seconds: float) -> None:
         """The host wants to be left alone for that time."""
@@ -76,7 +104,7 @@ class Hosts:
 
     def schedule(self, host: Host) -> None:
         """Give the host a turn if it can use one; to be called whenever that may have changed."""
-        if host.queue and not host.in_turn and not host.reads_robots and host.active < self._per_host:
+        if host.queue and not host.in_turn and not host.reads_statement and host.active < self._per_host:
             host.in_turn = True
             heapq.heappush(self._turns, (host.next_at, next(self._count), host))
 
@@ -99,11 +127,12 @@ class Hosts:
         """When the next host has its turn."""
         return self._turns[0][0] if self._turns else None
 
-    def learn(self, host: Host, origin: URL, rules: Rules) -> None:
-        """Keep an origin's rules."""
-        host.rules[origin] = rules
-        host.delay = max(host.delay, rules.crawl_delay)
-        self._weight += rules.weight
+    def learn(self, host: Host, origin: URL, statement: Statement) -> None:
+        """Keep what an origin says."""
+        old = host.statements.get(origin)
+        host.statements[origin] = statement
+        host.delay = max(host.delay, statement.rules.crawl_delay)
+        self._weight += statement.weight - (old.weight if old else 0)
 
     def rest(self, host: Host, now: float) -> None:
         """Keep an idle host for later, and forget those idle longest if too much is kept."""
@@ -116,4 +145,4 @@ class Hosts:
                 self._hosts.move_to_end(oldest.name)
                 return
             del self._hosts[oldest.name]
-            self._weight -= _HOST_WEIGHT + sum(rules.weight for rules in oldest.rules.values())
+            self._weight -= _HOST_WEIGHT + sum(s.weight for s in oldest.statements.values())

@@ -33,8 +33,8 @@ class Rules:
     """Nothing of this origin may be fetched."""
     paths: Protego | None = None
     crawl_delay: float = 0.0
-    weight: int = 0
-    """Characters of the rules kept, to bound what a crawl remembers."""
+    text: str = ""
+    """The lines of our group: `from_group` makes the same rules of them."""
 
     def refused(self, url: str) -> Failed | None:
         """Why this URL may not be fetched; None where it may."""
@@ -45,18 +45,26 @@ class Rules:
         return None
 
 
+def product_token(user_agent: str) -> str:
+    """What robots.txt calls us (RFC 9309 2.2.1)."""
+    return re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
+
+
 def parse(text: str, user_agent: str) -> Rules:
     """The rules for the product token that opens `user_agent`."""
-    group = our_group(text, re.split(r"[/\s]", user_agent, maxsplit=1)[0])
+    return from_group("\n".join(our_group(text, product_token(user_agent))))
+
+
+def from_group(group: str) -> Rules:
+    """The rules of the lines of one group."""
     if not group:
         return Rules()
-    text = "\n".join(["User-agent: *", *group])
-    paths = Protego.parse(text)
+    paths = Protego.parse(f"User-agent: *\n{group}")
     delay = paths.crawl_delay("*") or 0.0
     if delay > LONGEST_WAIT:
         detail = f"robots.txt asks for a Crawl-delay of {delay:g} s, longer than the {LONGEST_WAIT:g} s waited"
-        return Rules(refusal=Failed("robots_disallowed", detail))
-    return Rules(paths=paths, crawl_delay=delay, weight=len(text))
+        return Rules(refusal=Failed("robots_disallowed", detail), text=group)
+    return Rules(paths=paths, crawl_delay=delay, text=group)
 
 
 def our_group(text: str, token: str) -> list[str]:
@@ -73,7 +81,7 @@ def our_group(text: str, token: str) -> list[str]:
             if in_rules:
                 in_ours = in_anyone = in_rules = False
             name = re.split(r"[/\s]", agent[1].strip(), maxsplit=1)[0].lower()
-            in_ours = in_ours or name == token.lower()
+            in_ours = in_ours or name == token
             in_anyone = in_anyone or name == "*"
             named_us = named_us or in_ours
         elif _RULE_LINE.match(line):

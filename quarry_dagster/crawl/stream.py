@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quarry_dagster.crawl.engine import Engine
@@ -32,10 +33,11 @@ def stream(
     allowed: Sequence[Network],
     *,
     any_type: bool = False,
+    origins: Path | None = None,
 ) -> Iterator[Response]:
     """See `quarry_dagster.crawl.crawl`. `any_type`: take the body whatever it is."""
     arrived: queue.SimpleQueue[Response | None] = queue.SimpleQueue()
-    engine = Engine(settings, allowed, arrived.put, any_type=any_type)
+    engine = Engine(settings, allowed, arrived.put, any_type=any_type, origins=origins)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="quarry-crawl", daemon=True)
     thread.start()

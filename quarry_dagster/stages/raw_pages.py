@@ -67,7 +67,8 @@ def refresh(
     with _journal(store, partition, old, settings, allow_addresses) as journal:
         waiting = _waiting(batch, forgotten)
         requests = _requests(waiting, earlier, same_policy=same_policy)
-        report.worked = _fetch(requests, journal, settings, allow_addresses, total=len(waiting))
+        origins = journals(store) / "origins.sqlite"
+        report.worked = _fetch(requests, journal, settings, allow_addresses, origins, total=len(waiting))
         with store.raw_pages.write(partition) as writer:
             for row in _carried(batch, earlier, forgotten):
                 _take(row | {"partition": partition}, rows, keep, writer)
@@ -130,6 +131,7 @@ def _fetch(
     journal: Journal,
     settings: Crawl,
     allow_addresses: Sequence[IPv4Network | IPv6Network],
+    origins: Path,
     *,
     total: int,
 ) -> int:
@@ -138,7 +140,8 @@ def _fetch(
     fetched = 0
     with track("raw_pages", total, "pages") as advance:
         advance(len(done))
-        for response in crawl((r for r in requests if r.url not in done), settings, allow_addresses=allow_addresses):
+        missing = (request for request in requests if request.url not in done)
+        for response in crawl(missing, settings, allow_addresses=allow_addresses, origins=origins):
             journal.append(response)
             fetched += 1
             advance(1)
