@@ -267,7 +267,7 @@ def _parameter(pair: str) -> list[str]:
     return pair.split("=")
 
 
-_KNOWN = ("doc_id", "partition", "body_digest", "fetched_at")
+_KNOWN = ("doc_id", "partition", "outcome", "detail", "body_digest", "fetched_at")
 _WAITS = pl.lit("", dtype=pl.String).alias("partition")
 
 
@@ -289,7 +289,7 @@ class _Batcher:
         """Which partition each document of a batch has, and what the seed carried of it."""
         frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS).select(_KNOWN)]
         for partition, segment in self._segments.items():
-            for rows in segment.batches(["doc_id", "body_digest", "fetched_at"], rows=_CHUNK):
+            for rows in segment.batches([c for c in _KNOWN if c != "partition"], rows=_CHUNK):
                 frames.append(rows.with_columns(partition=pl.lit(partition)).select(_KNOWN))
         return pl.concat(frames, rechunk=True)
 
@@ -303,9 +303,19 @@ class _Batcher:
         fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
         changed = joined.filter(
             pl.col("partition").is_not_null()
-            & pl.col("body_digest").is_not_null()
-            & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
-            & (pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known")).fill_null(False))
+            & (
+                pl.col("body_digest").is_not_null()
+                & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
+                & (
+                    pl.col("fetched_at").is_null()
+                    | (pl.col("fetched_at") >= pl.col("fetched_at_known")).fill_null(False)
+                )
+                # Another `discover=` for a URL that is to be fetched:
+                | pl.col("outcome").is_null()
+                & pl.col("outcome_known").is_null()
+                & pl.col("detail").is_not_null()
+                & pl.col("detail").ne_missing(pl.col("detail_known"))
+            )
         ).select(*BATCHES.names(), "partition")
         report.added += fresh.height
         report.replaced += changed.height

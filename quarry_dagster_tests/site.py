@@ -28,6 +28,7 @@ class Site:
 
     port: int = 0
     pages: dict[str, bytes | int | str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)  # Content-Type by path, where it is not HTML
     answers: Counter[int] = field(default_factory=Counter)  # statuses of page requests since the last reset
     asked: list[str] = field(default_factory=list)  # paths, without robots.txt and tdmrep.json
 
@@ -93,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         if status != 304:
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Type", self._site.types.get(self.path, "text/html; charset=utf-8"))
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -24,6 +24,7 @@ _TAG = 2048
 
 _POINT = re.compile(rb"<(?:(!--)|(script|style|title|template)\b|(meta)\b|(body)\b)")
 _ATTRIBUTE = re.compile(r"""([a-z:_-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_LINK = re.compile(rb"<link\b([^<>]{1,2048})>", re.IGNORECASE)
 # Directives of X-Robots-Tag that have a value: what stands before their colon is no crawler's name.
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
@@ -58,15 +59,12 @@ class Consent:
         if not any(hint in head for hint in self._hints):
             return None
         for tag in _meta_tags(head):
-            attributes = {
-                name: double or single or bare
-                for name, double, single, bare in reversed(_ATTRIBUTE.findall(tag))  # the first of a name counts
-            }
-            name, content = attributes.get("name", "").strip(), attributes.get("content", "")
+            found = attributes(tag)
+            name, content = found.get("name", "").strip(), found.get("content", "")
             if self._tdm and name == "tdm-reservation" and content.strip() == "1":
                 return "meta tdm-reservation: 1"
-            if name in self._names and (found := self._refusing.intersection(re.split(r"[\s,;]+", content))):
-                return f"meta {name}: {min(found)}"
+            if name in self._names and (refused := self._refusing.intersection(re.split(r"[\s,;]+", content))):
+                return f"meta {name}: {min(refused)}"
         return None
 
     def _refused_by_tag(self, value: str) -> str | None:
@@ -80,6 +78,26 @@ class Consent:
             if ours and directive.strip() in self._refusing:
                 return directive.strip()
         return None
+
+
+def forbids_following(body: bytes) -> bool:
+    """Whether a meta element asks robots not to follow the page's links."""
+    tags = map(attributes, _meta_tags(body[:_HEAD].lower()))
+    return any(
+        tag.get("name", "").strip() == "robots"
+        and not {"nofollow", "none"}.isdisjoint(re.split(r"[\s,;]+", tag.get("content", "")))
+        for tag in tags
+    )
+
+
+def link_tags(body: bytes) -> list[str]:
+    """The attributes of the link elements of a document's head, as :func:`attributes` reads them."""
+    return [tag.decode("utf-8", "replace") for tag in _LINK.findall(body[:_HEAD])]
+
+
+def attributes(tag: str) -> dict[str, str]:
+    """The attributes of an element, names as they are written; the first of a name counts."""
+    return {name: double or single or bare for name, double, single, bare in reversed(_ATTRIBUTE.findall(tag))}
 
 
 def _meta_tags(head: bytes) -> list[str]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.9,application/xml;q=0.8,text/xml;q=0.8"
 _ACCEPTED = frozenset({"text/html", "application/xhtml+xml", "text/plain", "application/xml", "text/xml"})
+_LISTS = frozenset(
+    {"application/rss+xml", "application/atom+xml", "application/rdf+xml", "application/gzip", "application/x-gzip"}
+)
+"""Feeds, and packed sitemaps."""
 _HTML = frozenset({"", "text/html", "application/xhtml+xml"})
 
 # Servers call a PDF text/html often enough that the first bytes are looked at whatever the header says.
@@ -33,6 +37,11 @@ def media_type(content_type: str | None) -> str:
 
 def is_html(content_type: str | None) -> bool:
     return media_type(content_type) in _HTML
+
+
+def is_list(content_type: str | None) -> bool:
+    """Whether a body of that type may be a feed or a packed sitemap, and is no page."""
+    return media_type(content_type) in _LISTS
 
 
 def refused_type(content_type: str | None) -> str | None:

@@ -22,6 +22,8 @@ class Request:
     """When that body was obtained; None: we have none."""
     final_url: str | None = None
     """Where that body came from, after redirects; None: not known."""
+    lists: bool = False
+    """Feeds and packed sitemaps are wanted too: they are `fetched`, though no pages."""
 
     @property
     def is_conditional(self) -> bool:

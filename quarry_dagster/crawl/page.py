@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from quarry_dagster.crawl.consent import Consent
 from quarry_dagster.crawl.http import Client, read_body, redirect_target, status_text
-from quarry_dagster.crawl.media_types import is_html, refused_bytes, refused_type
+from quarry_dagster.crawl.media_types import is_html, is_list, refused_bytes, refused_type
 from quarry_dagster.crawl.model import Failed, Request, Response
 from quarry_dagster.crawl.waiting import retry_after
 
@@ -108,7 +108,7 @@ class Pages:
             if status in _NO_PAGE:
                 raise Failed("http_error", f"{status_text(status)}: not a whole page", status=status)
             try:
-                body = await self._read(reply)
+                body = await self._read(reply, lists=request.lists)
             except Failed as e:
                 e.etag, e.last_modified = found.get("ETag"), found.get("Last-Modified")
                 raise
@@ -125,14 +125,15 @@ class Pages:
             body,
         )
 
-    async def _read(self, reply: ClientResponse) -> bytes:
+    async def _read(self, reply: ClientResponse, *, lists: bool) -> bytes:
         """The body of a page that is there, unless it is refused."""
         status, content_type = reply.status, reply.headers.get("Content-Type")
         self._check_headers(reply.headers, status)
-        if not self._any_type and (why := refused_type(content_type)):
+        any_type = self._any_type or (lists and is_list(content_type))
+        if not any_type and (why := refused_type(content_type)):
             raise Failed("unsupported_type", why, status=status)
         body = await read_body(reply, self._limit)
-        if not self._any_type:
+        if not any_type:
             if why := refused_bytes(body, content_type):
                 raise Failed("unsupported_type", why, status=status)
             if is_html(content_type) and (why := self._consent.refused_by_html(body)):

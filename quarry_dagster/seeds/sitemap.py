@@ -112,6 +112,20 @@ def looks_like_sitemap(url: str) -> bool:
     return "sitemap" in segment and segment.endswith((".xml", ".xml.gz"))
 
 
+def locations(data: bytes) -> Iterator[tuple[bool, str]]:
+    """Whether it is an index's, and the URL, of each entry of a sitemap, packed or not.
+
+    Raises:
+        ValueError: it is larger than the protocol allows, or no sitemap at all.
+        lxml.etree.LxmlError, OSError, EOFError: it is damaged.
+    """
+    file = io.BytesIO(data)
+    try:
+        yield from _locations(_Gunzipped(file) if data.startswith(_GZIP_MAGIC) else _Limited(file))
+    except _NotSitemap as e:
+        raise ValueError(str(e)) from e
+
+
 class _NotSitemap(Exception):
     """The XML is something else."""
 

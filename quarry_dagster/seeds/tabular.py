@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from quarry_dagster.seeds.discovery import parse_discovery
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.payload import unsupported
 from quarry_dagster.seeds.text import Lines, binary_problem
@@ -19,7 +20,7 @@ from quarry_dagster.seeds.text import Lines, binary_problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
-USED = ("url", "html", "text", "content_type", "fetched_at")
+USED = ("url", "html", "text", "content_type", "fetched_at", "discover")
 
 _BATCH_ROWS = 64
 _PATIENCE = 100
@@ -55,7 +56,11 @@ class _Table:
         column = "html" if row.get("html") else "text"
         document = row.get(column)
         if not document:
-            yield Seed(url, line)
+            wanted = row.get("discover")
+            try:
+                yield Seed(url, line, detail=str(parse_discovery(str(wanted))) if wanted else None)
+            except ValueError as e:
+                yield Problem(line, str(e), shown(wanted))
             return
         content_type = "text/html" if column == "html" else "text/plain"
         if isinstance(document, str):

@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
+from quarry_dagster.seeds.discovery import parse_discovery
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 
 _MAX_URL_LINE = 64 * 1024
 _HEAD = 64 * 1024
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _SECOND_URL = re.compile(r"\s+https?://", re.IGNORECASE)
+_DISCOVER = re.compile(r"(\S+)\s+discover=(.*)", re.IGNORECASE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -84,7 +86,7 @@ def binary_problem(file: BinaryIO) -> Problem | None:
 
 
 def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
-    """A URL per line; `#` starts a comment, at the line's start or after whitespace."""
+    """A URL per line, perhaps with `discover=...`; `#` starts a comment, at the line's start or after whitespace."""
     source: LineSource = file
     done = 0
     utf16 = file.read(2) in _UTF16
@@ -104,7 +106,14 @@ def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Pr
             yield line
             continue
         url = (_COMMENT.sub("", line) if "#" in line else line).strip()
+        discover = ""
+        if with_option := _DISCOVER.fullmatch(url):
+            try:
+                url, discover = with_option[1], str(parse_discovery(with_option[2]))
+            except ValueError as e:
+                yield Problem(place.line, str(e), shown(url))
+                continue
         if _SECOND_URL.search(url):
             yield Problem(place.line, "more than one URL on the line; write one a line", shown(url))
         elif url:
-            yield Seed(url, place.line)
+            yield Seed(url, place.line, detail=discover or None)

@@ -11,6 +11,7 @@ bodies, and a crawl that was killed asks only for what it had not got.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections import Counter
@@ -25,20 +26,29 @@ import polars as pl
 
 from quarry_dagster.crawl import Request, Response, crawl
 from quarry_dagster.crawl.journal import Journal
+from quarry_dagster.crawl.media_types import is_list
 from quarry_dagster.errors import StoreError
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import Crawl
 from quarry_dagster.progress import track
+from quarry_dagster.seeds import Discovery, discover, parse_discovery
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Segment, SegmentWriter, Store, digest_rows
-from quarry_dagster.store.schemas import RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import HOST, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.store import SEEDS
+from quarry_dagster.urls import doc_id as id_of
+from quarry_dagster.urls import host_of
 
 _FACTS = [name for name in RAW_PAGES.names() if name != "body"]
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
+_FOUND = "found/"
+"""Folder of the inbox for seeds that pages named."""
 _REFUSED = ("opted_out", "unsupported_type", "too_large")
 
 Row = dict[str, Any]
+
+log = logging.getLogger("quarry_dagster")
 
 
 def refresh(
@@ -65,23 +75,28 @@ def refresh(
     rows: list[Row] = []  # facts of every row, without bodies
     keep: dict[str, Row] = {}  # rows whose earlier body stays, by doc_id
     with _journal(store, partition, old, settings, allow_addresses) as journal:
+        same_batch = old is not None and old.metadata["batch"] == batch.version
         waiting = _waiting(batch, forgotten)
-        requests = _requests(waiting, earlier, same_policy=same_policy)
+        wanted = _wanted(batch)
+        requests = _requests(waiting, earlier, wanted, same_policy=same_policy, same_batch=same_batch)
         origins = journals(store) / "origins.sqlite"
         report.worked = _fetch(requests, journal, settings, allow_addresses, origins, total=len(waiting))
         with store.raw_pages.write(partition) as writer:
             for row in _carried(batch, earlier, forgotten):
                 _take(row | {"partition": partition}, rows, keep, writer)
+            found: dict[str, Discovery] = {}
             for response in journal.responses():
                 doc_id = waiting.pop(response.url, None)
                 if doc_id is None:  # of a batch that was replaced since, or forgotten
                     continue
                 if reason := forgotten.reason(response.final_url):
                     response = replace(response, outcome="opted_out", detail=reason, body=None)
+                if response.url in wanted:
+                    response = _discover(response, wanted[response.url], found)
                 row = _row(doc_id, response, earlier.get(doc_id))
                 _take(row | {"partition": partition}, rows, keep, writer)
+            _drop_seeds(store, partition, found, settings.found_per_host, forgotten)
             facts = pl.DataFrame(rows, schema={k: RAW_PAGES[k] for k in _FACTS})
-            same_batch = old is not None and old.metadata["batch"] == batch.version
             if (
                 same_policy
                 and same_batch
@@ -182,16 +197,74 @@ def _waiting(batch: Segment, forgotten: Forgotten) -> dict[str, str]:
     return ids
 
 
-def _requests(waiting: dict[str, str], earlier: dict[str, Row], *, same_policy: bool) -> Iterator[Request]:
+def _wanted(batch: Segment) -> dict[str, Discovery]:
+    """What to look for beside the page itself, by URL."""
+    frames = batch.batches(["url", "outcome", "detail"], rows=4096)
+    asked = (f.filter(pl.col("outcome").is_null() & pl.col("detail").is_not_null()) for f in frames)
+    return {url: parse_discovery(detail) for f in asked for url, detail in f.select("url", "detail").iter_rows()}
+
+
+def _requests(
+    waiting: dict[str, str],
+    earlier: dict[str, Row],
+    wanted: dict[str, Discovery],
+    *,
+    same_policy: bool,
+    same_batch: bool,
+) -> Iterator[Request]:
     """Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
-    then it has to see each page again."""
+    then it has to see each page again. So has a discovery that may be new."""
     conditional = (*WITH_BODY, *_REFUSED) if same_policy else ()
     for url, doc_id in waiting.items():
         before = earlier.get(doc_id)
-        if before is None or before["outcome"] not in conditional:
-            yield Request(url)
+        lists = url in wanted
+        if before is None or before["outcome"] not in conditional or (lists and not same_batch):
+            yield Request(url, lists=lists)
         else:
-            yield Request(url, before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
+            known = (before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
+            yield Request(url, *known, lists=lists)
+
+
+def _discover(response: Response, wanted: Discovery, found: dict[str, Discovery]) -> Response:
+    """Add what a response names to `found`; a list of pages is no page itself."""
+    if response.body is None or response.final_url is None:
+        return response
+    there = discover(response.final_url, response.body, response.content_type, wanted)
+    for url, further in there.seeds.items():
+        found[url] = max(found.get(url, further), further, key=lambda d: (d.links, d.feeds, d.sitemaps))
+    kind = there.kind or ("a list" if is_list(response.content_type) else None)
+    if kind is None:
+        return response
+    detail = f"{kind}: its pages are seeds, it is none"
+    return replace(response, outcome="unsupported_type", detail=detail, body=None)
+
+
+def _drop_seeds(store: Store, partition: str, found: dict[str, Discovery], per_host: int, forgotten: Forgotten) -> None:
+    """Put what was found, and is no seed yet, into the inbox; of each host at most so many in all.
+
+    That happens before the partition is written: killed in between, it happens again, and adds nothing twice.
+    """
+    if not found:
+        return
+    known = store.batches.scan().select("doc_id", "url", "seed")
+    ids = {id_of(url): url for url in found if not forgotten.reason(url)}
+    old = known.select("doc_id").filter(pl.col("doc_id").is_in(list(ids))).collect()
+    fresh = sorted(url for i, url in ids.items() if i not in set(old["doc_id"]))
+    found_before = known.filter(pl.col("seed").str.starts_with(_FOUND)).group_by(HOST.alias("host")).len().collect()
+    counts = Counter(dict(found_before.drop_nulls().iter_rows()))
+    lines: list[str] = []
+    for url in fresh:
+        host = host_of(url)
+        counts[host] += 1
+        if counts[host] <= per_host:
+            lines.append(f"{url} discover={found[url]}\n" if found[url] else f"{url}\n")
+    if not lines:
+        return
+    content = "".join(lines).encode()
+    name = f"{_FOUND}{partition}-{hashlib.sha256(content).hexdigest()[:12]}.txt"
+    with store.files.create(f"{SEEDS}/{name}") as file:
+        file.write(content)
+    log.info("%s: %d further pages found; they wait in the inbox as %s", partition, len(lines), name)
 
 
 def _row(doc_id: str, response: Response, before: Row | None) -> Row:
