@@ -78,6 +78,8 @@ class Crawl(Settings):
     """Treat `noai` and a TDM reservation as outcome `opted_out`."""
     obey_noindex: bool = False
     """Treat `noindex` as outcome `opted_out` too."""
+    write_warc: bool = False
+    """Write what is fetched as WARC files too, in `warc/` of the data root."""
     found_per_host: Positive = 10_000
     """Pages of one host that links, feeds and sitemaps may add in all, where a seed asks for them."""
 

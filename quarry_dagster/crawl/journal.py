@@ -124,4 +124,5 @@ def _read(file: BinaryIO) -> Iterator[Response]:
             return
         facts = json.loads(record[:head_size])
         facts["fetched_at"] = datetime.fromisoformat(facts["fetched_at"])
+        facts["headers"] = tuple((name, value) for name, value in facts["headers"])
         yield Response(**facts, body=None if body_size == _NO_BODY else record[head_size:])

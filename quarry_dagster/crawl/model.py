@@ -49,6 +49,8 @@ class Response:
     """Only with `fetched`; after `not_modified` the caller has it."""
     transient: bool = False
     """The failure may pass: it says nothing about the page."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """As they came, with `fetched` and `not_modified`, where `Crawl.write_warc` is set."""
 
 
 class FetchError(QuarryError):

@@ -64,6 +64,7 @@ class Pages:
         self._limit = int(settings.max_body_mb * 2**20)
         self._max_redirects = settings.max_redirects
         self._any_type = any_type
+        self._keeps_headers = settings.write_warc
 
     async def fetch(self, job: Job, *, keep: bool) -> Response | URL:
         """The page, or the next hop. `keep`: the connection will soon be wanted again.
@@ -96,6 +97,7 @@ class Pages:
                     found.get("Content-Type"),
                     found.get("ETag") or request.etag,
                     found.get("Last-Modified") or request.last_modified,
+                    headers=self._headers(reply),
                 )
             if not 200 <= status < 300:
                 raise Failed(
@@ -123,7 +125,13 @@ class Pages:
             found.get("ETag"),
             found.get("Last-Modified"),
             body,
+            headers=self._headers(reply),
         )
+
+    def _headers(self, reply: ClientResponse) -> tuple[tuple[str, str], ...]:
+        if not self._keeps_headers:
+            return ()
+        return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.raw_headers)
 
     async def _read(self, reply: ClientResponse, *, lists: bool) -> bytes:
         """The body of a page that is there, unless it is refused."""

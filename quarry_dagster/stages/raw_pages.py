@@ -24,9 +24,11 @@ from typing import Any
 
 import polars as pl
 
+from quarry_dagster import __version__
 from quarry_dagster.crawl import Request, Response, crawl
 from quarry_dagster.crawl.journal import Journal
 from quarry_dagster.crawl.media_types import is_list
+from quarry_dagster.crawl.warc import WarcWriter
 from quarry_dagster.errors import StoreError
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import Crawl
@@ -44,6 +46,8 @@ CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched
 """What later stages depend on; its digest is a segment's `content`."""
 _FOUND = "found/"
 """Folder of the inbox for seeds that pages named."""
+WARC = "warc"
+"""Folder of the data root for WARC files."""
 _REFUSED = ("opted_out", "unsupported_type", "too_large")
 
 Row = dict[str, Any]
@@ -85,6 +89,7 @@ def refresh(
             for row in _carried(batch, earlier, forgotten):
                 _take(row | {"partition": partition}, rows, keep, writer)
             found: dict[str, Discovery] = {}
+            came: dict[str, datetime | None] = {}  # pages that came, by URL, and when they last came before
             for response in journal.responses():
                 doc_id = waiting.pop(response.url, None)
                 if doc_id is None:  # of a batch that was replaced since, or forgotten
@@ -93,7 +98,10 @@ def refresh(
                     response = replace(response, outcome="opted_out", detail=reason, body=None)
                 if response.url in wanted:
                     response = _discover(response, wanted[response.url], found)
-                row = _row(doc_id, response, earlier.get(doc_id))
+                before = earlier.get(doc_id)
+                row = _row(doc_id, response, before)
+                if response.outcome in ("fetched", "not_modified") and row["body_digest"]:
+                    came[response.url] = before["fetched_at"] if before else None
                 _take(row | {"partition": partition}, rows, keep, writer)
             _drop_seeds(store, partition, found, settings.found_per_host, forgotten)
             facts = pl.DataFrame(rows, schema={k: RAW_PAGES[k] for k in _FACTS})
@@ -106,6 +114,8 @@ def refresh(
             else:
                 if old is not None and keep:
                     _copy_bodies(writer, old, keep)
+                if settings.write_warc and came:
+                    _write_warc(store, writer.segment, journal, came)
                 writer.note(
                     content=digest_rows(facts.select(CONTENT)), rows=facts.height, policy=policy, batch=batch.version
                 )
@@ -139,6 +149,15 @@ def _journal(
         return Journal(journals(store) / partition, f"{version} {settings.model_dump_json()} {allowed}")
     except OSError as e:
         raise StoreError(f"cannot write {journals(store)}: {e.strerror or e}; make it writable") from e
+
+
+def _write_warc(store: Store, segment: Segment, journal: Journal, came: dict[str, datetime | None]) -> None:
+    """The pages that came for this version of the partition, beside it."""
+    with store.files.create(f"{WARC}/{segment.partition}/{segment.version:06d}.warc.gz") as file:
+        writer = WarcWriter(file, f"QuarryCore/{__version__}")
+        for response in journal.responses():
+            if response.url in came:
+                writer.write(response, came.pop(response.url))
 
 
 def _fetch(
