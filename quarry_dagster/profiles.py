@@ -78,6 +78,8 @@ class Crawl(Settings):
     """Treat `noai` and a TDM reservation as outcome `opted_out`."""
     obey_noindex: bool = False
     """Treat `noindex` as outcome `opted_out` too."""
+    keep_gone: bool = False
+    """Keep the last body of a page that now answers 404 or 410; else its document leaves the corpus."""
     write_warc: bool = False
     """Write what is fetched as WARC files too, in `warc/` of the data root."""
     found_per_host: Positive = 10_000

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import ssl
 import threading
 import time
 import zlib
@@ -46,8 +47,9 @@ def answer(status: str = "200 OK", headers: dict[str, str] | None = None, body: 
 class HostileSite:
     """A server on a port of its own; a page that was not added is a 404, robots.txt included."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
         self.host = host
+        self._tls = tls
         self.requests: list[Asked] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -149,7 +151,7 @@ class HostileSite:
         return self.url(path)
 
     async def _start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._connected, self.host, 0)
+        return await asyncio.start_server(self._connected, self.host, 0, ssl=self._tls)
 
     async def _end(self) -> None:
         self._server.close()
@@ -163,7 +165,7 @@ class HostileSite:
         self.most_at_once = max(self.most_at_once, self._at_once)
         await self._converse(reader, writer)
         self._at_once -= 1
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError, ssl.SSLError):
             writer.close()
             await writer.wait_closed()
 

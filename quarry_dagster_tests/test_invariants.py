@@ -176,6 +176,25 @@ def test_a_bad_night_does_not_empty_the_corpus(corpus: Corpus, story_site: Site)
     assert row["detail"] is None
 
 
+def test_a_page_that_is_gone_leaves_unless_the_profile_keeps_it(corpus: Corpus, story_site: Site) -> None:
+    corpus.seed("stories.txt", seed_lines(story_site))
+    corpus.run()
+    story_site.pages["/story/9"] = 404
+    story_site.pages["/story/8"] = 410
+    keeping = Corpus(corpus.root, profile(crawl={"keep_gone": True}))
+    keeping.run()
+    gone = {story_site.url("/story/8"), story_site.url("/story/9")}
+    assert gone <= keeping.urls()
+    rows = keeping.read("raw_pages").filter(pl.col("url").is_in(gone)).sort("url")
+    assert all("kept the body of" in d for d in rows["detail"])
+    assert [d.rpartition(" ")[2] for d in rows["detail"]] == ["410", "404"]
+    before = keeping.files()
+    keeping.run()
+    assert keeping.files() == before
+    corpus.run()
+    assert not gone & corpus.urls()
+
+
 def test_equal_texts_are_embedded_once(corpus: Corpus) -> None:
     corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i % 3) for i in range(25)})
     reports = corpus.run()

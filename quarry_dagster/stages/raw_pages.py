@@ -42,6 +42,7 @@ from quarry_dagster.urls import doc_id as id_of
 from quarry_dagster.urls import host_of
 
 _FACTS = [name for name in RAW_PAGES.names() if name != "body"]
+_GONE = (404, 410)
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
 _FOUND = "found/"
@@ -99,7 +100,7 @@ def refresh(
                 if response.url in wanted:
                     response = _discover(response, wanted[response.url], found)
                 before = earlier.get(doc_id)
-                row = _row(doc_id, response, before)
+                row = _row(doc_id, response, before, keep_gone=settings.keep_gone)
                 if response.outcome in ("fetched", "not_modified") and row["body_digest"]:
                     came[response.url] = before["fetched_at"] if before else None
                 _take(row | {"partition": partition}, rows, keep, writer)
@@ -286,7 +287,7 @@ def _drop_seeds(store: Store, partition: str, found: dict[str, Discovery], per_h
     log.info("%s: %d further pages found; they wait in the inbox as %s", partition, len(lines), name)
 
 
-def _row(doc_id: str, response: Response, before: Row | None) -> Row:
+def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool) -> Row:
     """The row of a response; `body` is absent where the earlier one stays."""
     row: Row = {
         "doc_id": doc_id,
@@ -314,7 +315,7 @@ def _row(doc_id: str, response: Response, before: Row | None) -> Row:
         return before | validators | {"outcome": "not_modified", "status": response.status, "detail": None}
     if row["body_digest"] == before["body_digest"]:
         return row | {"fetched_at": before["fetched_at"]} | validators
-    if _may_pass(response):
+    if _may_pass(response) or (keep_gone and response.status in _GONE):
         since = before["fetched_at"].isoformat(timespec="seconds")
         detail = f"kept the body of {since}: {response.outcome}" + (f" {response.status}" if response.status else "")
         return before | {"detail": detail}
