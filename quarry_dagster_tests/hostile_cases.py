@@ -30,6 +30,8 @@ class Case:
     outcome: str
     inside: HostileSite | None = None
     """A server that must not be reached."""
+    late: HostileSite | None = None
+    """A server that asks for patience."""
 
 
 def hostile_cases(stack: ExitStack) -> list[Case]:
@@ -42,8 +44,8 @@ def hostile_cases(stack: ExitStack) -> list[Case]:
     cases = [
         Case("gzip bomb of 400 MB", site.bomb("/bomb", 400), "too_large"),
         Case("endless body", site.endless("/endless"), "too_large"),
-        Case("slow-loris, headers", site.dribble("/slow-head", b"", answer(body=ARTICLE), 0.1), "timeout"),
-        Case("slow-loris, body", site.dribble("/slow-body", *_halves(), 0.1), "timeout"),
+        Case("slow-loris, headers", site.dribble("/slow-head", b"", answer(body=ARTICLE), 0.3), "timeout"),
+        Case("slow-loris, body", site.dribble("/slow-body", *_halves(), 0.3), "timeout"),
         Case("redirect loop", _loop(site), "http_error"),
         Case("redirect to 127.0.0.2", site.redirect("/in", inside.page("/secret")), "blocked_address", inside),
         Case("redirect to 169.254.169.254", site.redirect("/meta", "http://169.254.169.254/x"), "blocked_address"),
@@ -59,7 +61,7 @@ def hostile_cases(stack: ExitStack) -> list[Case]:
     late = server()
     again = answer(headers={"Content-Type": "text/html"}, body=ARTICLE)
     url = late.page("/busy", "429 Too Many Requests", {"Retry-After": "2"}, b"", then=again)
-    cases.append(Case("429, Retry-After: 2", url, "fetched"))
+    cases.append(Case("429, Retry-After: 2", url, "fetched", late=late))
     giant = "User-agent: *\nDisallow: /\n" + "Allow: /a\n" * 2_000_000
     for name, status, text, outcome in (
         ("robots.txt 500", "500 Oops", "", "robots_disallowed"),

@@ -30,12 +30,14 @@ class Site:
     pages: dict[str, bytes | int | str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)  # Content-Type by path, where it is not HTML
     answers: Counter[int] = field(default_factory=Counter)  # statuses of page requests since the last reset
+    sent: int = 0  # bytes of bodies, without headers, since the last reset
     asked: list[str] = field(default_factory=list)  # paths, without robots.txt and tdmrep.json
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def reset(self) -> None:
+        self.sent = 0
         self.answers.clear()
         self.asked.clear()
 
@@ -90,6 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         if self.path not in _ABOUT_THE_SITE:
             self._site.answers[status] += 1
+            self._site.sent += len(body)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from benchmarks.dedup import score
 from benchmarks.planted import BASE, CHANGES, HARD_NEGATIVES, generate
@@ -57,6 +58,17 @@ def test_the_comparison_runs_where_no_peer_is_installed() -> None:
     assert "| QuarryCore |" in done.stdout
     assert "| guide's rule: cosine >= .85 |" in done.stdout
     assert done.stdout.count("skipped: ") == 4
+
+
+@pytest.mark.parametrize("part", ["speed", "again"])
+def test_the_crawlers_are_compared_where_no_peer_is_installed(part: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.crawl", "--pages", "100", "--runs", "1", "--only", part]
+    peers = ["--peers-python", _without_packages()]
+    done = subprocess.run([*command, *peers], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("skipped: ") == 2
+    assert ("| QuarryCore " in done.stdout) == (part == "speed")
+    assert ("| 1 pages changed |" in done.stdout) == (part == "again")
 
 
 def _without_packages() -> str:

@@ -24,7 +24,7 @@ from quarry_dagster_tests.site import Site, html
 ROOT = Path(__file__).parent.parent
 SETTINGS: dict[str, object] = {"page_timeout": TIMEOUT, "max_body_mb": MAX_BODY_MB, "retries": 1, "delay_per_host": 0}
 SCRIPT = """
-import json, resource, sys
+import json, sys
 from ipaddress import ip_network
 from pathlib import Path
 from quarry_dagster.forget import Forgotten
@@ -33,7 +33,8 @@ from quarry_dagster_tests.corpus import Corpus, profile
 corpus = Corpus(Path(sys.argv[1]), profile(crawl=json.loads(sys.argv[2])))
 for partition in corpus.store.batches.segments():
     raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, [ip_network("127.0.0.1/32")], Forgotten({}))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+(peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(int(peak.split()[1]) // 1024)
 """
 
 

@@ -129,6 +129,23 @@ def test_one_seed_line_more_costs_one_page(corpus: Corpus, story_site: Site) -> 
     assert story_site.url("/new") in corpus.urls()
 
 
+def test_a_crawl_after_one_percent_changed_costs_one_percent(tmp_path: Path, site: Site) -> None:
+    corpus = Corpus(tmp_path, profile(partitions={"pages_per_partition": 50}))
+    site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(200)}
+    corpus.seed("pages.txt", "".join(site.url(path) + "\n" for path in site.pages))
+    corpus.run()
+    first, files = site.sent, corpus.files()
+    for i in (3, 190):
+        site.pages[f"/{i}"] = html(f"Page {i}", words(1000 + i))
+    site.reset()
+    reports = corpus.run()
+    assert site.answers == {200: 2, 304: 198}
+    assert site.sent < first / 50
+    assert {n: reports[n].worked for n in ("extracted_text", "embeddings")} == {"extracted_text": 2, "embeddings": 2}
+    written = {path.split("/")[1] for path in corpus.files().keys() - files.keys() if path.startswith("raw_pages")}
+    assert len(written) == 2  # partitions of four
+
+
 def test_the_same_seed_dropped_twice_adds_nothing(corpus: Corpus, story_site: Site) -> None:
     corpus.seed("stories.txt", seed_lines(story_site))
     corpus.run()
