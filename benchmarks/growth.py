@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from quarry_dagster.dedup import candidates, shingles
 from quarry_dagster.extract import count_words, text_digest
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.stages import deduped_corpus
@@ -45,6 +46,8 @@ _SPECTRUM = np.sqrt(1 / np.arange(1, DIM + 1)).astype(np.float32)
 def main() -> int:
     if sys.argv[1:2] == ["--step"]:
         return _step(sys.argv[2])
+    if sys.argv[1:2] == ["--sketch"]:
+        return _sketch(int(sys.argv[2]))
     sizes = [int(a) for a in sys.argv[1:]] or [5000, 20000]
     print("| documents | build, CPU-s | documents per CPU-s | peak MiB | MB | +1 %, CPU-s | +1 %, MB | again, CPU-s |")
     print("|---|---|---|---|---|---|---|---|")
@@ -65,6 +68,7 @@ def main() -> int:
         )
     for (n, a), (m, b) in pairwise(builds):
         print(f"\ngrowth from {n:,} to {m:,}: N^{math.log(b / a) / math.log(m / n):.2f}")
+    subprocess.run([sys.executable, "-m", "benchmarks.growth", "--sketch", str(min(20_000, sizes[-1]))], check=True)
     print("\n| crowd | documents | kept | CPU-s | peak MiB | one more, CPU-s |\n|---|---|---|---|---|---|")
     for name, crowd in CROWDS.items():
         with tempfile.TemporaryDirectory() as root:
@@ -206,6 +210,27 @@ def _step(root: str) -> int:
     written = sum(size for path, size in _files(root).items() if path not in before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"cpu": cpu, "bytes": written, "peak": peak, "kept": report.rows}))
+    return 0
+
+
+def _sketch(n: int) -> int:
+    """Sketch n documents and join them by their sketches, in memory."""
+    texts = [text for _, text, _ in web(np.random.default_rng(n), n)]
+    words = float(np.median([text.count(" ") + 1 for text in texts]))
+    start = time.process_time()
+    hashes: list[list[int]] = []
+    for block in range(0, n, 1024):
+        hashes += [h.tolist() for h in shingles.sketches(texts[block : block + 1024])]
+    sketched = time.process_time() - start
+    table = pl.DataFrame({"hash": pl.Series(hashes, dtype=pl.List(pl.UInt64))}).with_row_index("text")
+    sizes = table.select("text", size=candidates.sketch_size("hash"))
+    rows = table.explode("hash").cast(candidates.HASHES)  # pyright: ignore[reportArgumentType]
+    found = candidates.sketch_pairs(table["text"], rows, sizes).height
+    cpu = time.process_time() - start
+    print(
+        f"\nSketch and join of {n:,} documents, {words:.0f} words in the median: {n / cpu:,.0f} a CPU-second "
+        f"(sketch alone {n / sketched:,.0f}), {found:,} pairs."
+    )
     return 0
 
 

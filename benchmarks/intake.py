@@ -1,6 +1,6 @@
 """What taking in seeds costs: CPU seconds and memory for a file of many URLs, by its format.
 
-    python -m benchmarks.intake [URLS] [PROFILE ...]        default: 1000000, workstation and raspberry_pi
+python -m benchmarks.intake [URLS] [PROFILE ...]        default: 1000000, workstation and raspberry_pi
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ def sketches(texts: Sequence[str]) -> list[np.ndarray]:
     limit = np.uint64(2**64 // SAMPLE_RATE)
     out = []
     for grams in shingles(texts, SKETCH_SHINGLE):
-        distinct = np.unique(grams)
-        out.append(distinct[: max(SKETCH_MIN, int(np.searchsorted(distinct, limit)))])
+        sampled = np.unique(grams[grams < limit])
+        out.append(sampled if len(sampled) >= SKETCH_MIN else np.unique(grams)[:SKETCH_MIN])
     return out
 
 
