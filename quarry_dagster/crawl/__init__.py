@@ -39,8 +39,8 @@ def crawl(
     """Exactly one `Response` for each `Request`, in the order they complete.
 
     Never raises for what a server does. The input is read lazily, a few thousand requests ahead, in the caller's
-    thread; at most twice `settings.concurrency` bodies are in memory. Closing the iterator cancels what is under
-    way. It may be called in a thread that runs an event loop.
+    thread. In memory are the bodies under way, `settings.concurrency` at most, and 4 MiB that wait for the caller.
+    Closing the iterator cancels what is under way. It may be called in a thread that runs an event loop.
 
     Args:
         allow_addresses: networks that may be crawled although they are not public.

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from quarry_dagster.profiles import Crawl
 
 
+_MOST_UNREAD = 4 * 2**20
+"""Bytes of bodies that the caller has yet to take, from which no further page is begun."""
+
+
 class _Stop(Exception):
     """Ends the engine's task group."""
 
@@ -60,14 +64,16 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._active = 0
         self._unread = 0  # responses delivered and not yet taken by the caller
+        self._unread_bytes = 0
 
     def submit(self, requests: Iterable[Request]) -> None:
         self._requests.extend(requests)
         self._wake.set()
 
-    def consumed(self) -> None:
-        """The caller has taken one response."""
+    def consumed(self, size: int) -> None:
+        """The caller is done with one response, whose body has that size."""
         self._unread -= 1
+        self._unread_bytes -= size
         self._wake.set()
 
     def stop(self) -> None:
@@ -114,7 +120,11 @@ class Engine:
 
     def _has_room(self) -> bool:
         concurrency = self._settings.concurrency
-        return self._active < concurrency and self._active + self._unread < 2 * concurrency
+        return (
+            self._active < concurrency
+            and self._active + self._unread < 2 * concurrency
+            and self._unread_bytes < _MOST_UNREAD
+        )
 
     def _admit(self, request: Request) -> None:
         try:
@@ -258,12 +268,13 @@ class Engine:
 
     def _deliver(self, response: Response) -> None:
         self._unread += 1
+        self._unread_bytes += len(response.body or b"")
         self._deliver_out(response)
 
 
 def _closed(host: Host, now: float) -> Failed | None:
     if host.down:
-        detail = f"not asked: {host.failures} requests to the host failed in a row, the last: {host.down.detail}"
+        detail = f"not asked: {host.failures} requests to the host failed in a row, one of them: {host.down.detail}"
         return Failed(host.down.outcome, detail, transient=True)
     left = host.closed_until - now
     if left <= 0:

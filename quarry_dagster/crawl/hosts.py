@@ -63,12 +63,14 @@ class Host:
         mean = (self.slowness + seconds) / 2 if self.slowness else seconds
         self.slowness = mean if max(self.slowness, seconds) > _SLOW else 0.0
         self.failures = 0
+        self.down = None
 
     def failed(self, failure: Failed) -> None:
         """A try failed in a way that may pass."""
-        self.failures += 1
-        if self.failures >= _MOST_FAILURES:
-            self.down = failure
+        if self.down is None:
+            self.failures += 1
+            if self.failures == _MOST_FAILURES:
+                self.down = failure
 
     def hold(self, now: float, seconds: float) -> None:
         """The host wants to be left alone for that time."""

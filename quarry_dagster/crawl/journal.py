@@ -69,9 +69,11 @@ class Journal:
         """Record a response; once this returns, killing the process does not lose it."""
         facts = {name: getattr(response, name) for name in _FACTS} | {"fetched_at": response.fetched_at.isoformat()}
         head = json.dumps(facts).encode()
-        size = _NO_BODY if response.body is None else len(response.body)
-        record = b"".join((_LENGTHS.pack(len(head), size), head, response.body or b""))
-        self._file.write(record + _CHECKSUM.pack(zlib.crc32(record)))
+        body = response.body
+        start = _LENGTHS.pack(len(head), _NO_BODY if body is None else len(body)) + head
+        checksum = _CHECKSUM.pack(zlib.crc32(body or b"", zlib.crc32(start)))
+        for part in (start, body or b"", checksum):
+            self._file.write(part)
         self._file.flush()  # to the system, which a killed process does not take with it
 
     def done(self) -> set[str]:

@@ -60,7 +60,9 @@ def stream(
                 raise RuntimeError("the crawl ended before its input")
             unanswered -= 1
             yield response
-            loop.call_soon_threadsafe(engine.consumed)
+            size = len(response.body or b"")
+            del response  # before waiting for the next
+            loop.call_soon_threadsafe(engine.consumed, size)
     finally:
         loop.call_soon_threadsafe(engine.stop)
         try:
