@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -17,7 +18,6 @@ from quarry_dagster.dedup import candidates, decide, verify
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.progress import track
 from quarry_dagster.stages import sketches
-from quarry_dagster.stages.embeddings import stack
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SCORED_PAIRS, SKETCHES
 
@@ -58,41 +58,58 @@ def refresh(
     """
     # Numbered in the order of keeping: the left text of a pair is the one that may be kept.
     texts = decide.in_order(_changes(store, tables, documents, known, settings), settings).with_row_index("text")
-    changed = texts.filter(pl.col("came") | pl.col("gone"))
-    if changed.is_empty():
+    if not texts.select((pl.col("came") | pl.col("gone")).any()).item():
         return known.pairs, 0
     current = texts.filter(~pl.col("gone")).select("text", "text_digest", "partition")
-    was_close = pl.col("cosine") >= settings.similarity_threshold
-    in_changed = {side: pl.col(side).is_in(changed["text_digest"].implode()) for side in ("left", "right")}
-    standing = _numbered(known.pairs.filter(~in_changed["left"], ~in_changed["right"]), current)
-
-    again, by_sketch = _by_sketch(store, tables, known, texts)
-    stands = standing.filter(
-        "by_sketch", ~pl.col("left").is_in(again.implode()), ~pl.col("right").is_in(again.implode())
-    )
-    by_sketch = pl.concat([by_sketch, stands.select("left", "right")]).with_columns(by_sketch=True)
-
-    # Where a text had as many candidates by vector as count, others count in place of those that are gone.
-    full = known.pairs.filter(was_close).filter(pl.len().over("right") >= candidates.LIMIT)
-    lacking = full.filter(in_changed["left"], ~in_changed["right"])["right"].unique()
-    wanted = texts.filter("came")["text"].append(current.filter(pl.col("text_digest").is_in(lacking.implode()))["text"])
-    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold)
-    by_vector = candidates.first_neighbours(pl.concat([standing.filter(was_close).select("left", "right"), found]))
-
-    both = by_sketch.join(by_vector, on=["left", "right"], how="full", coalesce=True)
-    both = both.with_columns(pl.col("by_sketch").fill_null(False))
-    stays = standing.drop("by_sketch").join(both, on=["left", "right"])
-    # By the right text: what is left of many is a head, and stays in memory.
-    fresh = _named(both.join(standing, on=["left", "right"], how="anti").sort("right", "left"), current)
+    standing = _numbered(known.pairs, texts.filter(~pl.col("came"), ~pl.col("gone")))
+    wanted = _candidates(store, tables, known, texts, standing, settings)
+    stays = standing.drop("by_sketch").join(wanted, on=["left", "right"])
+    # By the right text: what is left of many is among the first of a crowd, and stays in memory.
+    fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), current)
     pairs = [_named(stays, current).select(SCORED_PAIRS.names())]
-    length = dict(documents.select("text_digest", "word_count").iter_rows()) if fresh.height else {}
+    words = dict(documents.select("text_digest", "word_count").iter_rows()) if fresh.height else {}
     with track("deduped_corpus", fresh.height, "pairs") as advance:
-        for block in blocks(fresh, length):
+        for block in blocks(fresh, words):
             rows = score(store, tables, current, block).with_columns(block["by_sketch"])
-            worth_keeping = (pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING) | was_close
-            pairs.append(rows.filter(worth_keeping).select(SCORED_PAIRS.names()))
+            contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
+            pairs.append(rows.filter(contained | _is_close(settings)).select(SCORED_PAIRS.names()))
             advance(block.height)
     return pl.concat(pairs).sort("left", "right"), fresh.height
+
+
+def _is_close(settings: Deduplication) -> pl.Expr:
+    return pl.col("cosine") >= settings.similarity_threshold
+
+
+def _candidates(
+    store: Store,
+    tables: Tables,
+    known: Known,
+    texts: pl.DataFrame,
+    standing: pl.DataFrame,
+    settings: Deduplication,
+) -> pl.DataFrame:
+    """All candidate pairs of current texts: columns left, right, by_sketch; of those without scores worth keeping
+    only such with a text that was looked for again.
+
+    `texts` are numbered, with what :func:`_changes` says of them; `standing` are the known pairs of those that stay.
+    """
+    current = texts.filter(~pl.col("gone"))
+    again, by_sketch = _by_sketch(store, tables, known, texts)
+    is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
+    by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
+
+    # Where a text had as many candidates by vector as count, others count in place of those that are gone.
+    changed = texts.filter(pl.col("came") | pl.col("gone"))["text_digest"].implode()
+    full = known.pairs.filter(_is_close(settings)).filter(pl.len().over("right") >= candidates.LIMIT)
+    lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
+    wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))["text"]
+    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold)
+    close = standing.filter(_is_close(settings)).select("left", "right")
+    by_vector = candidates.first_neighbours(pl.concat([close, found]))
+
+    both = by_sketch.with_columns(by_sketch=True).join(by_vector, on=["left", "right"], how="full", coalesce=True)
+    return both.with_columns(pl.col("by_sketch").fill_null(False))
 
 
 def _changes(
@@ -179,32 +196,35 @@ def _by_vector(
     others = current
     for block in current.filter(pl.col("text").is_in(wanted.implode())).iter_slices(_VECTORS_IN_MEMORY):
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
-        mine = _all_embedded(store, _of(block, tables.vectors), block)
-        frames = _embedded(store, list(tables.vectors.values()), others)
-        found.append(candidates.vector_pairs(_arrays(mine), map(_arrays, frames), threshold))
+        mine = _all_vectors(store, _of(block, tables.vectors), block)
+        theirs = _vectors(store, list(tables.vectors.values()), others)
+        found.append(candidates.vector_pairs(mine, theirs, threshold))
     return pl.concat(found)
 
 
-def _embedded(store: Store, segments: list[Segment], texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Numbered texts with their vectors, in frames of some size, in which each is once: columns text, embedding."""
+def _vectors(store: Store, segments: list[Segment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
+    """Numbered texts with their vectors, in blocks of some size, each text once in a block."""
     numbers = texts.select("text", "text_digest")
     read: list[pa.Table] = []
     for segment in segments:
         with store.files.parquet(segment.path) as f:  # twice as fast as polars with columns of vectors
             read.append(f.read(["text_digest", "embedding"]))
         if sum(t.num_rows for t in read) >= _VECTORS_IN_MEMORY or segment is segments[-1]:
-            frame = pl.DataFrame(pa.concat_tables(read)).join(numbers, on="text_digest")
-            yield frame.unique("text", keep="any").select("text", "embedding")
+            table = pa.concat_tables(read)
+            digests = pl.DataFrame(table.select(["text_digest"])).with_row_index("row")
+            rows = digests.join(numbers, on="text_digest").unique("text", keep="any").sort("row")
+            column = table["embedding"].combine_chunks()
+            array = column.flatten().to_numpy().reshape(len(column), -1)
+            # Mostly all rows are asked for: then nothing is copied.
+            yield rows["text"].to_numpy(), array if rows.height == len(array) else array[rows["row"].to_numpy()]
             read = []
 
 
-def _all_embedded(store: Store, segments: list[Segment], texts: pl.DataFrame) -> pl.DataFrame:
+def _all_vectors(store: Store, segments: list[Segment], texts: pl.DataFrame) -> candidates.Vectors:
     """The same at once, in order, each text once."""
-    return pl.concat(_embedded(store, segments, texts)).unique("text", keep="any").sort("text")
-
-
-def _arrays(embedded: pl.DataFrame) -> candidates.Vectors:
-    return embedded["text"].to_numpy(), stack(embedded["embedding"])
+    numbers, arrays = zip(*_vectors(store, segments, texts), strict=True)
+    distinct, first = np.unique(np.concatenate(numbers), return_index=True)
+    return distinct, np.concatenate(arrays)[first]
 
 
 def _of(texts: pl.DataFrame, segments: dict[str, Segment]) -> list[Segment]:
@@ -244,7 +264,7 @@ def score(store: Store, tables: Tables, home: pl.DataFrame, pairs: pl.DataFrame)
         .unique("text_digest", keep="any")
         .sort("text_digest")
     )
-    _, vectors = _arrays(_all_embedded(store, _of(home, tables.vectors), texts))
+    _, vectors = _all_vectors(store, _of(home, tables.vectors), texts)
     left, right = (digests.search_sorted(pairs[side]).to_numpy() for side in ("left", "right"))
     return (
         verify.scores(bodies["text"].to_list(), left, right)
