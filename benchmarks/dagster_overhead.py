@@ -30,7 +30,7 @@ PROFILE = """
 hardware: {workers: 2}
 partitions: {pages_per_partition: 200}
 crawl: {delay_per_host: 0}
-embedding: {device: cpu, batch_size: 16}
+embedding: {device: cpu}
 """
 
 

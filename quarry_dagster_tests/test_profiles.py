@@ -18,12 +18,12 @@ def test_every_shipped_profile_loads() -> None:
 
 def test_a_misspelt_key_is_named_with_the_nearest_valid_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("embedding:\n  bach_size: 8\n")
+    path.write_text("embedding:\n  bach_tokens: 8\n")
     with pytest.raises(ConfigError) as e:
         load_profile(str(path))
     assert "mine.yaml" in str(e.value)
-    assert "'embedding.bach_size'" in str(e.value)
-    assert "'embedding.batch_size'" in str(e.value)
+    assert "'embedding.bach_tokens'" in str(e.value)
+    assert "'embedding.batch_tokens'" in str(e.value)
 
 
 def test_every_wrong_setting_is_reported_at_once(tmp_path: Path) -> None:

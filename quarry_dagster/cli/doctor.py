@@ -87,9 +87,10 @@ def _check_model(profile: HardwareProfile) -> Iterator[str]:
     except QuarryError as e:
         yield str(e)
         return
+    _line("model", f"{profile.embedding.model}, {encoder.dim} dimensions")
     _line(
-        "model",
-        f"{profile.embedding.model}, {encoder.dim} dimensions, {profile.embedding.precision} on {encoder.device}",
+        "",
+        f"run by {encoder.choice.backend}, {encoder.choice.precision}, on {encoder.device} ({encoder.choice.reason})",
     )
 
 

@@ -1,68 +1,131 @@
-"""Running a model: device, precision, batches. One model is loaded once in a process."""
+"""Feeding a model: what is read of a text, batches without waste, tokens ready before they are needed."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from quarry_dagster.embed.model import load_error, resolve_model, revision_of
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.embed.backend import Backend, Choice, choose
+from quarry_dagster.embed.model import identity
 from quarry_dagster.profiles import Embedding
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+_CHUNK = 512  # texts tokenized at once, while those before them are embedded
+_LETTERS = 8  # a token has fewer on average, in nearly every text
 
 
 def vector_id(settings: Embedding) -> str:
-    """Names everything that changes a text's vector: model, revision, precision, tokens read.
+    """Names everything that changes a text's vector: model, revision, how it is made and run, what is read.
 
     Vectors with one id are comparable and are never computed twice.
     """
-    revision = (revision_of(settings.model, settings.revision) or "local")[:12]
-    return f"{settings.model}@{revision} {settings.precision} {settings.max_tokens}t"
+    chosen = choose(settings)
+    if chosen.backend == "static":
+        from quarry_dagster.embed.static_model import static_id
+
+        way = static_id()
+    elif chosen.backend == "openvino" and chosen.precision == "int8":
+        from quarry_dagster.embed.calibration import calibration_id
+
+        way = f"openvino int8-{calibration_id()}"
+    elif chosen.backend == "openvino":
+        way = f"openvino {chosen.precision}"
+    else:
+        way = chosen.precision
+    windows = f" x{settings.windows}" if settings.windows > 1 else ""
+    return f"{identity(settings.model, settings.revision)} {way} {settings.max_tokens}t{windows}"
+
+
+class _Piece(NamedTuple):
+    """A window of a text."""
+
+    row: int
+    is_last: bool
+    ids: list[int]
 
 
 class Encoder:
-    """A loaded model."""
+    """A loaded model. `tokens` counts what it has read."""
 
-    def __init__(self, model: SentenceTransformer, settings: Embedding) -> None:
-        self._model = model
+    def __init__(self, backend: Backend, settings: Embedding, choice: Choice) -> None:
+        self._backend = backend
         self._settings = settings
-        self.device = str(model.device)
-        self.dim = int(model.get_embedding_dimension() or 0)
+        self.choice = choice
+        self.device = backend.device
+        self.dim = backend.dim
+        self.tokens = 0
+        self._length = min(settings.max_tokens, backend.max_tokens or settings.max_tokens)
+        backend.tokenizer.no_padding()
+        backend.tokenizer.enable_truncation(self._length)
 
     def encode(self, texts: Sequence[str], advance: Callable[[int], None] | None = None) -> np.ndarray:
         """Vectors of texts: float32, shape (len(texts), dim), unit norm, in the order of the texts.
 
         `advance` is called with the number of texts done since the last call.
         """
-        out = np.empty((len(texts), self.dim), dtype=np.float32)
-        for rows in self._batches(texts):
-            vectors = self._model.encode(
-                [texts[i] for i in rows],
-                batch_size=len(rows),
-                convert_to_numpy=True,
-                normalize_embeddings=False,
-                show_progress_bar=False,
-            ).astype(np.float32)
-            # In float32 whatever the model's precision, so that a cosine is a plain dot product.
-            out[rows] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            if advance:
-                advance(len(rows))
-        return out
+        out = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for pieces in self._pieces(texts):
+            for batch in self._batches(pieces):
+                rows = [p.row for p in batch]
+                # In float32 whatever the model's precision, so that a cosine is a plain dot product.
+                np.add.at(out, rows, _unit(self._forward(batch)))
+                if advance:
+                    advance(sum(p.is_last for p in batch))
+        return out if self._settings.windows == 1 else _unit(out)
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Rows of texts of like length: padding is computed like text, so a batch should need little of it."""
-        # The model reads no further than max_tokens, about 6 characters each: longer texts count as equal.
-        limit = self._settings.max_tokens * 6
-        order = sorted(range(len(texts)), key=lambda i: -min(len(texts[i]), limit))
-        size = self._settings.batch_size
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
+    def _pieces(self, texts: Sequence[str]) -> Iterator[list[_Piece]]:
+        """The texts' windows, those of like length together, tokenized a chunk ahead in a thread."""
+        read = self._letters()
+        order = sorted(range(len(texts)), key=lambda i: -min(len(texts[i]), read))
+        chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+        with ThreadPoolExecutor(1) as thread:
+            ahead = [thread.submit(self._tokenize, texts, chunk) for chunk in chunks[:1]]
+            for _, after in pairwise([*chunks, None]):
+                ready = ahead.pop().result()
+                if after is not None:
+                    ahead.append(thread.submit(self._tokenize, texts, after))
+                yield ready
+
+    def _tokenize(self, texts: Sequence[str], rows: list[int]) -> list[_Piece]:
+        """Of each text the first windows. Only its beginning is tokenized where that is enough."""
+        tokenizer, windows, special = self._backend.tokenizer, self._settings.windows, self._backend.adds_special
+        beginnings = [_beginning(texts[i], self._letters()) for i in rows]
+        encodings = tokenizer.encode_batch(beginnings, add_special_tokens=special)
+        pieces = []
+        for row, beginning, encoding in zip(rows, beginnings, encodings, strict=True):
+            if len(beginning) < len(texts[row]) and len(encoding.overflowing) < windows:
+                encoding = tokenizer.encode(texts[row], add_special_tokens=special)
+            parts = [encoding.ids, *(e.ids for e in encoding.overflowing)][:windows]
+            pieces += [_Piece(row, part is parts[-1], part) for part in parts]
+        return pieces
+
+    def _letters(self) -> int:
+        return self._settings.windows * self._length * _LETTERS
+
+    def _batches(self, pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+        """Batches of so many tokens, the padding counted: it is computed like text."""
+        batch: list[_Piece] = []
+        longest = 0
+        for piece in sorted(pieces, key=lambda p: -len(p.ids)):
+            if batch and longest * (len(batch) + 1) > self._settings.batch_tokens:
+                yield batch
+                batch = []
+            longest = longest if batch else len(piece.ids)
+            batch.append(piece)
+        if batch:
+            yield batch
+
+    def _forward(self, batch: list[_Piece]) -> np.ndarray:
+        lengths = np.array([len(p.ids) for p in batch])
+        mask = (np.arange(max(1, lengths.max())) < lengths[:, None]).astype(np.int64)
+        ids = np.full(mask.shape, self._backend.pad, np.int64)
+        ids[mask == 1] = np.concatenate([p.ids for p in batch])
+        self.tokens += int(lengths.sum())
+        return self._backend.forward(ids, mask).astype(np.float32, copy=False)
 
 
 def load_encoder(settings: Embedding, gpu_memory_fraction: float) -> Encoder:
@@ -70,40 +133,34 @@ def load_encoder(settings: Embedding, gpu_memory_fraction: float) -> Encoder:
 
     Raises:
         ModelError: it cannot be loaded; the message says what to do.
-        ConfigError: the profile asks for a GPU and torch sees none.
+        ConfigError: the profile asks for a GPU and torch sees none, or for a backend that is not installed.
     """
     return _load(settings, gpu_memory_fraction)  # pyright: ignore[reportArgumentType]  (frozen: hashable)
 
 
 @lru_cache(maxsize=1)
 def _load(settings: Embedding, gpu_memory_fraction: float) -> Encoder:
-    source, revision = resolve_model(settings.model, settings.revision)
+    choice = choose(settings)
+    if choice.backend == "static":
+        from quarry_dagster.embed.static_model import StaticModel
 
-    import torch
-    import transformers
-    from sentence_transformers import SentenceTransformer
+        return Encoder(StaticModel(settings), settings, choice)
+    if choice.backend == "openvino":
+        from quarry_dagster.embed.openvino_model import OpenVinoModel
 
-    has_gpu = torch.cuda.is_available()
-    if settings.device == "cuda" and not has_gpu:
-        raise ConfigError(
-            "the profile sets embedding.device: cuda, but torch sees no CUDA GPU; "
-            "set it to auto or cpu, or install a CUDA build of torch (quarry doctor shows what is there)"
-        )
-    device = "cuda" if has_gpu and settings.device != "cpu" else "cpu"
-    if device == "cuda":
-        torch.cuda.set_per_process_memory_fraction(gpu_memory_fraction)
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        model = SentenceTransformer(
-            source,
-            revision=revision,
-            device=device,
-            trust_remote_code=False,
-            model_kwargs={"dtype": getattr(torch, settings.precision)},
-        )
-    except (OSError, ValueError) as e:
-        raise load_error(settings.model, revision, e) from e
-    model.max_seq_length = min(settings.max_tokens, model.max_seq_length or settings.max_tokens)
-    model.eval()
-    gc.collect()
-    return Encoder(model, settings)
+        return Encoder(OpenVinoModel(settings, choice.precision), settings, choice)
+    from quarry_dagster.embed.torch_model import TorchModel
+
+    return Encoder(TorchModel(settings, choice.precision, gpu_memory_fraction), settings, choice)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _beginning(text: str, letters: int) -> str:
+    """The first whole words of a text, about so many letters."""
+    if len(text) <= letters:
+        return text
+    words, space, _ = text[:letters].rpartition(" ")
+    return words if space else text

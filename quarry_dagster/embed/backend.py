@@ -1,0 +1,64 @@
+"""What can run a model, and which of it a profile gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.profiles import Embedding
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_NEEDS = {"openvino": ("openvino", "nncf")}
+"""Packages that a backend needs beyond those that are always there."""
+
+
+class Backend(Protocol):
+    """A loaded model: tokens in, vectors out."""
+
+    tokenizer: Tokenizer
+    adds_special: bool
+    """Whether the model wants its special tokens around the text's."""
+    max_tokens: int | None
+    """Tokens it can read at once; None: any number."""
+    pad: int
+    """The token that fills a batch up; it is masked, or counts for nothing."""
+    dim: int
+    device: str
+
+    def forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Vectors of padded texts: float32 of shape (n, dim) of token ids and mask, int64 of shape (n, length)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a model is run, and why."""
+
+    backend: Literal["torch", "openvino", "static"]
+    precision: str
+    reason: str
+
+
+def choose(settings: Embedding) -> Choice:
+    """How the settings' model is run here: what they name, or for `auto` the fastest that is installed.
+
+    Raises:
+        ConfigError: the settings name a backend that is not installed.
+    """
+    missing = [p for p in _NEEDS["openvino"] if find_spec(p) is None]
+    install = f"{' and '.join(missing)} not installed: pip install 'quarry-dagster[workstation]'"
+    if settings.backend == "auto":
+        if settings.precision != "int8":
+            return Choice("torch", settings.precision, f"auto: torch runs {settings.precision}")
+        if missing:
+            return Choice("torch", "float32", f"auto: int8 would be several times as fast, but {install}")
+        return Choice("openvino", "int8", "auto: int8, and openvino is installed")
+    if settings.backend == "openvino" and missing:
+        raise ConfigError(f"embedding.backend is openvino, but {install}, or set it to auto")
+    return Choice(settings.backend, settings.precision, "as the profile says")

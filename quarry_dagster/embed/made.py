@@ -1,0 +1,57 @@
+"""Models made from other models: made once on a machine, kept in the user's cache with what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_RECIPE = "recipe.json"
+
+
+def made_once(recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """The folder of a model made by this recipe, and what `make` noted; made now if there is none or it is damaged.
+
+    `make` fills the folder that it is given and returns what is worth knowing of the result. All files are kept
+    with their digests, which are checked each time.
+    """
+    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    folder = _cache() / f"{recipe['backend']}-{name}"
+    if (facts := _intact(folder)) is not None:
+        return folder, facts
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        facts = make(new)
+        files = {p.name: _digest(p) for p in new.iterdir()}
+        (new / _RECIPE).write_text(json.dumps({"recipe": recipe, "facts": facts, "sha256": files}, indent=1))
+        if _intact(folder) is None:  # another process may have been first
+            shutil.rmtree(folder, ignore_errors=True)
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return folder, facts
+
+
+def _intact(folder: Path) -> dict[str, Any] | None:
+    """What is noted of the model in this folder, if it is there as it was made."""
+    if not (folder / _RECIPE).is_file():
+        return None
+    noted = json.loads((folder / _RECIPE).read_text())
+    same = all((folder / f).is_file() and _digest(folder / f) == sha256 for f, sha256 in noted["sha256"].items())
+    return noted["facts"] if same else None
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "quarry-dagster" / "models"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
