@@ -71,6 +71,14 @@ def test_the_crawlers_are_compared_where_no_peer_is_installed(part: str) -> None
     assert ("| 1 pages changed |" in done.stdout) == (part == "again")
 
 
+def test_the_joins_are_compared() -> None:
+    command = [sys.executable, "-m", "benchmarks.join", "--sizes", "1000,2000", "--cells", "6000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for part in ("| 2,000 | threshold join |", "IndexHNSWFlat", "the cost grows as", "cell join, 8 cells a vector"):
+        assert part in done.stdout
+
+
 def _without_packages() -> str:
     """The interpreter that this environment was made from: it has no peers."""
     return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")

@@ -10,7 +10,7 @@ from quarry_dagster.index import VectorIndex, choose_type, nearest, vector_keys
 from quarry_dagster.index.vector_index import IndexType
 from quarry_dagster.profiles import Index
 
-TYPES: list[IndexType] = ["IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFPQ"]
+TYPES: list[IndexType] = ["IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ"]
 SETTINGS = Index(nprobe=64, ef_search=128)
 
 

@@ -3,7 +3,7 @@
 Made as by Model2Vec (Tulkens and van Dongen, 2024, github.com/MinishLab/model2vec): each token of the vocabulary is
 embedded alone, and frequent tokens weigh less (smooth inverse frequency of Arora et al., 2017, with the rank in the
 vocabulary for the frequency). In two ways it is not: the mean of ordinary text is subtracted, not that of the
-vocabulary, which leaves two unrelated texts a cosine of .8; and components are not rotated, since the vectors would
+vocabulary, which leaves unrelated texts near each other; and components are not rotated, since the vectors would
 depend on signs that differ between machines. model2vec's own distillation needs an older transformers.
 """
 

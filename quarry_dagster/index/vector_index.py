@@ -14,7 +14,7 @@ from quarry_dagster.profiles import Index
 if TYPE_CHECKING:
     import faiss
 
-IndexType = Literal["IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFPQ"]
+IndexType = Literal["IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ"]
 
 _HNSW_LINKS = 32
 _HNSW_EF_CONSTRUCTION = 64
@@ -70,6 +70,9 @@ class VectorIndex:
         quantizer = faiss.IndexFlatIP(dim)
         if kind == "IndexIVFFlat":
             ivf = faiss.IndexIVFFlat(quantizer, dim, cells, faiss.METRIC_INNER_PRODUCT)
+        elif kind == "IndexIVFScalarQuantizer":
+            bits = faiss.ScalarQuantizer.QT_8bit
+            ivf = faiss.IndexIVFScalarQuantizer(quantizer, dim, cells, bits, faiss.METRIC_INNER_PRODUCT)
         else:
             if len(training) < 2**_PQ_BITS:
                 raise ConfigError(

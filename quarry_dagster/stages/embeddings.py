@@ -16,7 +16,7 @@ from quarry_dagster.embed import load_encoder, vector_id
 from quarry_dagster.errors import StoreError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.progress import track
+from quarry_dagster.progress import log, track
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
@@ -56,8 +56,14 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
         vectors = known
     else:
         encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
+        began, read = time.monotonic(), encoder.tokens
         with track("embeddings", fresh.height, "texts") as advance:
             array = encoder.encode([normal_form(t) for t in fresh["text"]], advance)
+        seconds, tokens = time.monotonic() - began, encoder.tokens - read
+        log.info(
+            "embeddings: %d texts, %.0f a second; %d tokens, %.0f a second",
+            *(fresh.height, fresh.height / seconds, tokens, tokens / seconds),
+        )
         made = pl.DataFrame({"text_digest": fresh["text_digest"], "embedding": array})
         vectors = pl.concat([known, made]) if not known.is_empty() else made
     dim = vectors["embedding"].dtype.shape[0] if not vectors.is_empty() else 1  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,130 @@
+"""Ways to embed the same texts: documents a CPU-second of each, beside plain sentence-transformers, and agreement.
+
+    python -m benchmarks.embedding [--texts FILE] [--documents N] [--rounds R]
+
+FILE is JSON lines with `text`, or a Parquet file with that column; without it, documents are generated. The ways take
+turns, so that what else the machine does falls on all of them; the median of the rounds is printed. What a way needs
+made first (a conversion, a distilled table) is made before and timed on its own. Each way has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.planted import generate
+from benchmarks.systems import _peak
+from quarry_dagster.extract import normal_form
+from quarry_dagster.profiles import Embedding
+
+PLAIN = "sentence-transformers encode"
+WAYS: dict[str, dict[str, object]] = {
+    "torch float32": {"backend": "torch"},
+    "torch bfloat16": {"backend": "torch", "precision": "bfloat16"},
+    "OpenVINO float32": {"backend": "openvino"},
+    "OpenVINO bfloat16": {"backend": "openvino", "precision": "bfloat16"},
+    "OpenVINO int8": {"backend": "openvino", "precision": "int8", "batch_tokens": 1024},
+    "static": {"backend": "static", "batch_tokens": 4096},
+    "static, 4 windows": {"backend": "static", "batch_tokens": 4096, "windows": 4},
+}
+_ENOUGH = 60
+"""The static ways get so many times the documents: few would be too quick to time."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--answer", metavar="WAY", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.answer:
+        _answer(arguments.answer)
+        return 0
+    ways = [PLAIN, *WAYS]
+    workers = {
+        way: subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.embedding", "--answer", way],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+        )
+        for way in ways
+    }
+    texts = _texts(arguments.texts, arguments.documents * _ENOUGH)
+    answers: dict[str, list[dict]] = {way: [] for way in ways}
+    for _ in range(arguments.rounds + 1):  # the first warms up
+        for way in ways:
+            many = texts if way.startswith("static") else texts[: arguments.documents]
+            answers[way].append(_ask(workers[way], many))
+    for worker in workers.values():
+        worker.communicate()
+    plain = answers[PLAIN][0]
+    print("| way | documents a CPU-second | x plain | cosine with plain, mean / least | load, CPU-s | peak MiB |")
+    print("| --- | ---: | ---: | --- | ---: | ---: |")
+    base = np.array(plain["vectors"])
+    for way in ways:
+        rates = [a["documents"] / a["cpu"] for a in answers[way][1:]]
+        ratios = [r / (a["documents"] / a["cpu"]) for r, a in zip(rates, answers[PLAIN][1:], strict=True)]
+        cosines = (base * np.array(answers[way][0]["vectors"])[: len(base)]).sum(axis=1)
+        agreement = f"{cosines.mean():.4f} / {cosines.min():.4f}" if "static" not in way else "its own space"
+        print(
+            f"| {way} | {statistics.median(rates):,.1f} | {statistics.median(ratios):.1f} | {agreement} "
+            f"| {answers[way][0]['load']:.1f} | {answers[way][-1]['peak']:,.0f} |"
+        )
+    return 0
+
+
+def _ask(worker: subprocess.Popen, texts: list[str]) -> dict:
+    assert worker.stdin is not None and worker.stdout is not None
+    worker.stdin.write(json.dumps(texts) + "\n")
+    worker.stdin.flush()
+    return json.loads(worker.stdout.readline())
+
+
+def _texts(path: Path | None, count: int) -> list[str]:
+    if path is None:
+        found = generate(count, 0)["text"]
+    else:
+        read = pl.read_parquet if path.suffix == ".parquet" else pl.read_ndjson
+        found = read(path)["text"].sample(fraction=1, shuffle=True, seed=1)
+    return [normal_form(t) for t in (found.to_list() * count)[:count]]
+
+
+def _answer(way: str) -> None:
+    """Work in a process of its own: a line of texts in, a line of figures out."""
+    start = time.process_time()
+    if way == PLAIN:
+        from sentence_transformers import SentenceTransformer
+
+        from quarry_dagster.embed.model import resolve_model
+
+        model = SentenceTransformer(resolve_model(Embedding().model, None)[0], device="cpu")
+
+        def encode(texts: list[str]) -> np.ndarray:
+            return np.asarray(model.encode(texts, show_progress_bar=False))
+    else:
+        from quarry_dagster.embed import load_encoder
+
+        encode = load_encoder(Embedding.model_validate(WAYS[way] | {"device": "cpu"}), 0.8).encode
+    load = time.process_time() - start
+    for line in sys.stdin:
+        texts = json.loads(line)
+        start = time.process_time()
+        vectors = encode(texts)
+        cpu = time.process_time() - start
+        figures = {"documents": len(texts), "cpu": cpu, "load": load, "peak": _peak()}
+        print(json.dumps(figures | {"vectors": vectors[:64].tolist()}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

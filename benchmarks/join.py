@@ -1,0 +1,148 @@
+"""Joins of vectors by cosine beside exact FAISS and HNSW: CPU-seconds, pairs found, growth, the cost of one per cent.
+
+    python -m benchmarks.join [--sizes 10000,100000] [--cells 1000000] [--vectors FILE.npy] [--device cuda]
+
+FILE holds unit vectors of real texts, float32 of shape (n, dim), which are mixed to as many as are needed; without it,
+vectors are drawn with a spectrum like theirs. 15 % are a changed copy of another. FAISS' exact search is measured on
+a tenth of the rows, and multiplied: its cost is proportional.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.systems import _peak
+from quarry_dagster.index import CellJoin, Cells, Pairs, ThresholdJoin
+
+THRESHOLD = 0.85
+_HNSW_K = 32
+_PROBES = (4, 8, 16)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.join", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--sizes", default="10000,100000")
+    parser.add_argument("--cells", type=int, help="also the cell join, of so many vectors")
+    parser.add_argument("--vectors", type=Path)
+    parser.add_argument("--device", help="where torch joins; default: NumPy on the CPU")
+    arguments = parser.parse_args()
+    base = np.load(arguments.vectors) if arguments.vectors else _drawn(20_000)
+    print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
+    costs = {}
+    for size in map(int, arguments.sizes.split(",")):
+        costs[size] = _exact(mixed(base, size), arguments.device)
+    for (small, a), (large, b) in zip(list(costs.items()), list(costs.items())[1:], strict=False):
+        print(f"\nfrom {small:,} to {large:,}: the cost grows as n^{math.log(b / a) / math.log(large / small):.2f}")
+    if arguments.cells:
+        _cells(mixed(base, arguments.cells), arguments.device)
+    return 0
+
+
+def mixed(base: np.ndarray, count: int) -> np.ndarray:
+    """Unit vectors, float32 of shape (count, dim), each a mix of three of `base`, 15 % near another."""
+    rng = np.random.default_rng(0)
+    made = np.empty((count, base.shape[1]), np.float32)
+    for start in range(0, count, 50_000):
+        some = made[start : start + 50_000]
+        i, j, k = rng.integers(len(base), size=(3, len(some)))
+        some[:] = _unit(base[i] * 0.9 + base[j] * 0.45 + base[k] * 0.35)
+    copies, originals = rng.permutation(count)[: count * 15 // 100], rng.integers(count, size=count * 15 // 100)
+    for start in range(0, len(copies), 50_000):
+        part = slice(start, start + 50_000)
+        i, j = rng.integers(len(base), size=(2, len(copies[part])))
+        change = _unit(base[i] - base[j] + 1e-6) * rng.random((len(i), 1), dtype=np.float32) * 0.75
+        made[copies[part]] = _unit(made[originals[part]] + change)
+    return made
+
+
+def _exact(vectors: np.ndarray, device: str | None) -> float:
+    import faiss
+
+    size, dim = vectors.shape
+    found, cpu = _row(size, "threshold join", lambda: _keys(ThresholdJoin(vectors, THRESHOLD, device).within(), size))
+    new = vectors[: size // 100]
+
+    def add() -> np.ndarray:
+        return _keys(ThresholdJoin(new, THRESHOLD, device).against(vectors[len(new) :]), size)
+
+    _, more = _row(size, "threshold join, 1 % new against the rest", add)
+    print(f"| | that is {more / cpu:.1%} of the whole join | | | | |")
+    flat = faiss.IndexFlatIP(dim)
+    flat.add(vectors)  # pyright: ignore[reportCallIssue]
+    part = vectors[: max(1, size // 10)]
+    _row(size, "FAISS IndexFlatIP range_search", lambda: flat.range_search(part, THRESHOLD), times=size / len(part))  # pyright: ignore[reportCallIssue]
+
+    def hnsw() -> np.ndarray:
+        index = faiss.IndexHNSWFlat(dim, 16, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction, index.hnsw.efSearch = 64, 64
+        index.add(vectors)  # pyright: ignore[reportCallIssue]
+        cosines, ids = index.search(vectors, _HNSW_K)  # pyright: ignore[reportCallIssue]
+        a, at = np.nonzero((cosines >= THRESHOLD) & (ids >= 0))
+        b = ids[a, at]
+        keys = np.minimum(a, b) * size + np.maximum(a, b)
+        return np.unique(keys[a != b])
+
+    if size <= 100_000:
+        _row(size, f"FAISS IndexHNSWFlat M16 efC64 ef64 k{_HNSW_K}, build included", hnsw, truth=found)
+    return cpu
+
+
+def _cells(vectors: np.ndarray, device: str | None) -> None:
+    """Recall is measured on the pairs of a sample with all, which the exact join finds."""
+    size = len(vectors)
+    count = int(2 * size**0.5)
+    start = time.process_time()
+    cells = Cells.train(vectors[:: max(1, size // (40 * count))], count)
+    print(f"\n{count:,} cells of {size:,} vectors: trained in {time.process_time() - start:.1f} CPU-s\n")
+    print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
+    sample = min(size, 5000)
+    first = ThresholdJoin(vectors[:sample], THRESHOLD, device)
+    within = _keys(first.within(), size)
+    beyond = [p.a * size + p.b + sample for p in first.against(vectors[sample:])]
+    truth = np.concatenate([within, *beyond])
+    for probes in _PROBES:
+
+        def join(probes: int = probes) -> np.ndarray:
+            near = cells.near(vectors, probes)
+            return _keys(CellJoin(vectors, near, THRESHOLD, device).within(), size)
+
+        _row(size, f"cell join, {probes} cells a vector", join, truth=truth)
+    print(f"\npeak {_peak():,.0f} MiB")
+
+
+def _row(
+    size: int, way: str, work: Callable[[], Any], times: float = 1.0, truth: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    found = work()
+    cpu, wall = (time.process_time() - cpu) * times, (time.perf_counter() - wall) * times
+    pairs = f"{len(found):,}" if isinstance(found, np.ndarray) else ""
+    recall = "" if truth is None else f"{np.isin(truth, found).mean():.4f}"
+    print(f"| {size:,} | {way} | {cpu:,.1f} | {wall:,.1f} | {pairs} | {recall} |", flush=True)
+    return found, cpu
+
+
+def _keys(pairs: Iterable[Pairs], size: int) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int64), *(p.a * size + p.b for p in pairs)])
+
+
+def _drawn(count: int, dim: int = 384) -> np.ndarray:
+    """Unit vectors whose 64 strongest directions hold three quarters of them, as all-MiniLM-L6-v2's do."""
+    rng = np.random.default_rng(0)
+    return _unit(rng.normal(size=(count, dim)).astype(np.float32) * np.arange(1, dim + 1, dtype=np.float32) ** -0.62)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
