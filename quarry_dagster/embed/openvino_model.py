@@ -5,6 +5,11 @@ Converted here with OpenVINO and NNCF themselves: optimum-intel would bring an o
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,8 @@ from quarry_dagster.embed.model import identity
 from quarry_dagster.embed.torch_model import load_sentence_transformer
 from quarry_dagster.errors import ModelError
 from quarry_dagster.profiles import Embedding
+
+log = logging.getLogger("quarry_dagster")
 
 _MODEL, _TOKENIZER = "model.xml", "tokenizer.json"
 _CALIBRATION_TOKENS = 256
@@ -57,7 +64,31 @@ class OpenVinoModel:
         return np.array(self._request.infer([ids, mask])[0])
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without telemetry, which both packages send unless they believe to run in CI, nor their notes to developers."""
+    in_ci = {"CI": "true", "NNCF_CI": "1"}
+    before = {name: os.environ.get(name) for name in in_ci}
+    os.environ.update(in_ci)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _convert(settings: Embedding, quantized: bool, folder: Path) -> dict[str, Any]:
+    log.info("%s is converted for OpenVINO: once on a machine, about a minute", settings.model)
+    with _quietly():
+        return _converted(settings, quantized, folder)
+
+
+def _converted(settings: Embedding, quantized: bool, folder: Path) -> dict[str, Any]:
     import openvino
     import torch
 
@@ -87,6 +118,7 @@ def _convert(settings: Embedding, quantized: bool, folder: Path) -> dict[str, An
     if quantized:
         import nncf
 
+        nncf.set_log_level(logging.ERROR)
         converted = nncf.quantize(
             converted,
             nncf.Dataset(texts, lambda ids: [ids, np.ones_like(ids)]),
