@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -109,11 +110,18 @@ def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
     table.add_row("checks", f"{len(outcome.answers) - failed} passed" + (f", {failed} failed" if failed else ""))
     table.add_row("worked on", _counts(outcome.worked))
     table.add_row("time", f"{seconds:.1f} s" + "".join(f", {k} {s:.1f}" for k, s in outcome.seconds.items()))
+    table.add_row("memory", f"{_peak_mib():,.0f} MiB at its peak, {_peak_mib(workers=True):,.0f} in a worker process")
     table.add_row("files written", f"{outcome.written:,}")
     if (files := Store(root).files).exists(corpus_report.PATH):
         table.add_row("report", files.url(corpus_report.PATH))
     table.add_row("corpus", f'{root}: quarry_dagster.scan("deduped_corpus", data="{root}")')
     Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True).print(table)
+
+
+def _peak_mib(*, workers: bool = False) -> float:
+    """The most memory that this process has had, or any of its children."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN if workers else resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -24,7 +24,7 @@ _BOUNDS = {
     "IndexIVFScalarQuantizer": 0.9,
     "IndexIVFPQ": 0.4,
 }
-"""recall@10 below which an index of this type is broken; IVFPQ finds about six of ten."""
+"""recall@10 below which an index of this type is broken"""
 _SEED = 0
 
 
