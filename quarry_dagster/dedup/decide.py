@@ -47,7 +47,7 @@ DOCUMENTS = pl.Schema(
 
 PAIRS = pl.Schema(
     {
-        "left": pl.String,  # text digests
+        "left": pl.String,  # text digests; as stored, the left text comes first in the order of keeping
         "right": pl.String,
         "cosine": pl.Float64,
         "jaccard": pl.Float64,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from quarry_dagster.dedup import decide
+
 UTC_TIME = pl.Datetime("us", "UTC")
 
 FETCH_OUTCOMES = (
@@ -104,12 +106,7 @@ def embeddings_schema(dim: int) -> pl.Schema:
 
 SKETCHES = pl.Schema(
     {
-        "doc_id": pl.String,
-        "url": pl.String,
-        "page_url": pl.String,  # same_page_url of the final URL
-        "text_digest": pl.String,
-        "word_count": pl.Int64,
-        "date": pl.String,
+        **decide.DOCUMENTS,
         "partition": pl.String,
         "hashes": pl.List(pl.UInt64),  # sampled shingles; null where another row of the partition has the same text
     }
@@ -151,14 +148,7 @@ DEDUP_DECISIONS = pl.Schema(
 
 SCORED_PAIRS = pl.Schema(
     {
-        "left": pl.String,  # text digests; the left text comes first in the order of keeping
-        "right": pl.String,
-        "cosine": pl.Float64,
-        "jaccard": pl.Float64,
-        "left_in_right": pl.Float64,
-        "right_in_left": pl.Float64,
-        "left_worst_part": pl.Float64,
-        "right_worst_part": pl.Float64,
+        **decide.PAIRS,
         "by_sketch": pl.Boolean,  # whether shared shingles make it a candidate; a cosine may as well
     }
 )
