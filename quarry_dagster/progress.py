@@ -5,17 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 _LINE_EVERY_S = 10.0
 
 log = logging.getLogger("quarry_dagster")
 
 
+class Advance(Protocol):
+    """Reports that `n` more items are done; `failed` names the kind of failure, where they failed."""
+
+    def __call__(self, n: int, failed: str | None = None) -> None: ...
+
+
 @contextmanager
-def track(stage: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show how `total` items of `unit` are worked through; yields the function that advances by so many."""
+def track(stage: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show how `total` items of `unit` are worked through; yields the function that reports progress."""
     if sys.stderr.isatty():
         with _bar(stage, total) as advance:
             yield advance
@@ -24,26 +32,49 @@ def track(stage: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def _bar(stage: str, total: int) -> Iterator[Callable[[int], None]]:
+def _bar(stage: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    note = TextColumn("{task.fields[note]}")
+    columns = (TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note)
+    done = _Done()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(stage, total=total)
-        yield lambda n: progress.advance(task, n)
+        task = progress.add_task(stage, total=total, note="")
+
+        def advance(n: int, failed: str | None = None) -> None:
+            done.add(n, failed)
+            progress.update(task, advance=n, note=str(done))
+
+        yield advance
 
 
 class _Lines:
     def __init__(self, stage: str, total: int, unit: str) -> None:
         self._stage, self._total, self._unit = stage, total, unit
-        self._done = 0
-        self._start = self._last = time.monotonic()
+        self._done = _Done()
+        self._last = time.monotonic()
 
-    def advance(self, n: int) -> None:
-        self._done += n
-        now = time.monotonic()
-        if now - self._last >= _LINE_EVERY_S:
-            rate = self._done / (now - self._start)
-            log.info("%s: %d of %d %s, %.0f a second", self._stage, self._done, self._total, self._unit, rate)
-            self._last = now
+    def advance(self, n: int, failed: str | None = None) -> None:
+        self._done.add(n, failed)
+        if time.monotonic() - self._last >= _LINE_EVERY_S:
+            log.info("%s: %d of %d %s, %s", self._stage, self._done.items, self._total, self._unit, self._done)
+            self._last = time.monotonic()
+
+
+class _Done:
+    """What was done since when, and what of it failed."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self._failed: Counter[str] = Counter()
+        self._start = time.monotonic()
+
+    def add(self, n: int, failed: str | None) -> None:
+        self.items += n
+        if failed:
+            self._failed[failed] += n
+
+    def __str__(self) -> str:
+        rate = f"{self.items / max(1e-3, time.monotonic() - self._start):.0f} a second"
+        return ", ".join([rate, *(f"{n:,} {kind}" for kind, n in self._failed.most_common())])

@@ -179,7 +179,7 @@ def _fetch(
         for response in crawl(missing, settings, allow_addresses=allow_addresses, origins=origins):
             journal.append(response)
             fetched += 1
-            advance(1)
+            advance(1, None if response.outcome in ("fetched", "not_modified") else response.outcome)
     return fetched
 
 
