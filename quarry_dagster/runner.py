@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,17 +99,22 @@ def materialize(
     data: str,
     profile_name: str | None,
     profile: HardwareProfile,
+    further: Callable[[], Iterable[str]] = tuple,
 ) -> Outcome:
     """Materialize these partitions in runs of the profile's size, then the index and the corpus.
 
-    Stops at the first failure.
+    Stops at the first failure. `further` names partitions that what was crawled led to; each is materialized once.
     """
     outcome = Outcome()
     defs = build_defs(data, profile_name)
-    listed = instance.get_dynamic_partitions(CRAWL_BATCHES)
-    for run in consecutive(listed, set(partitions), profile.partitions.partitions_per_run):
-        if not _execute(defs.resolve_job_def("ingest"), instance, range_tags(run), outcome):
-            return outcome
+    waiting, done = set(partitions), set[str]()
+    while waiting:
+        listed = instance.get_dynamic_partitions(CRAWL_BATCHES)
+        for run in consecutive(listed, waiting, profile.partitions.partitions_per_run):
+            if not _execute(defs.resolve_job_def("ingest"), instance, range_tags(run), outcome):
+                return outcome
+        done |= waiting
+        waiting = set(further()) - done
     _execute(defs.resolve_job_def("corpus"), instance, {}, outcome)
     return outcome
 

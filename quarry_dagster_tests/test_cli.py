@@ -175,6 +175,19 @@ def test_an_unknown_model_fails_the_asset_with_the_remedy(quarry: Quarry, tmp_pa
     assert scan("extracted_text", tmp_path / "data").collect().height == 1
 
 
+def test_one_run_follows_links_as_deep_as_a_seed_asks(quarry: Quarry, tmp_path: Path, site: Site) -> None:
+    for i in range(4):
+        link = f'<a href="/{i + 1}">on</a>'.encode()
+        site.pages[f"/{i}"] = html(f"Page {i}", words(i)).replace(b"<nav>", b"<nav>" + link)
+    (tmp_path / "seeds.txt").write_text(f"{site.url('/0')} discover=links:2\n")
+    assert quarry("run", tmp_path / "seeds.txt")[0] == 0
+    kept = scan("deduped_corpus", tmp_path / "data").collect()
+    assert set(kept["url"]) == {site.url(f"/{i}") for i in range(3)}
+    asked = site.asked.count("/2")
+    assert quarry("run")[0] == 0
+    assert site.asked.count("/2") == asked + 1
+
+
 def test_seeds_that_are_none_are_refused(quarry: Quarry, tmp_path: Path) -> None:
     assert "no seed file" in quarry("run", tmp_path / "missing.txt")[2]
     (tmp_path / "notes.doc").touch()

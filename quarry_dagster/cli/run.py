@@ -22,6 +22,7 @@ from quarry_dagster.intake import SeedReport
 from quarry_dagster.profiles import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
+from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
@@ -68,8 +69,17 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
         if not partitions and store.deduped_corpus.current() is None:
             click.echo(f"nothing to do: no seeds in {store.files.url('seeds')}; give seed files or drop some there")
             sys.exit(0 if not any(r.problem_count for r in reports) else 1)
+
+        def found() -> list[str]:
+            """Take in the pages that a crawl found for seeds that ask for more; the partitions that wait then."""
+            _print_intake(take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses())))
+            sync_partitions(instance, store)
+            return list(backlog(store))
+
         partitions = [] if dedup_only else partitions
-        outcome = runner.materialize(instance, partitions, data=root, profile_name=name, profile=choice.profile)
+        outcome = runner.materialize(
+            instance, partitions, data=root, profile_name=name, profile=choice.profile, further=found
+        )
     _print_summary(root, outcome, time.monotonic() - start)
     sys.exit(report_checks(outcome, strict=strict))
 
