@@ -223,9 +223,8 @@ def _sketch(n: int) -> int:
         hashes += [h.tolist() for h in shingles.sketches(texts[block : block + 1024])]
     sketched = time.process_time() - start
     table = pl.DataFrame({"hash": pl.Series(hashes, dtype=pl.List(pl.UInt64))}).with_row_index("text")
-    sizes = table.select("text", size=candidates.sketch_size("hash"))
     rows = table.explode("hash").cast(candidates.HASHES)  # pyright: ignore[reportArgumentType]
-    found = candidates.sketch_pairs(table["text"], rows, sizes).height
+    found = candidates.sketch_pairs(table["text"], rows, candidates.sketch_sizes(rows)).height
     cpu = time.process_time() - start
     print(
         f"\nSketch and join of {n:,} documents, {words:.0f} words in the median: {n / cpu:,.0f} a CPU-second "

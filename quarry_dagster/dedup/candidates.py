@@ -37,10 +37,16 @@ Vectors = tuple[np.ndarray, np.ndarray]
 """Numbers of texts (uint32, shape (n,)), and their unit vectors (float32, shape (n, dim))."""
 
 
-def sketch_size(hashes: str) -> pl.Expr:
-    """What a share of a sketch (a column of lists of hashes) is taken of; of very few samples, one is enough."""
-    size = pl.col(hashes).list.eval(pl.element() < 2**64 // SAMPLE_RATE).list.sum()
-    return pl.when(size >= 8).then(size).otherwise(1).cast(pl.UInt32)
+def sketch_sizes(hashes: pl.DataFrame) -> pl.DataFrame:
+    """What a share of a text's sketch is taken of: columns text, size (UInt32). Of very few samples, one is enough.
+
+    `hashes` has schema HASHES, with the rows of each text together.
+    """
+    texts, values = hashes["text"].to_numpy(), hashes["hash"].to_numpy()
+    starts = np.flatnonzero(np.diff(texts, prepend=~texts[:1]))
+    sampled = values < np.uint64(2**64 // SAMPLE_RATE)
+    size = np.add.reduceat(sampled, starts, dtype=np.uint32) if len(starts) else np.empty(0, np.uint32)
+    return pl.DataFrame({"text": texts[starts], "size": np.where(size >= 8, size, np.uint32(1))})
 
 
 def moved(hashes: pl.DataFrame, came: pl.Series, gone: pl.Series) -> pl.Series:
@@ -64,7 +70,7 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
     Args:
         wanted: texts to find partners for.
         hashes: schema HASHES, all rows with a hash of a wanted text.
-        sizes: columns text, size (:func:`sketch_size`) of all texts.
+        sizes: columns text, size (:func:`sketch_sizes`) of all texts.
 
     Returns:
         Schema PAIRS, left < right, each pair once.

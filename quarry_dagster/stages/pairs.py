@@ -164,19 +164,8 @@ def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
 def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """The texts whose partners were looked for again, and all pairs that they are in by their sketches."""
     before = [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
-    numbers = texts.select("text", "text_digest")
-    sketched = (
-        store.files.scan([s.path for s in (*tables.sketches.values(), *before)], SKETCHES)
-        .select("text_digest", "hashes")
-        .filter(pl.col("hashes").list.len() > 0)
-        .join(numbers.lazy(), on="text_digest")
-        .unique("text")
-        .select("text", "hashes")
-        .collect()
-    )
-    sizes = sketched.select("text", size=candidates.sketch_size("hashes"))
-    hashes = sketched.explode("hashes").rename({"hashes": "hash"}).cast(candidates.HASHES)  # pyright: ignore[reportArgumentType]
-    del sketched
+    hashes = _hashes(store, [*tables.sketches.values(), *before], texts)
+    sizes = candidates.sketch_sizes(hashes)
     came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
 
     def sharing(wanted: pl.Series) -> pl.DataFrame:
@@ -186,6 +175,25 @@ def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) 
     again = pl.concat([came, candidates.moved(sharing(pl.concat([came, gone])), came, gone)])
     hashes = hashes.filter(~pl.col("text").is_in(gone.implode()))
     return again, candidates.sketch_pairs(again, sharing(again), sizes)
+
+
+def _hashes(store: Store, segments: list[Segment], texts: pl.DataFrame) -> pl.DataFrame:
+    """The sketches of numbered texts, schema candidates.HASHES, the rows of a text together."""
+    rows = (
+        store.files.scan([s.path for s in segments], SKETCHES)
+        .filter(pl.col("hashes").list.len() > 0)
+        .select("text_digest", "hashes")
+        .collect()
+    )
+    digests = rows.select("text_digest").with_row_index("row")
+    found = digests.join(texts.select("text", "text_digest"), on="text_digest").unique("text", keep="any").sort("row")
+    lengths = rows["hashes"].list.len().to_numpy()
+    values = rows["hashes"].explode().to_numpy()
+    # A text whose place changed has two numbers, one that was not asked for has none.
+    if found["row"].n_unique() < found.height or found.height < rows.height:
+        picked = rows["hashes"].gather(found["row"])
+        lengths, values = picked.list.len().to_numpy(), picked.explode().to_numpy()
+    return pl.DataFrame({"text": np.repeat(found["text"].to_numpy(), lengths), "hash": values}, candidates.HASHES)
 
 
 def _by_vector(
