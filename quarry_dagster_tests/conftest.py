@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from quarry_dagster_tests.corpus import Corpus, profile
 from quarry_dagster_tests.site import Server, Site
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which some test does first
 
 _SLOW = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 settings.register_profile("quick", max_examples=15, deadline=None, suppress_health_check=_SLOW)
@@ -28,7 +31,6 @@ def corpus(tmp_path: Path) -> Corpus:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see neither the settings of whoever runs them, nor the network's model hub."""
+    """Tests do not see the settings of whoever runs them."""
     for name in ("QUARRY_DATA", "QUARRY_PROFILE", "QUARRY_ALLOW_ADDRESSES", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
