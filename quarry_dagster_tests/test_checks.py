@@ -188,7 +188,13 @@ def _lost_document(store: Store) -> None:
 
 
 def _dangling_witness(store: Store) -> None:
+    """A removal names a document that is not kept; the one that it named before does not count it."""
+    snapshot = store.deduped_corpus.current()
+    assert snapshot is not None
+    named = store.decisions.read(layers(snapshot)["decisions"]).collect()["kept_id"][0]
     _published(store, "decisions", _first("kept_id", pl.lit("f" * 20)))
+    fewer = pl.col("duplicates") - (pl.col("doc_id") == named).cast(pl.Int64)
+    _published(store, "kept", lambda rows: rows.with_columns(fewer.alias("duplicates")))
 
 
 def _unjustified_removal(store: Store) -> None:
