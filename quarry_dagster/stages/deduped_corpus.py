@@ -87,8 +87,12 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> 
 
 
 def layers(snapshot: Snapshot | None) -> dict[str, list[str]]:
-    """The layers of a snapshot's tables `kept`, `decisions` and `pairs`; none before the first snapshot."""
-    return snapshot.manifest["layers"] if snapshot else {"kept": [], "decisions": [], "pairs": []}
+    """The layers of a snapshot's tables `kept`, `decisions` and `pairs`; none before the first snapshot.
+
+    Nor of a snapshot that was published before there were layers: the next refresh decides on all anew.
+    """
+    none: dict[str, list[str]] = {"kept": [], "decisions": [], "pairs": []}
+    return snapshot.manifest.get("layers", none) if snapshot else none
 
 
 def behind(store: Store) -> bool:
@@ -104,16 +108,17 @@ def behind(store: Store) -> bool:
 
 def prune(store: Store, *, previous: bool = True) -> None:
     """Delete versions of tables that no live snapshot reads any more; see :meth:`Table.prune`."""
-    corpora = [s.manifest for s in store.deduped_corpus.live()]
+    snapshots = store.deduped_corpus.live()
+    corpora = [s.manifest for s in snapshots]
     indexes = [s.manifest["partitions"] for s in store.faiss_index.live()]
     texts = [c["inputs"]["extracted_text"] for c in corpora]
     vectors = [*indexes, *(c["inputs"]["embeddings"] for c in corpora)]
     batches = store.batches.segments()
     store.extracted_text.prune((p for of in texts for p in of.values()), existing=batches, previous=previous)
     store.embeddings.prune((p for of in vectors for p in of.values()), existing=batches, previous=previous)
-    store.sketches.prune((p for c in corpora for p in c["sketches"].values()), existing=batches, previous=False)
+    store.sketches.prune((p for c in corpora for p in c.get("sketches", {}).values()), existing=batches, previous=False)
     for table in ("kept", "decisions", "pairs"):
-        getattr(store, table).prune(path for c in corpora for path in c["layers"][table])
+        getattr(store, table).prune(path for s in snapshots for path in layers(s)[table])
 
 
 def _evidence_version(settings: Deduplication, index: Snapshot) -> list[Any]:
