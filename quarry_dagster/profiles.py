@@ -24,6 +24,7 @@ from quarry_dagster.gpu import Gpu, list_gpus
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+LargeIndex = Literal["IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ", "IndexIVFRaBitQ"]
 CronLine = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
@@ -131,12 +132,10 @@ class Embedding(Settings):
 class Index(Settings):
     """Which FAISS index is published."""
 
-    type: Literal["auto", "IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ"] = (
-        "auto"
-    )
-    """`auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
+    type: Literal["auto", "IndexFlatIP"] | LargeIndex = "auto"
+    """Of a shard; `auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
     exact_limit: Positive = 50_000
-    large_type: Literal["IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ"] = "IndexHNSWFlat"
+    large_type: LargeIndex = "IndexHNSWFlat"
     nprobe: Positive = 16
     """IVF cells searched a query."""
     ef_search: Positive = 64
@@ -163,8 +162,8 @@ class Checks(Settings):
     sample: Positive = 200
     """Documents drawn for the checks that look at a sample."""
     min_recall_at_10: Share | None = None
-    """Error below: the share of the ten exact nearest texts that the published index finds; null: by its type, .99
-    for an exact index, .4 for IndexIVFPQ, .9 for the others."""
+    """Error below: the share of the ten exact nearest texts that the published index finds; null: .99 for an
+    exact index, .9 for the others."""
     max_duplicates_left: Share = 0.01
     """Error above, from three documents on: the share of sampled kept documents that the rules would remove."""
     min_fetch_success: Share = 0.5

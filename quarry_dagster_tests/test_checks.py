@@ -1,12 +1,12 @@
 """Every blocking check fails on data planted to break what it protects, and then so do the commands that CI runs."""
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -17,11 +17,10 @@ from click.testing import CliRunner
 from quarry_dagster import checks
 from quarry_dagster.cli import quarry
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.index import VectorIndex, vector_keys
 from quarry_dagster.partitions import sync_partitions
 from quarry_dagster.quality import deduped_corpus, extracted_text, faiss_index, raw_pages
-from quarry_dagster.stages import faiss_index as index_stage
 from quarry_dagster.stages.deduped_corpus import layers
+from quarry_dagster.stages.published_index import REMOVED
 from quarry_dagster.store import Store, Table
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests.corpus import Corpus, profile, words
@@ -142,9 +141,7 @@ def _vector_that_is_no_number(store: Store) -> None:
 
 
 def _damaged_index(store: Store) -> None:
-    snapshot = store.faiss_index.current()
-    assert snapshot is not None
-    path = Path(store.files.full(snapshot.path("index.faiss")))
+    path = Path(store.files.full(_shard(store)["file"]))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -153,25 +150,21 @@ def _damaged_index(store: Store) -> None:
 def _index_with_a_text_missing(store: Store) -> None:
     snapshot = store.faiss_index.current()
     assert snapshot is not None
-    store.files.write_frame(snapshot.path("members.parquet"), index_stage.members(snapshot).tail(-1))
+    store.files.write_frame(snapshot.path(REMOVED), pl.DataFrame({"position": [0]}))
 
 
 def _index_of_shuffled_vectors(store: Store) -> None:
     """Whole by its digest, and wrong: each text has the vector of another one."""
+    path = _shard(store)["texts"]
+    texts = pl.read_parquet(store.files.full(path))
+    store.files.write_frame(path, texts.sample(fraction=1.0, shuffle=True, seed=0))
+
+
+def _shard(store: Store) -> dict[str, Any]:
     snapshot = store.faiss_index.current()
     assert snapshot is not None
-    segments = list(store.embeddings.segments().values())
-    blocks = list(index_stage.vectors_of(store, segments, index_stage.members(snapshot)))
-    keys = np.concatenate([vector_keys(digests) for digests, _ in blocks])
-    index = VectorIndex.create("IndexFlatIP", blocks[0][1], len(keys))
-    index.add(keys, np.random.default_rng(0).permutation(np.concatenate([v for _, v in blocks])))
-    manifest = dict(snapshot.manifest)
-    with store.faiss_index.publish() as (new, facts):
-        data = index.to_bytes()
-        with store.files.create(new.path("index.faiss")) as f:
-            f.write(data.data)
-        store.files.write_frame(new.path("members.parquet"), index_stage.members(snapshot))
-        facts |= manifest | {"sha256": hashlib.sha256(data.data).hexdigest()}
+    (shard,) = snapshot.manifest["shards"]
+    return shard
 
 
 def _unknown_level(store: Store) -> None:

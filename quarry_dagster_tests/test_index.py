@@ -1,17 +1,17 @@
-"""Every index type adds, removes, finds and survives storage; a damaged file is never given to FAISS."""
+"""Every index type finds, passes over what was removed, and survives storage; shards are searched as one."""
 
-import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
-from quarry_dagster.index import VectorIndex, choose_type, nearest, vector_keys
-from quarry_dagster.index.vector_index import IndexType
+from quarry_dagster.index import Shard, Size, VectorIndex, bytes_per_vector, choose_type, nearest, plan, training_size
+from quarry_dagster.index.shard import INDEX_TYPES
 from quarry_dagster.profiles import Index
 
-TYPES: list[IndexType] = ["IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ"]
 SETTINGS = Index(nprobe=64, ef_search=128)
+NOTHING = np.empty(0, np.int64)
 
 
 def unit_vectors(n: int, dim: int = 48, seed: int = 1) -> np.ndarray:
@@ -19,58 +19,86 @@ def unit_vectors(n: int, dim: int = 48, seed: int = 1) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@pytest.fixture(params=TYPES)
-def index(request: pytest.FixtureRequest) -> VectorIndex:
-    vectors = unit_vectors(2000)
-    index = VectorIndex.create(request.param, vectors, 2000)
-    index.add(np.arange(2000), vectors)
-    return index
+def shard_of(kind: str, vectors: np.ndarray) -> Shard:
+    shard = Shard.create(kind, vectors, len(vectors))  # pyright: ignore[reportArgumentType]
+    shard.add(vectors)
+    return shard
 
 
-def test_a_vector_finds_itself_with_cosine_one(index: VectorIndex) -> None:
-    assert len(index) == 2000
-    ids, cosines = index.search(unit_vectors(2000)[:100], 1, SETTINGS)
-    assert (ids[:, 0] == np.arange(100)).mean() > 0.95
-    assert np.median(cosines[:, 0]) > (0.7 if index.kind == "IndexIVFPQ" else 0.999)
+@pytest.fixture(params=INDEX_TYPES)
+def shard(request: pytest.FixtureRequest) -> Shard:
+    return shard_of(request.param, unit_vectors(2000))
 
 
-def test_what_was_removed_is_not_found_and_can_come_back(index: VectorIndex) -> None:
+def test_a_vector_finds_itself(shard: Shard) -> None:
+    assert len(shard) == 2000
+    rows, cosines = shard.search(unit_vectors(2000)[:100], 1, SETTINGS, NOTHING)
+    assert (rows[:, 0] == np.arange(100)).mean() > 0.95
+    assert np.median(cosines[:, 0]) > (0.7 if shard.kind in ("IndexIVFPQ", "IndexIVFRaBitQ") else 0.999)
+
+
+@pytest.mark.parametrize("selects", [True, False])
+def test_what_was_removed_is_not_found_and_others_are_in_its_place(shard: Shard, selects: bool) -> None:
     vectors = unit_vectors(2000)
     gone = np.arange(0, 2000, 2)
-    index.remove(gone)
-    assert len(index) == 1000
-    ids, _ = index.search(vectors[:200], 20, SETTINGS)
-    assert not np.isin(ids, gone).any()
-    index.add(gone, vectors[gone])
-    assert len(index) == 2000
-    ids, _ = index.search(vectors[gone[:100]], 1, SETTINGS)
-    assert (ids[:, 0] == gone[:100]).mean() > 0.95
+    shard = Shard(shard._index, shard.kind, selects)
+    rows, cosines = shard.search(vectors[:200], 20, SETTINGS, gone)
+    assert rows.shape == cosines.shape == (200, 20)
+    assert not np.isin(rows, gone).any()
+    assert (rows >= 0).all() and (np.diff(cosines, axis=1) <= 0).all()
+    all_rows, _ = shard.search(vectors[:200], 20, SETTINGS, np.arange(1990))
+    assert set(all_rows.flat) <= {-1, *range(1990, 2000)}
 
 
-def _stored(index: VectorIndex, data: np.ndarray, sha256: str, dim: int = 48) -> VectorIndex:
-    return VectorIndex.from_bytes(
-        data, kind=index.kind, dim=dim, trained_on=index.trained_on, dead=index.dead, sha256=sha256
-    )
+def test_shards_are_searched_as_one_index() -> None:
+    vectors = unit_vectors(500)
+    shards = [shard_of("IndexFlatIP", part) for part in np.split(vectors, [300, 420])]
+    removed = np.array([450, 3, 299, 300])
+    index = VectorIndex(shards, removed)
+    assert len(index) == 496
+    queries = unit_vectors(30, seed=2)
+    left = np.setdiff1d(np.arange(500), removed)
+    positions, cosines = index.search(queries, 7, SETTINGS)
+    expected, _ = nearest(queries, [(left, vectors[left])], 7)
+    assert (positions == expected).all()
+    assert np.allclose(cosines, np.take_along_axis(queries @ vectors.T, expected, axis=1), atol=1e-6)
+    few, _ = VectorIndex(shards[2:], NOTHING).search(queries, 90, SETTINGS)
+    assert ((few >= 0).sum(axis=1) == 80).all()
+    none, _ = VectorIndex([], NOTHING).search(queries, 2, SETTINGS)
+    assert (none == -1).all()
 
 
-def test_an_index_is_the_same_after_storage(index: VectorIndex) -> None:
-    index.remove(np.array([5]))
-    data = index.to_bytes()
-    again = _stored(index, data, hashlib.sha256(data.data).hexdigest())
-    queries = unit_vectors(50, seed=2)
-    for mine, theirs in zip(index.search(queries, 5, SETTINGS), again.search(queries, 5, SETTINGS), strict=True):
+def _stored(shard: Shard, path: Path) -> str:
+    with path.open("wb") as f:
+        shard.write(f.write)
+    return str(path)
+
+
+def test_an_index_is_the_same_after_storage(shard: Shard, tmp_path: Path) -> None:
+    again = Shard.open(_stored(shard, tmp_path / "index"), shard.kind, 48, 2000)
+    queries, gone = unit_vectors(50, seed=2), np.array([5, 17])
+    for mine, theirs in zip(
+        shard.search(queries, 5, SETTINGS, gone), again.search(queries, 5, SETTINGS, gone), strict=True
+    ):
         assert np.array_equal(mine, theirs)
 
 
-def test_a_damaged_or_mistaken_file_is_refused(index: VectorIndex) -> None:
-    data = index.to_bytes()
-    digest = hashlib.sha256(data.data).hexdigest()
-    damaged = data.copy()
-    damaged[len(damaged) // 2] ^= 1
-    with pytest.raises(IndexCorruptError, match="sha256"):
-        _stored(index, damaged, digest)
-    with pytest.raises(IndexCorruptError, match="dimension"):
-        _stored(index, data, digest, dim=384)
+def test_a_mistaken_or_truncated_file_is_refused(shard: Shard, tmp_path: Path) -> None:
+    path = _stored(shard, tmp_path / "index")
+    with pytest.raises(IndexCorruptError, match="2,000 vectors of 48 dimensions, its manifest says 2,000 of 384"):
+        Shard.open(path, shard.kind, 384, 2000)
+    with pytest.raises(IndexCorruptError, match="its manifest says 9 of 48"):
+        Shard.open(path, shard.kind, 48, 9)
+    Path(path).write_bytes(Path(path).read_bytes()[:20])
+    with pytest.raises(IndexCorruptError, match="cannot read"):
+        Shard.open(path, shard.kind, 48, 2000)
+
+
+def test_what_a_vector_takes_is_what_its_file_grows_by(shard: Shard, tmp_path: Path) -> None:
+    small = Path(_stored(shard, tmp_path / "small")).stat().st_size
+    shard.add(unit_vectors(2000, seed=3))
+    grown = Path(_stored(shard, tmp_path / "large")).stat().st_size - small
+    assert grown / 2000 == pytest.approx(bytes_per_vector(shard.kind, 48), rel=0.1)
 
 
 def test_the_type_follows_the_number_of_vectors_unless_it_is_set() -> None:
@@ -80,31 +108,60 @@ def test_the_type_follows_the_number_of_vectors_unless_it_is_set() -> None:
     assert choose_type(Index(type="IndexHNSWFlat"), 1) == "IndexHNSWFlat"
 
 
-def test_an_index_is_built_anew_when_it_outgrew_its_training_or_is_mostly_dead() -> None:
-    vectors = unit_vectors(400)
-    ivf = VectorIndex.create("IndexIVFFlat", vectors, 400)
-    assert not ivf.outgrown("IndexIVFFlat", 1000)
-    assert ivf.outgrown("IndexIVFFlat", 2000)
-    assert ivf.outgrown("IndexHNSWFlat", 400)
-    hnsw = VectorIndex.create("IndexHNSWFlat", vectors, 400)
-    hnsw.add(np.arange(400), vectors)
-    hnsw.remove(np.arange(100))
-    assert hnsw.outgrown("IndexHNSWFlat", 300)
+def test_too_few_vectors_for_product_quantization_are_searched_exactly() -> None:
+    assert choose_type(Index(type="IndexIVFPQ"), 255) == "IndexFlatIP"
+    assert choose_type(Index(type="IndexIVFPQ"), 256) == "IndexIVFPQ"
+    shard_of("IndexIVFPQ", unit_vectors(256))
 
 
-def test_too_few_vectors_for_product_quantization_is_a_clear_error() -> None:
-    with pytest.raises(ConfigError, match="256 vectors"):
-        VectorIndex.create("IndexIVFPQ", unit_vectors(10), 10)
+def test_a_type_is_trained_on_no_more_than_there_is() -> None:
+    assert training_size("IndexHNSWFlat", 10**6) == 0
+    assert training_size("IndexIVFFlat", 10) == 10
+    assert 10_000 < training_size("IndexIVFPQ", 20_000) <= 20_000
 
 
-def test_gpu_search_without_a_gpu_faiss_is_a_clear_error(index: VectorIndex) -> None:
+LOG = Index(type="IndexFlatIP")
+
+
+def test_little_that_is_new_becomes_a_shard_beside_the_large_ones() -> None:
+    assert plan([Size("IndexFlatIP", 100_000, 100_000)], 1000, LOG, 10**9) == [0]
+
+
+def test_shards_that_are_not_much_larger_are_built_anew_with_what_is_new() -> None:
+    sizes = [Size("IndexFlatIP", n, n) for n in (100_000, 3000, 1000)]
+    assert plan(sizes, 1000, LOG, 10**9) == [0]
+    assert plan(sizes, 400, LOG, 10**9) == [0, 1, 2]
+
+
+def test_over_many_changes_a_vector_is_built_a_few_times_and_shards_are_few() -> None:
+    sizes: list[Size] = []
+    built = most = 0
+    for _ in range(500):
+        stay = plan(sizes, 100, LOG, 10**9)
+        new = 100 + sum(s.wanted for i, s in enumerate(sizes) if i not in stay)
+        built, sizes = built + new, [*(sizes[i] for i in stay), Size("IndexFlatIP", new, new)]
+        most = max(most, len(sizes))
+    assert sum(s.built for s in sizes) == 50_000
+    assert built < 10 * 50_000 and most < 8
+
+
+def test_a_shard_of_another_type_or_with_much_passed_over_is_built_anew() -> None:
+    flat, hnsw = Size("IndexFlatIP", 1000, 1000), Size("IndexHNSWFlat", 5000, 5000)
+    assert plan([hnsw, flat], 0, LOG, 10**9) == []
+    assert plan([flat], 0, Index(exact_limit=900), 10**9) == []
+    assert plan([Size("IndexFlatIP", 1000, 800)], 0, LOG, 10**9) == [0]
+    assert plan([Size("IndexFlatIP", 1000, 799)], 0, LOG, 10**9) == []
+    assert plan([flat, Size("IndexFlatIP", 100, 9)], 0, LOG, 10**9) == [0]
+
+
+def test_a_shard_as_large_as_memory_allows_is_left_alone() -> None:
+    full = Size("IndexFlatIP", 1000, 1000)
+    assert plan([full, full], 900, LOG, 1000) == [0, 1]
+
+
+def test_gpu_search_without_a_gpu_faiss_is_a_clear_error(shard: Shard) -> None:
     with pytest.raises(ConfigError, match=r"docs/hardware\.md"):
-        index.search(unit_vectors(1), 1, Index(use_gpu_faiss=True))
-
-
-def test_keys_are_positive_and_follow_the_digest() -> None:
-    keys = vector_keys(["f" * 32, "0" * 32, "8" + "0" * 31])
-    assert keys.tolist() == [2**63 - 1, 0, 2**62] and keys.dtype == np.int64
+        shard.on_gpu()
 
 
 def test_exact_neighbours_are_those_of_a_full_sort_however_the_vectors_are_cut() -> None:

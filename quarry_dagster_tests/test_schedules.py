@@ -12,7 +12,7 @@ from quarry_dagster.partitions import sync_partitions
 from quarry_dagster.profiles import Automation
 from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import faiss_index
-from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.corpus import Corpus, words
 
 PROFILE = """
 partitions: {pages_per_partition: 10, partitions_per_run: 2}
@@ -78,20 +78,21 @@ def test_the_refresh_makes_up_for_a_lost_trigger(corpus: Corpus, instance: dg.Da
 
 
 def test_compaction_takes_out_what_removals_left_and_then_has_nothing_to_do(corpus: Corpus) -> None:
-    hnsw = Corpus(corpus.root, profile(index={"type": "IndexHNSWFlat"}))
-    hnsw.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(30)})
-    hnsw.run()
-    hnsw.seed_texts("a.jsonl", {"http://a.test/0": words(100)})
-    hnsw.run()
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(30)})
+    corpus.run()
+    corpus.seed_texts("a.jsonl", {"http://a.test/0": words(100)})
+    corpus.run()
 
-    def manifest() -> dict:
-        snapshot = hnsw.store.faiss_index.current()
+    def facts() -> dict:
+        snapshot = corpus.store.faiss_index.current()
         assert snapshot is not None
-        return snapshot.manifest
+        return {name: snapshot.manifest[name] for name in ("removed", "vectors")} | {
+            "shards": [shard["vectors"] for shard in snapshot.manifest["shards"]]
+        }
 
-    assert len(manifest()["dead"]) == 1
-    partitions = list(hnsw.store.batches.segments())
-    assert faiss_index.refresh(hnsw.store, partitions, hnsw.profile).written == 0
-    assert faiss_index.refresh(hnsw.store, partitions, hnsw.profile, compact=True).written == 1
-    assert manifest()["dead"] == [] and manifest()["vectors"] == 30
-    assert faiss_index.refresh(hnsw.store, partitions, hnsw.profile, compact=True).written == 0
+    assert facts() == {"removed": 1, "vectors": 30, "shards": [30, 1]}
+    partitions = list(corpus.store.batches.segments())
+    assert faiss_index.refresh(corpus.store, partitions, corpus.profile).written == 0
+    assert faiss_index.refresh(corpus.store, partitions, corpus.profile, compact=True).written == 1
+    assert facts() == {"removed": 0, "vectors": 30, "shards": [30]}
+    assert faiss_index.refresh(corpus.store, partitions, corpus.profile, compact=True).written == 0

@@ -13,7 +13,7 @@ class IndexConfig(dg.Config):
     """How this materialization treats the index that is there."""
 
     compact: bool = False
-    """Build it anew where removals or growth left something in it."""
+    """Build it anew, as one shard without the vectors that it passes over, if there are any."""
 
 
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")
@@ -25,7 +25,9 @@ def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: 
     snapshot = store.faiss_index.current()
     assert snapshot is not None
     facts = {k: snapshot.manifest[k] for k in ("kind", "dim", "vectors", "documents", "bytes", "model")}
-    removed = {"removed_but_kept_in_file": len(snapshot.manifest["dead"])}
-    return dg.MaterializeResult(
-        metadata=describe(report) | facts | removed | {"partitions": len(snapshot.manifest["partitions"])}
-    )
+    counts = {
+        "shards": len(snapshot.manifest["shards"]),
+        "removed_but_kept_in_file": snapshot.manifest["removed"],
+        "partitions": len(snapshot.manifest["partitions"]),
+    }
+    return dg.MaterializeResult(metadata=describe(report) | facts | counts)

@@ -22,19 +22,23 @@ from quarry_dagster.store import Store
 def search(text: str, k: int, data: str | None, profile: str | None) -> None:
     """The K documents of the corpus nearest to TEXT by meaning, with their cosines."""
     from quarry_dagster.embed import load_encoder, vector_id
-    from quarry_dagster.stages import faiss_index
+    from quarry_dagster.stages.published_index import current_index, nearest_texts
 
     root = data_root(data)
     settings = choose_profile(profile_name(profile)).profile
-    snapshot = Store(root).faiss_index.current()
-    if snapshot and snapshot.manifest["model"] != vector_id(settings.embedding):
+    store = Store(root)
+    snapshot = current_index(store)
+    if snapshot is None or not snapshot.manifest["vectors"]:
+        click.echo(f"no corpus in {root} yet: quarry run SEEDS")
+        return
+    if snapshot.manifest["model"] != vector_id(settings.embedding):
         raise ConfigError(
             f"the index holds vectors of {snapshot.manifest['model']!r}, profile {settings.name!r} names "
             f"{vector_id(settings.embedding)!r}: search with the profile that the corpus was made with (--profile)"
         )
-    query = load_encoder(settings.embedding, settings.hardware.gpu_memory_fraction).encode([normal_form(text)])[0]
+    query = load_encoder(settings.embedding, settings.hardware.gpu_memory_fraction).encode([normal_form(text)])
     # The index holds removed duplicates' texts too: ask for more, show what the corpus keeps.
-    found = faiss_index.search(Store(root), query, 4 * k, settings.index)
+    found = nearest_texts(store, snapshot, query, 4 * k, settings.index)[0]
     cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")
     ids = scan("extracted_text", root).select("doc_id", "text_digest").join(cosine.lazy(), on="text_digest")
     rows = (

@@ -2,6 +2,20 @@
 
 from quarry_dagster.index.exact import nearest
 from quarry_dagster.index.join import CellJoin, Cells, Pairs, ThresholdJoin
-from quarry_dagster.index.vector_index import VectorIndex, choose_type, vector_keys
+from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, training_size
+from quarry_dagster.index.vector_index import Size, VectorIndex, plan
 
-__all__ = ["CellJoin", "Cells", "Pairs", "ThresholdJoin", "VectorIndex", "choose_type", "nearest", "vector_keys"]
+__all__ = [
+    "CellJoin",
+    "Cells",
+    "Pairs",
+    "Shard",
+    "Size",
+    "ThresholdJoin",
+    "VectorIndex",
+    "bytes_per_vector",
+    "choose_type",
+    "nearest",
+    "plan",
+    "training_size",
+]

@@ -24,7 +24,14 @@ def nearest(queries: np.ndarray, blocks: Iterable[Block], k: int) -> tuple[np.nd
             cosines, top_ids = np.take_along_axis(cosines, top, axis=1), block_ids[top]
         else:
             top_ids = np.broadcast_to(block_ids, cosines.shape)
-        both, both_ids = np.concatenate([best, cosines], axis=1), np.concatenate([ids, top_ids], axis=1)
-        order = np.argsort(-both, axis=1, kind="stable")[:, :k]
-        best, ids = np.take_along_axis(both, order, axis=1), np.take_along_axis(both_ids, order, axis=1)
+        ids, best = merge(ids, best, top_ids, cosines)
     return ids, best
+
+
+def merge(
+    ids: np.ndarray, cosines: np.ndarray, more_ids: np.ndarray, more: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best of two lists of neighbours for each query, as many as the first has: ``(ids, cosines)``, best first."""
+    both_ids, both = np.concatenate([ids, more_ids], axis=1), np.concatenate([cosines, more], axis=1)
+    order = np.argsort(-both, axis=1, kind="stable")[:, : ids.shape[1]]
+    return np.take_along_axis(both_ids, order, axis=1), np.take_along_axis(both, order, axis=1)

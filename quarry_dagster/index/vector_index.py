@@ -1,183 +1,87 @@
-"""One FAISS index with stable ids, removal for every type, and a checked file form."""
+"""The index over all vectors: shards that never change, searched as one.
+
+What is new becomes a shard of its own and what left is passed over, so that a change costs what it is; now and then
+small shards and those with much passed over are built anew as one, as in a log-structured merge tree (O'Neil et al.
+1996). So every type can remove, and none is trained on a corpus that has become another.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from quarry_dagster.errors import ConfigError, IndexCorruptError
+from quarry_dagster.index.exact import merge
+from quarry_dagster.index.shard import LOSSY, IndexType, Shard, choose_type
 from quarry_dagster.profiles import Index
 
-if TYPE_CHECKING:
-    import faiss
-
-IndexType = Literal["IndexFlatIP", "IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ"]
-
-_HNSW_LINKS = 32
-_HNSW_EF_CONSTRUCTION = 64
-_PQ_BITS = 8
-_POINTS_PER_CELL = 39  # FAISS warns below this many training points a centroid
-_OUTGROWN = 4  # an IVF is trained again when it holds this many times what it was trained on
-_DEAD_SHARE = 0.2  # HNSW keeps removed vectors until they are this share, then it is built anew
+_GONE_SHARE = 0.2
+"""A shard is built anew when more than this share of it is passed over."""
 
 
-def choose_type(settings: Index, vectors: int) -> IndexType:
-    """The index type for so many vectors: as set, or exact search while that is fast."""
-    if settings.type != "auto":
-        return settings.type
-    return "IndexFlatIP" if vectors <= settings.exact_limit else settings.large_type
+@dataclass(frozen=True)
+class Size:
+    """A shard as planning sees it: its type, the vectors it was built with, and how many of them are still wanted."""
+
+    kind: IndexType
+    built: int
+    wanted: int
 
 
-def vector_keys(text_digests: Iterable[str]) -> np.ndarray:
-    """The index ids of texts, int64: the first 63 bits of each digest, so that ids need no table and no order."""
-    return np.array([int(digest[:16], 16) >> 1 for digest in text_digests], dtype=np.int64)
+def plan(shards: Sequence[Size], fresh: int, settings: Index, capacity: int) -> list[int]:
+    """Which shards stay as they are (their positions) when `fresh` vectors come; the others are built anew with them.
+
+    One that stays is of the type for its size, mostly wanted, and more than twice what is built beside it: so a vector
+    is built again only a few times, and shards are few. None is to become larger than `capacity` vectors.
+    """
+    stay, pending = [], fresh
+    for i, shard in enumerate(shards):
+        sound = shard.kind == choose_type(settings, shard.built) and shard.wanted >= (1 - _GONE_SHARE) * shard.built
+        if sound:
+            stay.append(i)
+        else:
+            pending += shard.wanted
+    while stay and pending > 0 and shards[stay[-1]].built <= 2 * pending and shards[stay[-1]].built < capacity:
+        pending += shards[stay.pop()].wanted
+    return stay
 
 
 class VectorIndex:
-    """A FAISS index of unit vectors under inner product (the cosine), with int64 ids.
+    """Shards searched as one: a vector's position is its row, counted through the shards in their order.
 
-    `dead` are ids that were removed but that the type cannot delete (HNSW): they are never found.
+    Args:
+        shards: in the order of their positions.
+        removed: positions that are not found, int64.
     """
 
-    def __init__(self, index: faiss.Index, kind: IndexType, trained_on: int, dead: set[int]) -> None:
-        self._index = index
-        self.kind: IndexType = kind
-        self.trained_on = trained_on
-        self.dead = dead
-
-    @classmethod
-    def create(cls, kind: IndexType, training: np.ndarray, expected: int) -> VectorIndex:
-        """An empty index for about `expected` vectors.
-
-        `training` is float32 of shape (n, dim): a sample of the vectors, used by the IVF types.
-
-        Raises:
-            ConfigError: the sample or the dimension does not suit the type.
-        """
-        import faiss
-
-        dim = training.shape[1]
-        if kind == "IndexFlatIP":
-            return cls(faiss.IndexIDMap2(faiss.IndexFlatIP(dim)), kind, 0, set())
-        if kind == "IndexHNSWFlat":
-            hnsw = faiss.IndexHNSWFlat(dim, _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-            hnsw.hnsw.efConstruction = _HNSW_EF_CONSTRUCTION
-            return cls(faiss.IndexIDMap2(hnsw), kind, 0, set())
-        cells = max(1, min(int(4 * expected**0.5), len(training) // _POINTS_PER_CELL))
-        quantizer = faiss.IndexFlatIP(dim)
-        if kind == "IndexIVFFlat":
-            ivf = faiss.IndexIVFFlat(quantizer, dim, cells, faiss.METRIC_INNER_PRODUCT)
-        elif kind == "IndexIVFScalarQuantizer":
-            bits = faiss.ScalarQuantizer.QT_8bit
-            ivf = faiss.IndexIVFScalarQuantizer(quantizer, dim, cells, bits, faiss.METRIC_INNER_PRODUCT)
-        else:
-            if len(training) < 2**_PQ_BITS:
-                raise ConfigError(
-                    f"index.type IndexIVFPQ needs {2**_PQ_BITS} vectors to train on and there are {len(training)}; "
-                    "use auto or IndexFlatIP for a small corpus"
-                )
-            parts = next(m for m in (48, 32, 16, 8, 4, 2, 1) if dim % m == 0)
-            ivf = faiss.IndexIVFPQ(quantizer, dim, cells, parts, _PQ_BITS, faiss.METRIC_INNER_PRODUCT)
-        ivf.cp.seed = 1
-        ivf.train(training)  # pyright: ignore[reportCallIssue]
-        return cls(ivf, kind, len(training), set())
-
-    @property
-    def dim(self) -> int:
-        return int(self._index.d)
+    def __init__(self, shards: Sequence[Shard], removed: np.ndarray) -> None:
+        self._shards = list(shards)
+        self._starts = np.cumsum([0, *(len(s) for s in shards)])
+        removed = np.sort(removed)
+        cuts = np.searchsorted(removed, self._starts)
+        self._removed = [removed[a:b] - start for a, b, start in zip(cuts, cuts[1:], self._starts, strict=False)]
 
     def __len__(self) -> int:
         """Vectors that can be found."""
-        return int(self._index.ntotal) - len(self.dead)
+        return int(self._starts[-1]) - sum(map(len, self._removed))
 
-    @staticmethod
-    def training_size(kind: IndexType, expected: int) -> int:
-        """How many vectors are worth training on; 0 where the type needs none."""
-        if kind in ("IndexFlatIP", "IndexHNSWFlat"):
-            return 0
-        return min(expected, max(2**_PQ_BITS, int(4 * expected**0.5) * 2 * _POINTS_PER_CELL))
-
-    def outgrown(self, kind: IndexType, expected: int) -> bool:
-        """Whether an index of `expected` vectors should be built anew rather than changed."""
-        if kind != self.kind:
-            return True
-        too_dead = len(self.dead) > _DEAD_SHARE * max(1, expected)
-        return too_dead or (self.trained_on > 0 and expected > _OUTGROWN * max(self.trained_on, 2**_PQ_BITS))
-
-    def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        """Add float32 vectors of shape (n, dim) under int64 ids; an id that is dead comes back to life."""
-        revived = np.isin(ids, np.fromiter(self.dead, dtype=np.int64, count=len(self.dead)))
-        self.dead -= set(ids[revived].tolist())
-        if not revived.all():
-            self._index.add_with_ids(  # pyright: ignore[reportCallIssue]
-                np.ascontiguousarray(vectors[~revived]), ids[~revived]
-            )
-
-    def remove(self, ids: np.ndarray) -> None:
-        """Remove int64 ids; they are not found any more."""
-        if self.kind == "IndexHNSWFlat":
-            self.dead |= set(ids.tolist())
-        elif len(ids):
-            self._index.remove_ids(ids)  # pyright: ignore[reportArgumentType]
+    @property
+    def is_lossy(self) -> bool:
+        """Whether some vectors are held rounded, so that what is found is worth ranking again."""
+        return any(s.kind in LOSSY for s in self._shards)
 
     def search(self, queries: np.ndarray, k: int, settings: Index) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest: ``(ids, cosines)``, int64 and float32 of shape (n, k), best first; id -1 where fewer are.
+        """The k nearest: ``(positions, cosines)``, int64 and float32 of shape (n, k), best first; -1 where fewer are.
 
         `queries` are unit vectors, float32 of shape (n, dim).
         """
-        import faiss
-
-        selector = None
-        if self.dead:
-            dead = np.fromiter(self.dead, dtype=np.int64, count=len(self.dead))
-            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(dead))  # pyright: ignore[reportCallIssue]
-        if self.kind == "IndexFlatIP":
-            parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore[reportCallIssue]
-        elif self.kind == "IndexHNSWFlat":
-            ef = max(k, settings.ef_search)
-            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=ef)  # pyright: ignore
-        else:
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=settings.nprobe)  # pyright: ignore
-        index = _on_gpu(self._index) if settings.use_gpu_faiss else self._index
-        cosines, ids = index.search(queries, k, params=parameters)  # pyright: ignore[reportCallIssue]
-        return cast(np.ndarray, ids), cast(np.ndarray, cosines)
-
-    def to_bytes(self) -> np.ndarray:
-        """The index in FAISS' own file form, uint8."""
-        import faiss
-
-        return faiss.serialize_index(self._index)
-
-    @classmethod
-    def from_bytes(
-        cls, data: np.ndarray, *, kind: IndexType, dim: int, trained_on: int, dead: set[int], sha256: str
-    ) -> VectorIndex:
-        """An index from its file form.
-
-        Raises:
-            IndexCorruptError: the bytes are not those of `sha256`, or the dimension is another. FAISS is not
-                given bytes that fail the check: its reader trusts what it reads.
-        """
-        import faiss
-
-        found = hashlib.sha256(data.data).hexdigest()
-        if found != sha256:
-            raise IndexCorruptError(f"the index file's sha256 is {found}, its manifest says {sha256}")
-        index = faiss.deserialize_index(data)
-        if index.d != dim:
-            raise IndexCorruptError(f"the index has dimension {index.d}, its manifest says {dim}")
-        return cls(index, kind, trained_on, dead)
-
-
-def _on_gpu(index: faiss.Index) -> faiss.Index:
-    import faiss
-
-    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        raise ConfigError(
-            "index.use_gpu_faiss is set, but this FAISS was built without GPU support or sees no GPU; "
-            "build it from source (docs/hardware.md) or unset it"
-        )
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+        best = np.full((len(queries), k), -np.inf, np.float32)
+        positions = np.full((len(queries), k), -1, np.int64)
+        for shard, start, removed in zip(self._shards, self._starts, self._removed, strict=False):
+            rows, cosines = shard.search(queries, k, settings, removed)
+            there = rows >= 0
+            positions, best = merge(
+                positions, best, np.where(there, rows + start, -1), np.where(there, cosines, -np.inf)
+            )
+        return positions, best

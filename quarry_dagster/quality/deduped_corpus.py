@@ -14,9 +14,9 @@ from quarry_dagster.profiles import Deduplication, HardwareProfile
 from quarry_dagster.quality.contract import breaches, missing
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.stages import deduped_corpus as stage
-from quarry_dagster.stages import faiss_index as index_stage
-from quarry_dagster.stages import pairs, sketches
+from quarry_dagster.stages import faiss_index, pairs, sketches
 from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Segment, Snapshot, Store
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, HOST, KEPT
 
@@ -205,7 +205,7 @@ def _neighbours(store: Store, snapshot: Snapshot, documents: pl.DataFrame, sampl
     _, vectors = _segments(store, snapshot)
 
     def blocks(wanted: pl.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for digests, array in index_stage.vectors_of(store, list(vectors.values()), wanted.select("text_digest")):
+        for digests, array in vectors_of(store, vectors.values(), wanted["text_digest"]):
             numbers = digests.to_frame().join(numbered, on="text_digest", maintain_order="left")["text"]
             yield numbers.cast(pl.Int64).to_numpy(), array
 
@@ -280,7 +280,7 @@ def large_clusters(store: Store, profile: HardwareProfile) -> Finding:
 def up_to_date(store: Store, profile: HardwareProfile) -> Finding:
     """Every partition is crawled, extracted, embedded, indexed and decided on, as it is now."""
     waiting = backlog(store)
-    behind = [name for name, stage_ in (("index", index_stage), ("corpus", stage)) if stage_.behind(store)]
+    behind = [name for name, stage_ in (("index", faiss_index), ("corpus", stage)) if stage_.behind(store)]
     parts = [f"{len(waiting):,} partitions wait (first: {next(iter(waiting))})"] if waiting else []
     parts += [f"the {' and the '.join(behind)} are not made from the tables as they are"] if behind else []
     return Finding(not parts, "; ".join(parts) or "all partitions are in the corpus", {"waiting": len(waiting)})

@@ -122,6 +122,16 @@ class Files:
             Path(name).unlink(missing_ok=True)
             raise
 
+    @contextmanager
+    def local(self, path: str) -> Iterator[str]:
+        """The local path of a file; one of an object store is copied here until the block ends."""
+        if self.is_local:
+            yield self.full(path)
+            return
+        with tempfile.NamedTemporaryFile(prefix=_TEMPORARY) as f:
+            self.fs.get_file(self.full(path), f.name)
+            yield f.name
+
     def delete(self, paths: Sequence[str]) -> None:
         """Delete files; one that is gone already is no error."""
         for path in paths:

@@ -1,0 +1,202 @@
+"""`faiss_index` follows the partitions: it finds what is there now, writes what changed, and leaves nothing behind."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quarry_dagster.errors import IndexCorruptError
+from quarry_dagster.index import nearest
+from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.stages import faiss_index
+from quarry_dagster.stages.published_index import current_index, members, nearest_texts
+from quarry_dagster.store import Snapshot, Store
+from quarry_dagster.store.schemas import embeddings_schema
+from quarry_dagster_tests.corpus import profile
+
+DIM = 96
+MODEL = faiss_index.vector_id(profile().embedding)
+
+
+def _vectors(texts: list[int]) -> np.ndarray:
+    made = np.stack([np.random.default_rng(t).normal(size=DIM) for t in texts]).astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def _digest(text: int) -> str:
+    return f"{text:032x}"
+
+
+def _put(store: Store, partition: str, texts: list[int]) -> None:
+    """A partition whose documents have these texts."""
+    schema = embeddings_schema(DIM)
+    rows = pl.DataFrame(
+        {
+            "doc_id": [f"{partition}-{i}" for i in range(len(texts))],
+            "text_digest": [_digest(t) for t in texts],
+            "embedding": _vectors(texts) if texts else np.empty((0, DIM), np.float32),
+            "model": MODEL,
+            "partition": partition,
+        },
+        schema=schema,
+    )
+    with store.batches.write(partition):
+        pass
+    with store.embeddings.write(partition, schema) as writer:
+        writer.append(rows)
+        writer.note(rows=len(texts), dim=DIM, model=MODEL)
+
+
+def _refresh(store: Store, settings: HardwareProfile, **options: bool) -> Snapshot:
+    faiss_index.refresh(store, list(store.batches.segments()), settings, **options)
+    snapshot = store.faiss_index.current()
+    assert snapshot is not None
+    return snapshot
+
+
+def _check(store: Store, snapshot: Snapshot, texts: set[int], settings: HardwareProfile, recall: float) -> None:
+    """It holds these texts, and finds the nearest of them, with their cosines."""
+    wanted = sorted(texts)
+    assert members(snapshot)["text_digest"].sort().to_list() == [_digest(t) for t in wanted]
+    queries = _vectors([1_000_000 + i for i in range(20)])
+    vectors = _vectors(wanted)
+    exact, _ = nearest(queries, [(np.arange(len(wanted)), vectors)], 5)
+    found = nearest_texts(store, snapshot, queries, 5, settings.index)
+    hits = [len({d for d, _ in f} & {_digest(wanted[i]) for i in e}) / 5 for f, e in zip(found, exact, strict=True)]
+    assert np.mean(hits) >= recall
+    first, cosine = found[0][0]
+    assert cosine == pytest.approx(float(queries[0] @ _vectors([int(first, 16)])[0]), abs=1e-5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "recall"),
+    [
+        ("IndexFlatIP", 1.0),
+        ("IndexHNSWFlat", 0.95),
+        ("IndexIVFFlat", 0.95),
+        ("IndexIVFScalarQuantizer", 0.95),
+        ("IndexIVFPQ", 0.8),
+        ("IndexIVFRaBitQ", 0.5),  # a bit a dimension: vectors drawn evenly are its worst case
+    ],
+)
+def test_after_any_history_it_finds_the_nearest_of_what_is_there(store: Store, kind: str, recall: float) -> None:
+    settings = profile(index={"type": kind, "nprobe": 64})
+    rng = np.random.default_rng(0)
+    state: dict[str, list[int]] = {}
+    for step in range(12):
+        partition = f"p{rng.integers(6)}"
+        state[partition] = [int(t) for t in rng.choice(3000, int(rng.integers(0, 400)), replace=False)]
+        _put(store, partition, state[partition])
+        snapshot = _refresh(store, settings)
+        if step % 4 == 3:
+            _check(store, snapshot, {t for texts in state.values() for t in texts}, settings, recall)
+    store.batches.delete("p1")
+    state.pop("p1", None)
+    _check(store, _refresh(store, settings), {t for texts in state.values() for t in texts}, settings, recall)
+
+
+def _written(store: Store, before: Collection[str]) -> int:
+    files = {p: store.files.size(p) for p in store.files.list("faiss_index") if p.endswith((".faiss", ".parquet"))}
+    return sum(size for p, size in files.items() if p not in before)
+
+
+def test_a_small_change_writes_a_small_file(store: Store) -> None:
+    _put(store, "a", list(range(2000)))
+    first = _refresh(store, profile())
+    before = store.files.list("faiss_index")
+    _put(store, "b", list(range(2000, 2020)))
+    second = _refresh(store, profile())
+    assert second.manifest["shards"][0] == first.manifest["shards"][0]
+    assert _written(store, before) < 0.05 * first.manifest["bytes"]
+    _check(store, second, set(range(2020)), profile(), 1.0)
+
+
+def test_a_text_that_comes_back_is_found_again_without_writing_its_vector(store: Store) -> None:
+    _put(store, "a", list(range(100)))
+    _refresh(store, profile())
+    _put(store, "a", list(range(1, 100)))
+    gone = _refresh(store, profile())
+    assert gone.manifest["removed"] == 1
+    _check(store, gone, set(range(1, 100)), profile(), 1.0)
+    _put(store, "b", [0])
+    back = _refresh(store, profile())
+    assert (back.manifest["removed"], back.manifest["shards"]) == (0, gone.manifest["shards"])
+    _check(store, back, set(range(100)), profile(), 1.0)
+
+
+def test_what_no_snapshot_names_is_deleted(store: Store) -> None:
+    _put(store, "a", list(range(10)))
+    _refresh(store, profile())
+    store.files.write_frame("faiss_index/shards/000099.parquet", pl.DataFrame({"text_digest": ["left by a kill"]}))
+    for i in range(6):
+        _put(store, f"b{i}", list(range(100 * i, 100 * i + 100)))
+        _refresh(store, profile())
+    named = {r[k] for s in store.faiss_index.live() for r in s.manifest["shards"] for k in ("file", "texts")}
+    assert set(store.files.list("faiss_index/shards")) == named
+
+
+def test_anew_nothing_is_left_of_what_was_removed(store: Store) -> None:
+    _put(store, "a", list(range(50)))
+    _refresh(store, profile())
+    before = set(store.files.list("faiss_index/shards"))
+    _put(store, "a", list(range(1, 50)))
+    snapshot = _refresh(store, profile(), anew=True)
+    assert snapshot.manifest["removed"] == 0
+    assert not before & set(store.files.list("faiss_index/shards"))
+    _check(store, snapshot, set(range(1, 50)), profile(), 1.0)
+
+
+def test_a_shard_stays_inside_the_memory_budget(store: Store) -> None:
+    settings = profile(hardware={"memory_budget_mb": 1})  # half of it: 1,365 vectors of 96 dimensions
+    _put(store, "a", list(range(2000)))
+    snapshot = _refresh(store, settings)
+    assert [s["vectors"] for s in snapshot.manifest["shards"]] == [1365, 635]
+    _check(store, snapshot, set(range(2000)), settings, 1.0)
+
+
+def test_another_type_is_built_anew(store: Store) -> None:
+    _put(store, "a", list(range(300)))
+    _refresh(store, profile())
+    settings = profile(index={"type": "IndexHNSWFlat"})
+    snapshot = _refresh(store, settings)
+    assert [s["kind"] for s in snapshot.manifest["shards"]] == ["IndexHNSWFlat"]
+    _check(store, snapshot, set(range(300)), settings, 0.95)
+
+
+def test_an_index_of_before_there_were_shards_is_built_anew(store: Store) -> None:
+    with store.faiss_index.publish() as (_, manifest):
+        manifest |= {"model": MODEL, "vectors": 9, "partitions": {}, "kind": "IndexFlatIP"}
+    assert current_index(store) is None
+    _put(store, "a", list(range(30)))
+    _check(store, _refresh(store, profile()), set(range(30)), profile(), 1.0)
+
+
+def test_a_damaged_file_is_never_given_to_faiss(store: Store) -> None:
+    _put(store, "a", list(range(30)))
+    snapshot = _refresh(store, profile())
+    path = Path(store.files.full(snapshot.manifest["shards"][0]["file"]))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IndexCorruptError, match=r"000001\.faiss: its sha256 is .*materialize it again"):
+        nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+
+
+def test_an_index_on_an_object_store_is_read_from_a_copy() -> None:
+    store = Store("memory://index-test")
+    _put(store, "a", list(range(40)))
+    _check(store, _refresh(store, profile()), set(range(40)), profile(), 1.0)
+
+
+def test_without_any_vector_there_is_an_empty_index(store: Store) -> None:
+    _put(store, "a", [])
+    snapshot = _refresh(store, profile())
+    assert snapshot.manifest["vectors"] == 0
+    assert nearest_texts(store, snapshot, _vectors([1]), 3, profile().index) == [[]]
