@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterInvariantViolationError
@@ -82,14 +83,27 @@ def _instance_beside(data: str) -> DagsterInstance:
         raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
     home = Path(data) / ".dagster"
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not (home / "dagster.yaml").exists():
-            shutil.copy(configs_dir() / "dagster.yaml", home / "dagster.yaml")
+        if not home.exists():
+            _make_home(home)
     except OSError as e:
         raise StoreError(f"cannot write {home}: {e.strerror or e}; make it writable, or set DAGSTER_HOME") from e
     if not os.access(home, os.W_OK):
         raise StoreError(f"cannot write {home}; make it writable, or set DAGSTER_HOME")
     return DagsterInstance.from_config(str(home))
+
+
+def _make_home(home: Path) -> None:
+    """A new Dagster home, whole or not at all: Dagster never completes the tables that a kill left half created."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".dagster-", dir=home.parent, ignore_cleanup_errors=True) as folder:
+        shutil.copy(configs_dir() / "dagster.yaml", folder)
+        with DagsterInstance.from_config(folder) as new:
+            new.get_runs(limit=1)
+        try:
+            Path(folder).rename(home)
+        except OSError:
+            if not home.exists():  # another process was first
+                raise
 
 
 def materialize(

@@ -16,7 +16,7 @@ import yaml
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from quarry_dagster import scan
+from quarry_dagster import runner, scan
 from quarry_dagster.cli import main
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
 from quarry_dagster_tests.corpus import profile, words
@@ -250,6 +250,17 @@ def test_a_killed_run_is_failed_and_its_pool_slot_freed(quarry: Quarry, tmp_path
 
 
 @pytest.mark.timeout(150)
+def test_a_kill_while_dagster_makes_its_tables_leaves_no_half_of_them(tmp_path: Path) -> None:
+    program = f"from quarry_dagster import runner\nwith runner.instance({str(tmp_path)!r}): pass"
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob("index.db")) and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    with runner.instance(str(tmp_path)) as instance:
+        assert instance.get_dynamic_partitions("crawl_batches") == []
+
+
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
     quarry: Quarry, tmp_path: Path, site: Site
 ) -> None:

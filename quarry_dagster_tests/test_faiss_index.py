@@ -83,7 +83,7 @@ def store(tmp_path: Path) -> Store:
         ("IndexIVFFlat", 0.95),
         ("IndexIVFScalarQuantizer", 0.95),
         ("IndexIVFPQ", 0.8),
-        ("IndexIVFRaBitQ", 0.5),  # a bit a dimension: vectors drawn evenly are its worst case
+        ("IndexIVFRaBitQ", 0.4),  # a bit a dimension: vectors drawn evenly are its worst case
     ],
 )
 def test_after_any_history_it_finds_the_nearest_of_what_is_there(store: Store, kind: str, recall: float) -> None:
