@@ -123,16 +123,18 @@ def datatrove(documents: Documents, folder: Path) -> Pairs:
     )
     from datatrove.pipeline.readers import JsonlReader  # pyright: ignore[reportMissingImports]
 
-    at = {name: str(folder / "datatrove" / name) for name in ("signatures", "buckets", "clusters")}
+    at = {name: str(folder / "datatrove" / name) for name in ("signatures", "buckets", "clusters", "logs")}
     shutil.rmtree(folder / "datatrove", ignore_errors=True)
     reader = JsonlReader(str(folder), glob_pattern="texts.jsonl")
-    for step, tasks in (
+    steps = (
         ([reader, MinhashDedupSignature(at["signatures"])], 1),
         ([MinhashDedupBuckets(at["signatures"], at["buckets"])], 14),
         ([MinhashDedupCluster(at["buckets"], at["clusters"], save_cluster_id=True)], 1),
         ([reader, MinhashDedupFilter(at["clusters"])], 1),  # writing what is kept is left out for all
-    ):
-        LocalPipelineExecutor(step, tasks=tasks, workers=1).run()
+    )
+    for number, (step, tasks) in enumerate(steps):
+        # One log folder for all would make a step take the tasks of the one before for its own, and pass over them.
+        LocalPipelineExecutor(step, tasks=tasks, workers=1, logging_dir=f"{at['logs']}/{number}").run()
     if not (Path(at["clusters"]) / "000000.remove").exists():
         return []
     removed = {n for (n,) in struct.iter_unpack("<I", (Path(at["clusters"]) / "000000.remove").read_bytes())}
