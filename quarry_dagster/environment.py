@@ -1,4 +1,4 @@
-"""Settings that come from the environment: where data lies, what may be crawled, which profile is used."""
+"""Settings that come from the environment: where data and caches lie, what may be crawled, which profile is used."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def data_root(given: str | None = None) -> str:
     """The data root: as given, else $QUARRY_DATA, else `data` in the working folder. Local paths are absolute."""
     root = given or os.environ.get("QUARRY_DATA") or DEFAULT_DATA
     return root if "://" in root else str(Path(root).expanduser().absolute())
+
+
+def cache_folder() -> Path:
+    """What this machine keeps for itself, and can make again: `quarry-dagster` in $XDG_CACHE_HOME, else `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quarry-dagster"
 
 
 def profile_name(given: str | None = None) -> str | None:

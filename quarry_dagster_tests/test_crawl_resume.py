@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from quarry_dagster.crawl import Response
 from quarry_dagster.crawl.journal import STALE_AFTER, Journal
 from quarry_dagster.forget import forget
 from quarry_dagster.stages import takedown
 from quarry_dagster.stages.raw_pages import journals
+from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html
 
@@ -137,6 +139,13 @@ def test_two_crawls_at_once_keep_to_their_own_journals(tmp_path: Path) -> None:
         assert second.done() == set()
         second.delete()
         assert [r.url for r in first.responses()] == ["http://a.test/1"]
+
+
+def test_journals_of_an_object_store_are_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    one, other = (journals(Store(f"memory://{name}")) for name in ("one", "other"))
+    assert one.parent == other.parent == tmp_path / "quarry-dagster" / "crawling"
+    assert one != other
 
 
 def test_what_is_forgotten_is_in_no_journal(corpus: Corpus) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from quarry_dagster.environment import cache_folder
 
 _RECIPE = "recipe.json"
 
@@ -21,7 +22,7 @@ def made_once(recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) ->
     with their digests, which are checked each time.
     """
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    folder = _cache() / f"{recipe['backend']}-{name}"
+    folder = cache_folder() / "models" / f"{recipe['backend']}-{name}"
     if (facts := _intact(folder)) is not None:
         return folder, facts
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -45,11 +46,6 @@ def _intact(folder: Path) -> dict[str, Any] | None:
     noted = json.loads((folder / _RECIPE).read_text())
     same = all((folder / f).is_file() and _digest(folder / f) == sha256 for f, sha256 in noted["sha256"].items())
     return noted["facts"] if same else None
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "quarry-dagster" / "models"
 
 
 def _digest(path: Path) -> str:

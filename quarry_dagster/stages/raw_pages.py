@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +28,7 @@ from quarry_dagster.crawl import Request, Response, crawl
 from quarry_dagster.crawl.journal import Journal
 from quarry_dagster.crawl.media_types import is_list
 from quarry_dagster.crawl.warc import WarcWriter
+from quarry_dagster.environment import cache_folder
 from quarry_dagster.errors import StoreError
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import Crawl
@@ -133,8 +133,7 @@ def journals(store: Store) -> Path:
     """The folder of the journals of crawls under way: beside the tables, or on this machine for an object store."""
     if store.files.is_local:
         return Path(store.files.full("crawling"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "quarry" / "crawling" / hashlib.sha256(store.files.root.encode()).hexdigest()[:16]
+    return cache_folder() / "crawling" / hashlib.sha256(store.files.root.encode()).hexdigest()[:16]
 
 
 def _journal(
