@@ -51,6 +51,19 @@ def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
     assert _ids(table) == [3]
 
 
+def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> None:
+    before = Table(files, "things", SCHEMA)
+    _write(before, "a", [1])
+    table = Table(files, "things", pl.Schema({"id": pl.Int64, "later": pl.List(pl.String), "text": pl.String}))
+    with table.write("b") as writer:
+        writer.append([{"id": 2, "later": ["there"], "text": "text 2"}])
+    rows = [{"id": 1, "later": None, "text": "text 1"}, {"id": 2, "later": ["there"], "text": "text 2"}]
+    assert table.scan().collect().sort("id").to_dicts() == rows
+    segments = table.segments().values()
+    assert [row for s in segments for frame in s.batches() for row in frame.to_dicts()] == rows
+    assert [frame.rows() for s in segments for frame in s.batches(["later", "id"])] == [[(None, 1)], [(["there"], 2)]]
+
+
 def test_a_write_that_fails_or_is_discarded_leaves_no_trace(files: Files) -> None:
     table = Table(files, "things", SCHEMA)
     _write(table, "a", [1])

@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import fsspec
 import polars as pl
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 from filelock import FileLock
@@ -159,14 +160,18 @@ class Files:
             frame.write_parquet(f, compression="zstd")
 
     def scan(self, paths: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
-        """A lazy table over Parquet files of one schema; no files give an empty table."""
+        """A lazy table over Parquet files of one schema; no files give an empty table.
+
+        A column that the schema was given after a file was written is null there; one that it lost is left out.
+        """
         if not paths:
             return pl.LazyFrame(schema=schema)
         full = [self.full(p) for p in paths]
         if self.is_local:
-            return pl.scan_parquet(full, glob=False)
+            return pl.scan_parquet(full, glob=False, schema=schema, missing_columns="insert", extra_columns="ignore")
         # polars reads some clouds itself, but not every fsspec file system and not with its credentials.
-        return pl.scan_pyarrow_dataset(pyarrow.dataset.dataset(full, filesystem=self.fs, format="parquet"))
+        files = pyarrow.dataset.dataset(full, schema=arrow_schema(schema), filesystem=self.fs, format="parquet")
+        return pl.scan_pyarrow_dataset(files)
 
     @contextmanager
     def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
@@ -196,3 +201,8 @@ class Files:
             with suppress(FileNotFoundError):  # its writer finished just now
                 if time.time() - path.stat().st_mtime >= older_than:
                     path.unlink()
+
+
+def arrow_schema(schema: pl.Schema) -> pa.Schema:
+    """The schema as it is written to Parquet."""
+    return pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema

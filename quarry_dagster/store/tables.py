@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from quarry_dagster.store.files import Files
+from quarry_dagster.store.files import Files, arrow_schema
 
 _ROW_GROUP_BYTES = 512 << 10
 """Small: who looks for a few texts reads the row groups that have them."""
@@ -36,6 +36,7 @@ class Segment:
     path: str
     partition: str
     version: int
+    schema: pl.Schema = field(repr=False, compare=False)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -53,12 +54,17 @@ class Segment:
         return self.files.size(self.path)
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
-        """The rows in frames of at most `rows`, in file order, without holding the file in memory."""
+        """The rows in frames of at most `rows`, in file order, without holding the file in memory.
+
+        A column that the schema was given after the file was written is null; one that it lost is left out.
+        """
         with self.files.parquet(self.path) as f:
+            there = f.schema_arrow.names
+            later = [pl.lit(None, t).alias(c) for c, t in self.schema.items() if c not in there]
             for batch in f.iter_batches(batch_size=rows, columns=columns):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)
-                yield frame
+                yield frame.with_columns(later).select(columns or self.schema.names())
 
 
 @lru_cache(maxsize=65_536)
@@ -106,9 +112,9 @@ class Table:
         old = self.segment(partition)
         version = (old.version if old else 0) + 1
         path = f"{self.name}/{partition}/{version:06d}.parquet"
-        segment = Segment(self.files, path, partition, version)
+        segment = Segment(self.files, path, partition, version, schema or self.schema)
         with suppress(_Discard), self.files.create(path) as file:
-            writer = SegmentWriter(segment, schema or self.schema, file)
+            writer = SegmentWriter(segment, file)
             try:
                 yield writer
             finally:
@@ -147,7 +153,7 @@ class Table:
     def at(self, path: str) -> Segment:
         """The segment of a path that :class:`Segment` once reported."""
         _, partition, name = path.split("/")
-        return Segment(self.files, path, partition, int(name.removesuffix(".parquet")))
+        return Segment(self.files, path, partition, int(name.removesuffix(".parquet")), self.schema)
 
     def _all(self, partition: str = "") -> list[Segment]:
         folder = f"{self.name}/{partition}".rstrip("/")
@@ -157,13 +163,13 @@ class Table:
 class SegmentWriter:
     """Writes one segment in row groups of bounded size."""
 
-    def __init__(self, segment: Segment, schema: pl.Schema, file: Any) -> None:
+    def __init__(self, segment: Segment, file: Any) -> None:
         self.segment = segment
         self.rows = 0
         self.discarded = False
-        self._schema = schema
-        self._arrow = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-        names = schema.names()
+        self._schema = segment.schema
+        self._arrow = arrow_schema(self._schema)
+        names = self._schema.names()
         self._writer = pq.ParquetWriter(
             file,
             self._arrow,
