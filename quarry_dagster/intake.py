@@ -227,6 +227,7 @@ def _row(seed: seeds.Seed, name: str) -> tuple[Any, ...]:
         seed.line,
         seed.outcome,
         seed.detail,
+        seed.discover,
         seed.final_url,
         seed.status,
         seed.fetched_at,
@@ -267,7 +268,7 @@ def _parameter(pair: str) -> list[str]:
     return pair.split("=")
 
 
-_KNOWN = ("doc_id", "partition", "outcome", "detail", "body_digest", "fetched_at")
+_KNOWN = ("doc_id", "partition", "outcome", "discover", "body_digest", "fetched_at")
 _WAITS = pl.lit("", dtype=pl.String).alias("partition")
 
 
@@ -311,10 +312,9 @@ class _Batcher:
                     | (pl.col("fetched_at") >= pl.col("fetched_at_known")).fill_null(False)
                 )
                 # Another `discover=` for a URL that is to be fetched:
-                | pl.col("outcome").is_null()
-                & pl.col("outcome_known").is_null()
-                & pl.col("detail").is_not_null()
-                & pl.col("detail").ne_missing(pl.col("detail_known"))
+                | pl.col("outcome_known").is_null()
+                & pl.col("discover").is_not_null()
+                & pl.col("discover").ne_missing(pl.col("discover_known"))
             )
         ).select(*BATCHES.names(), "partition")
         report.added += fresh.height

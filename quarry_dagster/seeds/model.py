@@ -19,7 +19,9 @@ class Seed:
     outcome: str | None = None
     """None: fetch it. Else one of `store.schemas.FETCH_OUTCOMES`."""
     detail: str | None = None
-    """Why there is no document; with outcome None, what else to look for there (`discovery`)."""
+    """Why there is no document."""
+    discover: str | None = None
+    """With outcome None: what else to look for there, as `discovery` writes it."""
     final_url: str | None = None
     status: int | None = None
     fetched_at: datetime | None = None

@@ -152,7 +152,7 @@ def _expanded(
 ) -> Iterator[Seed | Problem]:
     at = Place(place.line, place.at)
     for item in reader(file, max_body, at):
-        listed = isinstance(item, Seed) and item.outcome is None and item.detail is None
+        listed = isinstance(item, Seed) and item.outcome is None and item.discover is None
         if isinstance(item, Seed) and listed and looks_like_sitemap(item.url):
             yield from sitemaps.fetch(item.url, item.line)
             place.line, place.at = at.line, at.at  # not before: the line is done with when its sitemap is

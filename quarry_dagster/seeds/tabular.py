@@ -58,7 +58,7 @@ class _Table:
         if not document:
             wanted = row.get("discover")
             try:
-                yield Seed(url, line, detail=str(parse_discovery(str(wanted))) if wanted else None)
+                yield Seed(url, line, discover=str(parse_discovery(str(wanted))) if wanted else None)
             except ValueError as e:
                 yield Problem(line, str(e), shown(wanted))
             return

@@ -106,7 +106,7 @@ def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Pr
             yield line
             continue
         url = (_COMMENT.sub("", line) if "#" in line else line).strip()
-        discover = ""
+        discover = None
         if with_option := _DISCOVER.fullmatch(url):
             try:
                 url, discover = with_option[1], str(parse_discovery(with_option[2]))
@@ -116,4 +116,4 @@ def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Pr
         if _SECOND_URL.search(url):
             yield Problem(place.line, "more than one URL on the line; write one a line", shown(url))
         elif url:
-            yield Seed(url, place.line, detail=discover or None)
+            yield Seed(url, place.line, discover=discover)

@@ -218,9 +218,10 @@ def _waiting(batch: Segment, forgotten: Forgotten) -> dict[str, str]:
 
 def _wanted(batch: Segment) -> dict[str, Discovery]:
     """What to look for beside the page itself, by URL."""
-    frames = batch.batches(["url", "outcome", "detail"], rows=4096)
-    asked = (f.filter(pl.col("outcome").is_null() & pl.col("detail").is_not_null()) for f in frames)
-    return {url: parse_discovery(detail) for f in asked for url, detail in f.select("url", "detail").iter_rows()}
+    asked = pl.coalesce("discover", "detail")  # batches of before there was `discover` have it in `detail`
+    frames = batch.batches(["url", "outcome", "detail", "discover"], rows=4096)
+    wanted = (f.filter(pl.col("outcome").is_null() & asked.is_not_null()).select("url", asked) for f in frames)
+    return {url: parse_discovery(discover) for f in wanted for url, discover in f.iter_rows()}
 
 
 def _requests(

@@ -39,6 +39,7 @@ BATCHES = pl.Schema(
         "line": pl.Int64,  # line, row or record number in it, from 1
         "outcome": pl.String,  # null: to be fetched; else given, archived, or why the archive has no page
         "detail": pl.String,
+        "discover": pl.String,  # what else to look for there, as the seed asks; null: nothing
         "final_url": pl.String,
         "status": pl.Int32,
         "fetched_at": UTC_TIME,
