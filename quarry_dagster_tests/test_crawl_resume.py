@@ -19,7 +19,7 @@ from quarry_dagster.crawl import Response
 from quarry_dagster.crawl.journal import STALE_AFTER, Journal
 from quarry_dagster.forget import forget
 from quarry_dagster.stages import takedown
-from quarry_dagster.stages.raw_pages import journals
+from quarry_dagster.stages.crawling import journals
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html

@@ -64,16 +64,13 @@ def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> No
     assert [frame.rows() for s in segments for frame in s.batches(["later", "id"])] == [[(None, 1)], [(["there"], 2)]]
 
 
-def test_a_write_that_fails_or_is_discarded_leaves_no_trace(files: Files) -> None:
+def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
     table = Table(files, "things", SCHEMA)
     _write(table, "a", [1])
     before = list(files.list(""))
     with pytest.raises(RuntimeError), table.write("a") as writer:
         writer.append([{"id": 2, "text": ""}])
         raise RuntimeError("the step failed")
-    with table.write("a") as writer:
-        writer.append([{"id": 3, "text": ""}])
-        writer.discard()
     assert _ids(table) == [1]
     assert list(files.list("")) == before
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import polars as pl
 
 from quarry_dagster.crawl.journal import forget_journals
-from quarry_dagster.crawl.warc import archived_urls, rewrite_without
 from quarry_dagster.extract import Extractor
 from quarry_dagster.forget import Forgotten
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index
-from quarry_dagster.stages.raw_pages import CONTENT, WARC, journals
+from quarry_dagster.stages.crawling import journals
+from quarry_dagster.stages.raw_pages import CONTENT
+from quarry_dagster.stages.warc_files import forget_in_warcs
 from quarry_dagster.store import Segment, Store, Table, digest_rows
 
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
@@ -28,8 +29,7 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
         StoreError: the store cannot be written.
     """
     forget_journals(journals(store))
-    for path in store.files.list(WARC):
-        _rewrite_warc(store, path, forgotten)
+    forget_in_warcs(store, forgotten)
     before = {p: s.version for p, s in store.batches.segments().items()}
     with store.files.lock("intake"):
         for segment in store.batches.segments().values():
@@ -56,14 +56,6 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
         table.prune(previous=False)
     deduped_corpus.prune(store, previous=False)
     return taken
-
-
-def _rewrite_warc(store: Store, path: str, forgotten: Forgotten) -> None:
-    with store.files.open(path) as file:
-        if not any(forgotten.reason(url) for url in archived_urls(file)):
-            return
-    with store.files.open(path) as file, store.files.create(path) as copy:
-        rewrite_without(file, copy, forgotten.reason)
 
 
 def _rewrite(table: Table, segment: Segment, forgotten: Forgotten, **notes: int) -> int:

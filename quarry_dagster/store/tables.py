@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -103,24 +103,20 @@ class Table:
 
     @contextmanager
     def write(self, partition: str, schema: pl.Schema | None = None) -> Iterator[SegmentWriter]:
-        """Write the next version of a partition; it becomes current when the block ends.
+        """Write the next version of a partition; it becomes current when the block ends. With an exception none does.
 
         `schema` is for a table whose types depend on settings (the dimension of a vector).
-
-        With :meth:`SegmentWriter.discard` in the block, or an exception, nothing appears.
         """
         old = self.segment(partition)
         version = (old.version if old else 0) + 1
         path = f"{self.name}/{partition}/{version:06d}.parquet"
         segment = Segment(self.files, path, partition, version, schema or self.schema)
-        with suppress(_Discard), self.files.create(path) as file:
+        with self.files.create(path) as file:
             writer = SegmentWriter(segment, file)
             try:
                 yield writer
             finally:
                 writer.close()
-            if writer.discarded:
-                raise _Discard
 
     def delete(self, partition: str) -> None:
         """Delete every version of a partition."""
@@ -166,7 +162,6 @@ class SegmentWriter:
     def __init__(self, segment: Segment, file: Any) -> None:
         self.segment = segment
         self.rows = 0
-        self.discarded = False
         self._schema = segment.schema
         self._arrow = arrow_schema(self._schema)
         names = self._schema.names()
@@ -196,10 +191,6 @@ class SegmentWriter:
         """Record facts (JSON values) in the segment's metadata."""
         self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
 
-    def discard(self) -> None:
-        """Nothing changed: leave the current version as it is."""
-        self.discarded = True
-
     def close(self) -> None:
         self._flush()
         self._writer.close()
@@ -211,10 +202,6 @@ class SegmentWriter:
             rows = int(table.num_rows * _ROW_GROUP_BYTES / self._pending_bytes) if self._pending_bytes else 1
             self._writer.write_table(table, row_group_size=max(1, rows))
             self._pending, self._pending_bytes = [], 0
-
-
-class _Discard(Exception):
-    pass
 
 
 def digest_rows(rows: pl.DataFrame) -> str:
