@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from quarry_dagster_tests.corpus import Corpus, profile
+from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import Server, Site
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which some test does first
@@ -22,6 +23,12 @@ settings.load_profile("quick")  # pytest --hypothesis-profile thorough runs thou
 def site() -> Iterator[Site]:
     with Server() as server:
         yield server.site
+
+
+@pytest.fixture
+def hostile() -> Iterator[HostileSite]:
+    with HostileSite() as site:
+        yield site
 
 
 @pytest.fixture
