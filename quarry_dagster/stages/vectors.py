@@ -8,14 +8,13 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import embeddings_schema
 
 
 def texts_of(store: Store, segments: Iterable[Segment]) -> pl.Series:
     """The distinct text digests of these segments of `embeddings`, sorted."""
     paths = [s.path for s in segments]
-    digests = store.files.scan(paths, embeddings_schema(1)).select(pl.col("text_digest").unique().sort())
-    return digests.collect().to_series()
+    digests = store.files.scan(paths, pl.Schema({"text_digest": pl.String})).unique().sort("text_digest")
+    return digests.collect()["text_digest"]
 
 
 def vectors_of(store: Store, segments: Iterable[Segment], wanted: pl.Series) -> Iterator[tuple[pl.Series, np.ndarray]]:
