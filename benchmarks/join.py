@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--device", help="where torch joins; default: NumPy on the CPU")
     arguments = parser.parse_args()
-    base = np.load(arguments.vectors) if arguments.vectors else _drawn(20_000)
+    base = vectors_to_mix(arguments.vectors)
     print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     costs = {}
     for size in map(int, arguments.sizes.split(",")):
@@ -44,6 +44,11 @@ def main() -> int:
     if arguments.cells:
         _cells(mixed(base, arguments.cells), arguments.device)
     return 0
+
+
+def vectors_to_mix(path: Path | None) -> np.ndarray:
+    """Unit vectors of real texts from a file, or drawn ones: float32 of shape (n, dim)."""
+    return np.load(path) if path else _drawn(20_000)
 
 
 def mixed(base: np.ndarray, count: int) -> np.ndarray:

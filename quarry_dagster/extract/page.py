@@ -80,8 +80,8 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
 
     Not trafilatura's own parsing, which gives up at 256 nested elements without a word and keeps what came before.
     """
-    from lxml.etree import ErrorLevels, ErrorTypes, ParserError
-    from lxml.html import HTMLParser, document_fromstring
+    from lxml.etree import ElementDefaultClassLookup, ErrorLevels, ErrorTypes, ParserError
+    from lxml.html import HtmlElement, HTMLParser, document_fromstring
     from trafilatura.utils import repair_faulty_html
 
     parser = HTMLParser(
@@ -92,6 +92,8 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
         remove_comments=True,
         remove_pis=True,
     )
+    # lxml looks for a class for forms, labels and the like by a Python call for each element; nobody here needs them.
+    parser.set_element_class_lookup(ElementDefaultClassLookup(element=HtmlElement))
     repaired = repair_faulty_html(source, source[:50].lower())
     try:
         tree = document_fromstring(repaired.encode("utf-8", "replace"), parser=parser)

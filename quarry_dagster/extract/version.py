@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 
 from quarry_dagster.extract.records import Page
 from quarry_dagster.profiles import Extraction as Settings
@@ -11,6 +12,12 @@ RULES = 1
 """Revision of this package's own rules; raise it with any change that changes what a page gives."""
 
 _LIBRARIES = ("trafilatura", "htmldate", "jusText", "lxml", "py3langid", "w3lib")
+
+
+@cache
+def version(library: str) -> str:
+    """Of an installed library; asked once, for it reads files."""
+    return metadata.version(library)
 
 
 def extractor_name(page: Page, settings: Settings) -> str:
