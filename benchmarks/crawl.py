@@ -57,7 +57,7 @@ def main() -> int:
             print(f"skipped: {name} is not installed in {options.peers_python}")
     with tempfile.TemporaryDirectory() as folder:
         pages = _write_pages(options.parquet, options.pages, Path(folder))
-        with _served(pages) as port:
+        with served(pages) as port:
             urls = [f"http://127.0.0.1:{port}/{i}" for i in range(options.pages)]
             if options.only in (None, "speed"):
                 print(_speed(there, pythons, urls, options.runs))
@@ -86,7 +86,7 @@ def _write_pages(parquet: Path | None, count: int, folder: Path) -> Path:
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[int]:
+def served(folder: Path) -> Iterator[int]:
     command = [sys.executable, "-c", "from benchmarks.crawl import serve; serve()", str(folder)]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

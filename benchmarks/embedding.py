@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.planted import generate
-from benchmarks.systems import _peak
+from benchmarks.systems import peak
 from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles import Embedding
 
@@ -122,7 +122,7 @@ def _answer(way: str) -> None:
         start = time.process_time()
         vectors = encode(texts)
         cpu = time.process_time() - start
-        figures = {"documents": len(texts), "cpu": cpu, "load": load, "peak": _peak()}
+        figures = {"documents": len(texts), "cpu": cpu, "load": load, "peak": peak()}
         print(json.dumps(figures | {"vectors": vectors[:64].tolist()}), flush=True)
 
 

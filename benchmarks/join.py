@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.systems import _peak
+from benchmarks.systems import peak
 from quarry_dagster.index import CellJoin, Cells, Pairs, ThresholdJoin
 
 THRESHOLD = 0.85
@@ -120,7 +120,7 @@ def _cells(vectors: np.ndarray, device: str | None) -> None:
             return _keys(CellJoin(vectors, near, THRESHOLD, device).within(), size)
 
         _row(size, f"cell join, {probes} cells a vector", join, truth=truth)
-    print(f"\npeak {_peak():,.0f} MiB")
+    print(f"\npeak {peak():,.0f} MiB")
 
 
 def _row(

@@ -42,7 +42,7 @@ def main() -> int:
         importlib.import_module(module)
     before = _cpu()
     removed = work(documents, folder)
-    answer = {"removed": removed, "cpu": _cpu() - before, "peak": _peak()}
+    answer = {"removed": removed, "cpu": _cpu() - before, "peak": peak()}
     (folder / f"{name}.json").write_text(json.dumps(answer))
     return 0
 
@@ -231,7 +231,7 @@ def _cpu() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def _peak() -> float:
+def peak() -> float:
     """Peak resident memory in MiB. Not ru_maxrss if possible: it counts what the parent had before exec."""
     try:
         status = Path("/proc/self/status").read_text()

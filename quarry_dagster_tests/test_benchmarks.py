@@ -82,3 +82,20 @@ def test_the_joins_are_compared() -> None:
 def _without_packages() -> str:
     """The interpreter that this environment was made from: it has no peers."""
     return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def test_the_index_types_are_compared() -> None:
+    command = [sys.executable, "-m", "benchmarks.index", "--sizes", "3000", "--types", "IndexFlatIP,IndexIVFRaBitQ"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| IndexFlatIP |  |" in done.stdout and done.stdout.count("| 1.000 | 1.000 |") == 1
+    assert done.stdout.count("| IndexIVFRaBitQ | nprobe") == 4
+
+
+def test_the_pipeline_is_measured_in_speed_and_memory() -> None:
+    command = [sys.executable, "-m", "benchmarks.pipeline", "--pages", "30", "--profiles", "raspberry_pi"]
+    sizes = ["--documents", "raspberry_pi=100"]
+    done = subprocess.run([*command, *sizes], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| raspberry_pi | **" in done.stdout and "extracted_text" in done.stdout
+    assert "\n| 100 | " in done.stdout

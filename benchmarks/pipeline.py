@@ -1,0 +1,184 @@
+"""The whole pipeline by profile: pages to corpus in documents a minute, and the memory of every step as a corpus grows.
+
+    python -m benchmarks.pipeline [PAGES.parquet] [--pages 1000] [--profiles workstation,raspberry_pi]
+                                  [--documents workstation=1000,4000 raspberry_pi=5000,50000]
+
+Speed is that of `quarry run`, Dagster, checks and report included, over pages served on loopback. PAGES.parquet has a
+column `html` of bytes; without it the demo's pages are taken. When they are used up they are used again with other
+words, so that every page is a document of its own and has to be embedded. Of the profile's settings the pause between
+two requests to one host alone is left out, for all pages are one host's.
+
+Memory is that of the stages, each in a process of its own over all partitions, with invented texts in the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+from benchmarks.crawl import DEMO, served
+from benchmarks.growth import some
+from benchmarks.systems import peak
+from quarry_dagster.extract import Extractor
+from quarry_dagster.forget import read_forgotten
+from quarry_dagster.inbox import take_in_seeds
+from quarry_dagster.profiles import configs_dir, load_profile
+from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.store import Store
+
+STAGES = ("intake", "raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")
+_GUIDE = {"raspberry_pi": "100-200", "workstation": "50", "gpu_workstation": "800", "enterprise_gpu": "850"}
+"""Documents a minute that the deployment guide names for the configuration."""
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--step"]:
+        return _step(*sys.argv[2:5])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parquet", nargs="?", type=Path)
+    parser.add_argument("--pages", type=int, default=1000)
+    parser.add_argument("--profiles", default="workstation,raspberry_pi")
+    parser.add_argument("--documents", nargs="*", default=["workstation=1000,4000", "raspberry_pi=5000,50000"])
+    options = parser.parse_args()
+    if options.profiles:
+        _speed(options.parquet, options.pages, options.profiles.split(","))
+    for wish in options.documents:
+        profile, sizes = wish.split("=")
+        _memory(profile, [int(n) for n in sizes.split(",")])
+    return 0
+
+
+def _speed(parquet: Path | None, count: int, profiles: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "pages").mkdir()
+        _write_pages(parquet, count, folder / "pages")
+        print("| profile | documents a minute | guide | documents | kept | s | CPU-s | MiB, in a worker | s by stage |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
+        with served(folder / "pages") as port:
+            (folder / "seeds.txt").write_text("".join(f"http://127.0.0.1:{port}/{i}\n" for i in range(count)))
+            for profile in profiles:
+                print(_run(folder, profile), flush=True)
+
+
+def _write_pages(parquet: Path | None, count: int, folder: Path) -> None:
+    bodies = [p.read_bytes() for p in sorted(DEMO.rglob("*.html"))]
+    if parquet is not None:
+        bodies = pl.read_parquet(parquet, columns=["html"])["html"].to_list()
+    print(
+        f"{count:,} pages of {sum(map(len, bodies)) // len(bodies):,} bytes on average, {len(bodies):,} as they were\n"
+    )
+    for i, body in zip(range(count), itertools.cycle(bodies), strict=False):
+        (folder / str(i)).write_bytes(body if i < len(bodies) else with_other_words(body, i))
+
+
+def with_other_words(page: bytes, seed: int) -> bytes:
+    """The same page, each of its longer words between tags as another one: as long to parse and to embed."""
+    rng = np.random.default_rng(seed)
+    other: dict[bytes, bytes] = {}
+
+    def word(match: re.Match[bytes]) -> bytes:
+        if match[0] not in other:
+            other[match[0]] = some(rng, 1)[0].encode()
+        return other[match[0]]
+
+    return re.sub(rb">[^<>{}]{20,}<", lambda text: re.sub(rb"[a-zA-Z]{4,}", word, text[0]), page)
+
+
+def _run(folder: Path, name: str) -> str:
+    settings = yaml.safe_load((configs_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
+    settings["crawl"] = settings.get("crawl", {}) | {"delay_per_host": 0}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(folder / "seeds.txt")]
+    command += ["--data", str(folder / name), "--profile", str(folder / f"{name}.yaml")]
+    environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
+    before, start = _cpu_of_children(), time.monotonic()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, cpu = time.monotonic() - start, _cpu_of_children() - before
+    said = dict(re.findall(r"^\s*(documents|kept|time|memory)\s+(.+?)\s*$", done.stdout, re.MULTILINE))
+    documents = int(said["documents"].split()[0].replace(",", ""))
+    memory = " / ".join(re.findall(r"([\d,]+)(?: MiB| in a worker)", said["memory"]))
+    stages = said["time"].split(", ", 1)[1]
+    return (
+        f"| {name} | **{60 * documents / seconds:,.0f}** | {_GUIDE.get(name, '')} | {documents:,} | {said['kept']} "
+        f"| {seconds:.0f} | {cpu:.0f} | {memory} | {stages} |"
+    )
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _memory(profile: str, sizes: list[int]) -> None:
+    budget = load_profile(profile).hardware.memory_budget_mb
+    print(f"\nProfile {profile}, budget {budget:,} MiB: peak MiB of each step (CPU-seconds)\n")
+    print(f"| documents | {' | '.join(STAGES)} |\n| ---: |{' ---: |' * len(STAGES)}")
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            (root / "seeds").mkdir()
+            with (root / "seeds" / "texts.jsonl").open("w") as f:
+                f.writelines(_texts(size))
+            cells = []
+            for stage in STAGES:
+                command = [sys.executable, "-m", "benchmarks.pipeline", "--step", stage, name, profile]
+                said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+                facts = json.loads(said.splitlines()[-1])
+                worker = f" + {facts['worker']:,.0f} a worker" if facts["worker"] else ""
+                cells.append(f"{facts['peak']:,.0f}{worker} ({facts['cpu']:,.1f})")
+            print(f"| {size:,} | {' | '.join(cells)} |", flush=True)
+
+
+def _texts(count: int) -> Iterator[str]:
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        text = " ".join(some(rng, int(600 * np.exp(0.6 * rng.standard_normal())) + 30))
+        yield json.dumps({"url": f"http://site{i // 100}.test/{i}", "text": text}) + "\n"
+
+
+def _step(stage: str, root: str, name: str) -> int:
+    store, profile = Store(root), load_profile(name)
+    partitions = list(store.batches.segments())
+    before = time.process_time()
+    if stage == "intake":
+        take_in_seeds(store, profile, ())
+    elif stage == "raw_pages":
+        for p in partitions:
+            raw_pages.refresh(store, p, profile.crawl, (), read_forgotten(store))
+    elif stage == "extracted_text":
+        with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+            for p in partitions:
+                extracted_text.refresh(store, p, extractor)
+    elif stage == "embeddings":
+        for p in partitions:
+            embeddings.refresh(store, p, profile)
+    elif stage == "faiss_index":
+        faiss_index.refresh(store, partitions, profile)
+    elif stage == "deduped_corpus":
+        deduped_corpus.refresh(store, profile.deduplication, "benchmark")
+    else:
+        corpus_report.refresh(store, profile)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = time.process_time() - before + children.ru_utime + children.ru_stime
+    worker = children.ru_maxrss / 1024 if stage == "extracted_text" else 0
+    print(json.dumps({"cpu": cpu, "peak": peak(), "worker": worker}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
