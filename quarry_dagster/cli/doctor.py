@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from quarry_dagster.store import Files
 
 _PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "faiss-cpu", "numpy", "pyarrow", "trafilatura")
 _LOW_DISK_GIB = 5
+_FAISS_VECTORS = 10_000
 
 
 @click.command()
@@ -95,18 +97,25 @@ def _check_model(profile: HardwareProfile) -> Iterator[str]:
 
 
 def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
-    """The guide's verification: version, GPUs it sees, and a search that finds what was put in."""
+    """The deployment guide's verification: version, GPUs it sees, and a search that finds what was put in, on each."""
     import faiss
+
+    from quarry_dagster.index import Shard
 
     gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
     options = faiss.get_compile_options().split()
     _line("FAISS", f"{faiss.__version__} ({', '.join(options)}), GPUs it can use: {gpus}")
-    vectors = np.random.default_rng(0).random((1000, 64), dtype=np.float32)
-    index = faiss.IndexFlatL2(64)
-    index.add(vectors)  # pyright: ignore[reportCallIssue]
-    _, ids = index.search(vectors[:10], 1)  # pyright: ignore[reportCallIssue]
-    if ids[:, 0].tolist() != list(range(10)):
-        yield "FAISS does not find vectors that were just added: reinstall faiss-cpu"
+    vectors = np.random.default_rng(0).standard_normal((_FAISS_VECTORS, 64), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    shard = Shard.create("IndexFlatIP", vectors, len(vectors))
+    shard.add(vectors)
+    for where, index in ({"CPU": shard} | ({"GPU": shard.on_gpu()} if gpus else {})).items():
+        start = time.perf_counter()
+        rows, _ = index.search(vectors[:1000], 1, profile.index, np.empty(0, np.int64))
+        milliseconds = 1000 * (time.perf_counter() - start)
+        _line("", f"on the {where}: 1,000 queries of {len(vectors):,} vectors in {milliseconds:.0f} ms")
+        if rows[:, 0].tolist() != list(range(1000)):
+            yield f"FAISS does not find vectors that were just added, on the {where}: reinstall it"
     if profile.index.use_gpu_faiss and not gpus:
         yield "index.use_gpu_faiss is set, but this FAISS cannot use a GPU: build it (docs/hardware.md) or unset it"
 
