@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from quarry_dagster.embed import backend, load_encoder, model, vector_id
 from quarry_dagster.embed.backend import choose
+from quarry_dagster.embed.encoder import Encoder
 from quarry_dagster.embed.made import made_once
+from quarry_dagster.embed.torch_model import TorchModel
 from quarry_dagster.errors import ConfigError, ModelError
 from quarry_dagster.profiles import Embedding
 
@@ -176,6 +178,25 @@ def test_packaged_weights_that_are_not_the_published_ones_are_refused(
     with pytest.raises(ModelError, match="not the published file"):
         model.resolve_model(model.DEFAULT_MODEL, None)
     model._packaged_model.cache_clear()
+
+
+def test_copies_of_a_model_on_several_devices_embed_as_one() -> None:
+    texts = [" ".join(TEXTS[0].split() * (i % 7 + 1)) + f" {i}" for i in range(60)]
+    settings = SETTINGS.model_copy(update={"batch_tokens": 64})
+    alone = Encoder(TorchModel(settings, "float32", ["cpu"]), settings, choose(settings))
+    several = Encoder(TorchModel(settings, "float32", ["cpu", "cpu", "cpu"]), settings, choose(settings))
+    assert several._backend.at_once == 3
+    done: list[int] = []
+    np.testing.assert_array_equal(several.encode(texts, done.append), alone.encode(texts))
+    assert sum(done) == 60 and several.tokens == alone.tokens
+
+
+def test_a_batch_that_fails_fails_the_texts_and_leaves_the_model_usable() -> None:
+    model_ = TorchModel(SETTINGS, "float32", ["cpu"])
+    with pytest.raises(RuntimeError):
+        model_.forward(np.full((1, 3), 10**9), np.ones((1, 3), np.int64))
+    for _ in range(3):
+        assert model_.forward(np.ones((1, 3), np.int64), np.ones((1, 3), np.int64)).shape == (1, 384)
 
 
 def test_cuda_without_a_gpu_is_a_clear_error() -> None:

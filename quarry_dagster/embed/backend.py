@@ -30,6 +30,8 @@ class Backend(Protocol):
     """The token that fills a batch up; it is masked, or counts for nothing."""
     dim: int
     device: str
+    at_once: int
+    """Batches that :meth:`forward` is to be given at the same time, each by a thread of its own."""
 
     def forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Vectors of padded texts: float32 of shape (n, dim) of token ids and mask, int64 of shape (n, length)."""

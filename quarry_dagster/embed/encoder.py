@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -68,14 +69,26 @@ class Encoder:
         `advance` is called with the number of texts done since the last call.
         """
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for pieces in self._pieces(texts):
-            for batch in self._batches(pieces):
-                rows = [p.row for p in batch]
-                # In float32 whatever the model's precision, so that a cosine is a plain dot product.
-                np.add.at(out, rows, _unit(self._forward(batch)))
-                if advance:
-                    advance(sum(p.is_last for p in batch))
+        batches = (batch for pieces in self._pieces(texts) for batch in self._batches(pieces))
+        for batch, vectors in self._embedded(batches):
+            self.tokens += sum(len(p.ids) for p in batch)
+            # In float32 whatever the model's precision, so that a cosine is a plain dot product.
+            np.add.at(out, [p.row for p in batch], _unit(vectors))
+            if advance:
+                advance(sum(p.is_last for p in batch))
         return out if self._settings.windows == 1 else _unit(out)
+
+    def _embedded(self, batches: Iterator[list[_Piece]]) -> Iterator[tuple[list[_Piece], np.ndarray]]:
+        """Each batch with the vectors of its pieces, in order, as many at the same time as the model can run."""
+        waiting: deque[tuple[list[_Piece], Future[np.ndarray]]] = deque()
+        with ThreadPoolExecutor(self._backend.at_once) as threads:
+            for batch in batches:
+                waiting.append((batch, threads.submit(self._forward, batch)))
+                if len(waiting) > self._backend.at_once:
+                    first, vectors = waiting.popleft()
+                    yield first, vectors.result()
+            for batch, vectors in waiting:
+                yield batch, vectors.result()
 
     def _pieces(self, texts: Sequence[str]) -> Iterator[list[_Piece]]:
         """The texts' windows, those of like length together, tokenized a chunk ahead in a thread."""
@@ -124,7 +137,6 @@ class Encoder:
         mask = (np.arange(max(1, lengths.max())) < lengths[:, None]).astype(np.int64)
         ids = np.full(mask.shape, self._backend.pad, np.int64)
         ids[mask == 1] = np.concatenate([p.ids for p in batch])
-        self.tokens += int(lengths.sum())
         return self._backend.forward(ids, mask).astype(np.float32, copy=False)
 
 
@@ -149,9 +161,10 @@ def _load(settings: Embedding, gpu_memory_fraction: float) -> Encoder:
         from quarry_dagster.embed.openvino_model import OpenVinoModel
 
         return Encoder(OpenVinoModel(settings, choice.precision), settings, choice)
-    from quarry_dagster.embed.torch_model import TorchModel
+    from quarry_dagster.embed.torch_model import TorchModel, find_devices
 
-    return Encoder(TorchModel(settings, choice.precision, gpu_memory_fraction), settings, choice)
+    devices = find_devices(settings, gpu_memory_fraction)
+    return Encoder(TorchModel(settings, choice.precision, devices), settings, choice)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -37,6 +37,7 @@ class OpenVinoModel:
 
     adds_special = True
     device = "cpu"
+    at_once = 1
 
     def __init__(self, settings: Embedding, precision: str) -> None:
         """

@@ -31,6 +31,7 @@ class StaticModel:
     adds_special = False
     max_tokens: int | None = None
     device = "cpu"
+    at_once = 1
 
     def __init__(self, settings: Embedding) -> None:
         """
