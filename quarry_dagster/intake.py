@@ -144,7 +144,7 @@ def _inbox(store: Store, min_age: float) -> dict[str, str]:
     """Settled seed files by name, first the one changed first, with a state that changes when the file does."""
     now = time.time()
     found: list[tuple[float, str, str]] = []
-    for path, info in store.files.list(SEEDS).items():
+    for path, info in store.files.details(SEEDS).items():
         name = path.removeprefix(f"{SEEDS}/")
         if seeds.is_seed_name(name):
             changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)

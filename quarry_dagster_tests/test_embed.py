@@ -191,9 +191,9 @@ def test_copies_of_a_model_on_several_devices_embed_as_one() -> None:
     assert sum(done) == 60 and several.tokens == alone.tokens
 
 
-def test_a_batch_that_fails_fails_the_texts_and_leaves_the_model_usable() -> None:
+def test_a_batch_that_fails_leaves_the_model_usable() -> None:
     model_ = TorchModel(SETTINGS, "float32", ["cpu"])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(IndexError):
         model_.forward(np.full((1, 3), 10**9), np.ones((1, 3), np.int64))
     for _ in range(3):
         assert model_.forward(np.ones((1, 3), np.int64), np.ones((1, 3), np.int64)).shape == (1, 384)

@@ -68,19 +68,24 @@ class Files:
         """Bytes of a file."""
         return int(self.fs.size(self.full(path)) or 0)
 
-    def list(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Every file below a folder, by its path, with fsspec's details; empty where there is no folder.
+    def list(self, folder: str) -> list[str]:
+        """Every file below a folder, sorted; none where there is no folder.
 
         Files that are still being written are left out.
         """
+        if not self.is_local:
+            return list(self.details(folder))
+        # Thrice as fast as fsspec, which asks for each file's size and times as well.
+        found = (f"{place}/{name}" for place, _, names in os.walk(self.full(folder)) for name in names)
+        start = len(self._base) + 1
+        return sorted(path[start:] for path in found if not _is_temporary(path))
+
+    def details(self, folder: str) -> dict[str, dict[str, Any]]:
+        """The same files by path, with what fsspec says of each."""
         self.fs.invalidate_cache()
         found: dict[str, dict[str, Any]] = self.fs.find(self.full(folder), detail=True)  # pyright: ignore[reportAssignmentType]
         start = len(self._base) + 1
-        return {
-            path[start:]: info
-            for path, info in sorted(found.items())
-            if not path.rsplit("/", 1)[-1].startswith(_TEMPORARY)
-        }
+        return {path[start:]: info for path, info in sorted(found.items()) if not _is_temporary(path)}
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
@@ -177,7 +182,7 @@ class Files:
     def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
         """A Parquet file to read in batches."""
         with self.open(path) as f:
-            yield pq.ParquetFile(f)
+            yield pq.ParquetFile(f, pre_buffer=not self.is_local)  # it pays where a request takes long
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -206,3 +211,7 @@ class Files:
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
     """The schema as it is written to Parquet."""
     return pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+
+
+def _is_temporary(path: str) -> bool:
+    return path.rsplit("/", 1)[-1].startswith(_TEMPORARY)

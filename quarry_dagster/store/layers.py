@@ -59,7 +59,7 @@ class Layers:
 
     def prune(self, keep: Iterable[str]) -> None:
         """Delete all layers but these."""
-        self.files.delete(sorted(self.files.list(self.name).keys() - set(keep)))
+        self.files.delete(sorted({*self.files.list(self.name)} - {*keep}))
 
     def _rows(self, path: str) -> int:
         with self.files.parquet(path) as f:
