@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quarry_dagster.store.files import Files, arrow_schema
@@ -163,7 +164,7 @@ class SegmentWriter:
         self.segment = segment
         self.rows = 0
         self._schema = segment.schema
-        self._arrow = arrow_schema(self._schema)
+        self._arrow = _written(arrow_schema(self._schema))
         names = self._schema.names()
         self._writer = pq.ParquetWriter(
             file,
@@ -202,6 +203,15 @@ class SegmentWriter:
             rows = int(table.num_rows * _ROW_GROUP_BYTES / self._pending_bytes) if self._pending_bytes else 1
             self._writer.write_table(table, row_group_size=max(1, rows))
             self._pending, self._pending_bytes = [], 0
+
+
+def _written(schema: pa.Schema) -> pa.Schema:
+    """The schema of a file: no element of a vector is null, and files that say so are read in half the time."""
+    for i, field_ in enumerate(schema):
+        if pa.types.is_fixed_size_list(field_.type):
+            element = field_.type.value_field.with_nullable(False)
+            schema = schema.set(i, field_.with_type(pa.list_(element, field_.type.list_size)))
+    return schema
 
 
 def digest_rows(rows: pl.DataFrame) -> str:
