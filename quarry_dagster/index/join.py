@@ -15,17 +15,20 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     import torch
 
 _SAMPLE = 20_000  # vectors that the directions are taken from
 _DENSE = 0.02  # share of a tile from which computing all of it is cheaper than picking pairs out
+_PROJECTED = 4096  # vectors whose coordinates are computed at once
 _PAIRS = 1024  # computed in full at once: what fits in a core's cache
 
 Task = TypeVar("Task")
@@ -231,7 +234,7 @@ def _kernel(vectors: np.ndarray, threshold: float, device: str | None) -> _Kerne
 
 
 class _OnCpu:
-    tile: tuple[int, int] = (512, 4096)  # 8 MiB of sums
+    tile: tuple[int, int] = (512, 1024)  # 2 MiB of sums: a core's cache holds them
 
     def __init__(self, vectors: np.ndarray, threshold: float) -> None:
         self._directions = _directions(vectors, 63)
@@ -239,8 +242,13 @@ class _OnCpu:
 
     def side(self, vectors: np.ndarray) -> _Side:
         bound = np.empty((len(vectors), self._directions.shape[1] + 1), np.float32)
-        for start in range(0, len(vectors), _SAMPLE):
-            bound[start : start + _SAMPLE] = _coordinates(vectors[start : start + _SAMPLE], self._directions)
+
+        def project(part: slice) -> None:
+            _project(vectors[part], self._directions, bound[part])
+
+        parts = (slice(start, start + _PROJECTED) for start in range(0, len(vectors), _PROJECTED))
+        for _ in _in_order(project, parts, os.cpu_count() or 1):
+            pass
         return _Side(vectors, vectors, bound)
 
     def find(self, left: _Side, right: _Side, tiles: Iterable[_Tile], keep: _Keep) -> Iterator[Pairs]:
@@ -312,21 +320,27 @@ class _OnDevice:
 def _directions(vectors: np.ndarray, count: int) -> np.ndarray:
     """Orthonormal directions in which a sample of the vectors is largest: float32 of shape (dim, count or fewer)."""
     sample = vectors[:: max(1, -(-len(vectors) // _SAMPLE))].astype(np.float64)
-    with threadpool_limits(1, user_api="blas"):  # so small a problem is slower on many threads
+    with _one_thread():  # so small a problem is slower on many threads
         _, axes = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(axes[:, ::-1][:, :count], np.float32)
 
 
 def _coordinates(vectors: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Coordinates of vectors in these directions, and the norm of the rest last: float32 of shape (n, count + 1).
+    """Coordinates of vectors in these directions, and the norm of the rest last: float32 of shape (n, count + 1)."""
+    out = np.empty((len(vectors), directions.shape[1] + 1), np.float32)
+    _project(vectors, directions, out)
+    return out
+
+
+def _project(vectors: np.ndarray, directions: np.ndarray, out: np.ndarray) -> None:
+    """The same, written to `out`.
 
     The norm is rounded up: it comes from a difference, which for a small rest is mostly rounding.
     """
-    vectors = vectors.astype(np.float32, copy=False)
-    inside = vectors @ directions
+    vectors, inside = vectors.astype(np.float32, copy=False), out[:, :-1]
+    np.matmul(vectors, directions, out=inside)
     rest = np.einsum("ij,ij->i", vectors, vectors) - np.einsum("ij,ij->i", inside, inside)
-    norm = np.sqrt(np.maximum(rest, 0) + _rounding(vectors.shape[1]))
-    return np.concatenate([inside, norm[:, None]], axis=1)
+    out[:, -1] = np.sqrt(np.maximum(rest, 0) + _rounding(vectors.shape[1]))
 
 
 def _exact(left: _Side, a: np.ndarray, right: _Side, b: np.ndarray, keep: _Keep, threshold: float) -> Pairs:
@@ -351,13 +365,30 @@ def _rounding(dim: int) -> float:
     return dim * float(np.finfo(np.float32).eps)
 
 
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, for theirs is the memory that they have warmed."""
+    return ThreadPoolExecutor(threads, "join")
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries that NumPy calls: looking for them takes longer than a small product."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    return _blas().limit(limits=1)
+
+
 def _in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:
     """The result of each task in the order of the tasks, a few tasks ahead of who takes them.
 
     BLAS gets one thread meanwhile: a core a tile wastes less than many cores on one small product.
     """
     ahead: deque[Future[Result]] = deque()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    pool = _pool(threads)
+    with _one_thread():
         for task in tasks:
             ahead.append(pool.submit(work, task))
             if len(ahead) > threads:
