@@ -183,7 +183,7 @@ def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[
     by_page: dict[int, int] = {}  # rows of the kept documents
     by_text: dict[int, int] = {}
     removed, kept = [], []
-    for row, (page, text) in enumerate(ordered.select("page", "text").iter_rows()):
+    for row, (page, text) in enumerate(zip(ordered["page"].to_list(), ordered["text"].to_list(), strict=True)):
         witness = by_page.get(page)
         if witness is None:
             witness = by_text.get(text)

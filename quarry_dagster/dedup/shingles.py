@@ -72,7 +72,8 @@ def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     words = words.select("word", code=pl.col("word").cast(pl.Categorical).to_physical())
     distinct = words.unique("code")
     table = np.zeros(int(distinct["code"].max() or 0) + 1, np.uint64)  # pyright: ignore[reportArgumentType]
-    table[distinct["code"].to_numpy()] = [xxhash.xxh3_64_intdigest(w.encode()) for w in distinct["word"]]
+    encoded = distinct["word"].cast(pl.Binary).to_list()
+    table[distinct["code"].to_numpy()] = [xxhash.xxh3_64_intdigest(word) for word in encoded]
     hashes = table[words["code"].to_numpy()]
     begins_run = np.zeros(len(table), bool)
     begins_run[distinct["code"].to_numpy()] = distinct["word"].str.contains(rf"^[{_ALPHABETIC}]$").to_numpy()

@@ -34,15 +34,13 @@ def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.Data
     """
     ordered = shingles(texts, SHINGLE)
     # Shingles are numbered, so that those of one text can be looked up among the other's in an array of flags.
-    found = pl.DataFrame({"shingle": np.concatenate([np.empty(0, np.uint64), *ordered])})
-    distinct = found.unique().with_row_index("number")
-    numbers = found.join(distinct, on="shingle", maintain_order="left")["number"].to_numpy()
+    numbers = pl.Series(np.concatenate([np.empty(0, np.uint64), *ordered])).rank("dense").to_numpy()
     ends = np.cumsum([len(s) for s in ordered])
     of = [numbers[end - len(s) : end] for end, s in zip(ends, ordered, strict=True)]
     sets = [np.unique(s) for s in of]
     parts = [_parts(len(s)) for s in of]
-    flags = np.zeros(distinct.height, np.bool_)
-    del ordered, found, distinct
+    flags = np.zeros(numbers.max(initial=0) + 1, np.bool_)
+    del ordered
     rows = np.zeros((len(left), len(SCORES)))
     for i, (a, b) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
         if min(len(of[a]), len(of[b])) < MIN_SHINGLES:
