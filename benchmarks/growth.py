@@ -218,13 +218,13 @@ def _sketch(n: int) -> int:
     texts = [text for _, text, _ in web(np.random.default_rng(n), n)]
     words = float(np.median([text.count(" ") + 1 for text in texts]))
     start = time.process_time()
-    hashes: list[list[int]] = []
+    packed: list[bytes] = []
     for block in range(0, n, 1024):
-        hashes += [h.tolist() for h in shingles.sketches(texts[block : block + 1024])]
+        packed += [h.tobytes() for h in shingles.sketches(texts[block : block + 1024])]
     sketched = time.process_time() - start
-    table = pl.DataFrame({"hash": pl.Series(hashes, dtype=pl.List(pl.UInt64))}).with_row_index("text")
-    rows = table.explode("hash").cast(candidates.HASHES)  # pyright: ignore[reportArgumentType]
-    found = candidates.sketch_pairs(table["text"], rows, candidates.sketch_sizes(rows)).height
+    numbers = pl.Series(range(n), dtype=pl.UInt32)
+    sketches = candidates.Sketches.unpacked(numbers, pl.Series(packed, dtype=pl.Binary))
+    found = candidates.sketch_pairs(numbers, sketches.sharing(numbers), sketches.sizes()).height
     cpu = time.process_time() - start
     print(
         f"\nSketch and join of {n:,} documents, {words:.0f} words in the median: {n / cpu:,.0f} a CPU-second "

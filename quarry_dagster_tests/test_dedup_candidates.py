@@ -97,4 +97,20 @@ def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> Non
         for j in range(60):
             if close[i, j] and texts[i] < texts[j] and min(i, j) < 25:
                 expected[int(texts[j])].append(int(texts[i]))
-    assert set(found.iter_rows()) == {(a, b) for b, all_ in expected.items() for a in sorted(all_)[:limit]}
+    pairs = found.select("left", "right")
+    assert set(pairs.iter_rows()) == {(a, b) for b, all_ in expected.items() for a in sorted(all_)[:limit]}
+    # A pair has one cosine, whichever way it was asked for.
+    assert candidates.cosines_of(pairs, texts, vectors)["cosine"].equals(found["cosine"])
+
+
+@given(sketches=_sketches, wanted=st.sets(st.integers(0, 12)))
+def test_the_rows_that_share_a_hash_with_a_wanted_text(sketches: Sketches, wanted: set[int]) -> None:
+    packed = [np.array(sorted(hashes), np.uint64).tobytes() for hashes in sketches.values()]
+    numbers = pl.Series(sketches.keys(), dtype=pl.UInt32)
+    unpacked = candidates.Sketches.unpacked(numbers, pl.Series(packed, dtype=pl.Binary))
+    found = unpacked.sharing(pl.Series(sorted(wanted), dtype=pl.UInt32))
+    mine = {h for text in wanted for h in sketches.get(text, set())}
+    assert sorted(found.iter_rows()) == sorted((t, h) for t, hashes in sketches.items() for h in hashes & mine)
+    # These hashes are so small that all of them are sampled.
+    sizes = {text: len(hashes) if len(hashes) >= 8 else 1 for text, hashes in sketches.items()}
+    assert dict(unpacked.sizes().iter_rows()) == sizes

@@ -10,14 +10,15 @@ be removed for: ten thousand edits of one text all still meet it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup.shingles import SAMPLE_RATE
-from quarry_dagster.dedup.verify import rounded
+from quarry_dagster.dedup.verify import cosines, rounded
 from quarry_dagster.index import ThresholdJoin
 
 VERSION = "candidates-2"
@@ -28,25 +29,52 @@ _MIN_SHARED = 0.2
 """Share of the smaller sample that must be common; near duplicates have twice that."""
 _ROWS = 1_000_000
 """Rows of the join of sketches, and pairs by vector, that are held at once."""
+_PAIRS = 1024
+"""Pairs of vectors that are held side by side."""
 _ROUNDING = 1e-4
 """More than a cosine changes when it is rounded."""
 
 PAIRS = pl.Schema({"left": pl.UInt32, "right": pl.UInt32})
 HASHES = pl.Schema({"text": pl.UInt32, "hash": pl.UInt64})
+COSINES = pl.Schema({**PAIRS, "cosine": pl.Float64})
 Vectors = tuple[np.ndarray, np.ndarray]
 """Numbers of texts (uint32, shape (n,)), and their unit vectors (float32, shape (n, dim))."""
 
 
-def sketch_sizes(hashes: pl.DataFrame) -> pl.DataFrame:
-    """What a share of a text's sketch is taken of: columns text, size (UInt32). Of very few samples, one is enough.
+@dataclass(frozen=True)
+class Sketches:
+    """The sketches of texts, one behind the other.
 
-    `hashes` has schema HASHES, with the rows of each text together.
+    `texts` are their numbers (uint32, shape (n,)), each once; the sketch of `texts[i]` ends before row `ends[i]`
+    (int64, shape (n,)) of `hashes` (UInt64), and is not empty.
     """
-    texts, values = hashes["text"].to_numpy(), hashes["hash"].to_numpy()
-    starts = np.flatnonzero(np.diff(texts, prepend=~texts[:1]))
-    sampled = values < np.uint64(2**64 // SAMPLE_RATE)
-    size = np.add.reduceat(sampled, starts, dtype=np.uint32) if len(starts) else np.empty(0, np.uint32)
-    return pl.DataFrame({"text": texts[starts], "size": np.where(size >= 8, size, np.uint32(1))})
+
+    texts: np.ndarray
+    ends: np.ndarray
+    hashes: pl.Series
+
+    @classmethod
+    def unpacked(cls, texts: pl.Series, packed: pl.Series) -> Sketches:
+        """From each text's sketch as bytes (Binary), none of them empty: its hashes, uint64, one behind the other."""
+        ends = packed.bin.size().cast(pl.Int64).cum_sum().to_numpy() // 8
+        # Their bytes lie one behind the other in Arrow's layout already.
+        _, _, values = packed.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+        return cls(texts.to_numpy(), ends, pl.Series(np.frombuffer(values, np.uint64)))
+
+    def sizes(self) -> pl.DataFrame:
+        """What a share of a text's sketch is taken of: columns text, size. Of very few samples, one is enough."""
+        sampled = (self.hashes < 2**64 // SAMPLE_RATE).to_numpy()
+        starts = self.ends - np.diff(self.ends, prepend=0)
+        size = np.add.reduceat(sampled, starts, dtype=np.uint32) if len(starts) else np.empty(0, np.uint32)
+        return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, np.uint32(1))})
+
+    def sharing(self, wanted: pl.Series) -> pl.DataFrame:
+        """All rows, schema HASHES, with a hash of a wanted text."""
+        is_wanted = np.repeat(np.isin(self.texts, wanted.to_numpy()), np.diff(self.ends, prepend=0))
+        mine = self.hashes.filter(pl.Series(is_wanted)).unique()
+        rows = self.hashes.is_in(mine.implode()).arg_true()
+        texts = self.texts[np.searchsorted(self.ends, rows.to_numpy(), "right")]
+        return pl.DataFrame({"text": texts, "hash": self.hashes.gather(rows)}, HASHES)
 
 
 def moved(hashes: pl.DataFrame, came: pl.Series, gone: pl.Series) -> pl.Series:
@@ -70,7 +98,7 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
     Args:
         wanted: texts to find partners for.
         hashes: schema HASHES, all rows with a hash of a wanted text.
-        sizes: columns text, size (:func:`sketch_sizes`) of all texts.
+        sizes: columns text, size (:meth:`Sketches.sizes`) of all texts.
 
     Returns:
         Schema PAIRS, left < right, each pair once.
@@ -159,22 +187,47 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, s
 def vector_pairs(new: Vectors, others: Iterable[Vectors], threshold: float) -> pl.DataFrame:
     """Pairs of a new text with another whose rounded cosine is at least `threshold`, of those :func:`first_neighbours`.
 
-    `others` are those that are not new, in blocks that fit in memory. Returns schema PAIRS, left < right, each once.
+    `others` are those that are not new, in blocks that fit in memory. Returns schema COSINES, left < right, each once.
     """
     order = np.argsort(new[0])
     texts, vectors = new[0][order], new[1][order]
     join = ThresholdJoin(vectors, threshold - _ROUNDING)
     inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT))
     outside = ((texts[p.a], block[0][p.b], p.cosine) for block in others for p in join.against(block[1]))
-    found, pending = [pl.DataFrame(schema=PAIRS)], 0
-    for a, b, cosine in chain(inside, outside):
-        close = rounded(cosine) >= threshold
-        pairs = {"left": np.minimum(a, b)[close], "right": np.maximum(a, b)[close]}
-        found.append(pl.DataFrame(pairs, schema=PAIRS))
-        pending += found[-1].height
-        if pending > _ROWS:
-            found, pending = [first_neighbours(pl.concat(found))], 0
-    return first_neighbours(pl.concat(found))
+    found = pl.DataFrame(schema=COSINES)
+    for pairs in _batches(chain(inside, outside)):
+        a, b, cosine = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        columns = {"left": np.minimum(a, b), "right": np.maximum(a, b), "cosine": rounded(cosine)}
+        close = pl.DataFrame(columns, schema=COSINES).filter(pl.col("cosine") >= threshold)
+        found = first_neighbours(pl.concat([found, close]))
+    return found
+
+
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _batches(found: Iterable[_Found]) -> Iterator[list[_Found]]:
+    """What is found, about _ROWS pairs at a time."""
+    batch, rows = [], 0
+    for pairs in found:
+        batch.append(pairs)
+        rows += len(pairs[0])
+        if rows > _ROWS:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
+
+
+def cosines_of(pairs: pl.DataFrame, texts: np.ndarray, vectors: np.ndarray) -> pl.DataFrame:
+    """Pairs (schema PAIRS) of texts with their cosines, schema COSINES."""
+    order = np.argsort(texts)
+    left, right = (order[np.searchsorted(texts, pairs[side], sorter=order)] for side in ("left", "right"))
+    found = np.empty(pairs.height)
+    for start in range(0, pairs.height, _PAIRS):
+        part = slice(start, start + _PAIRS)
+        found[part] = cosines(vectors[left[part]], vectors[right[part]])
+    return pairs.with_columns(pl.Series("cosine", found))
 
 
 def first_neighbours(pairs: pl.DataFrame) -> pl.DataFrame:

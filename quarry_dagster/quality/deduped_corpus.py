@@ -14,7 +14,7 @@ from quarry_dagster.profiles import Deduplication, HardwareProfile
 from quarry_dagster.quality.contract import breaches, missing
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.stages import deduped_corpus as stage
-from quarry_dagster.stages import faiss_index, pairs, sketches
+from quarry_dagster.stages import evidence, faiss_index, sketches
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Segment, Snapshot, Store
@@ -166,10 +166,11 @@ def _evidence(store: Store, snapshot: Snapshot, documents: pl.DataFrame, decisio
 def _scores(store: Store, snapshot: Snapshot, documents: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
     """Scores (schema decide.PAIRS) of pairs of text digests, columns left and right, read anew from the tables."""
     texts, vectors = _segments(store, snapshot)
-    tables = pairs.Tables(texts, vectors, {})
-    words = dict(documents.select("text_digest", "word_count").iter_rows())
-    scored = [pairs.score(store, tables, documents, block) for block in pairs.blocks(wanted, words)]
-    return pl.concat([pl.DataFrame(schema=decide.PAIRS), *scored])
+    scored = [pl.DataFrame(schema=decide.PAIRS)]
+    for block in evidence.blocks(wanted, documents):
+        rows = evidence.with_cosines(store, vectors, documents, evidence.with_scores(store, texts, documents, block))
+        scored.append(rows.select(decide.PAIRS.names()))
+    return pl.concat(scored)
 
 
 def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from quarry_dagster.dedup import candidates, decide, shingles, verify
+from quarry_dagster.dedup import candidates, decide, verify
 from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.stages import pairs, sketches
@@ -117,13 +117,13 @@ def prune(store: Store, *, previous: bool = True) -> None:
     store.extracted_text.prune((p for of in texts for p in of.values()), existing=batches, previous=previous)
     store.embeddings.prune((p for of in vectors for p in of.values()), existing=batches, previous=previous)
     store.sketches.prune((p for c in corpora for p in c.get("sketches", {}).values()), existing=batches, previous=False)
-    for table in ("kept", "decisions", "pairs"):
-        getattr(store, table).prune(path for s in snapshots for path in layers(s)[table])
+    for name, table in {"kept": store.kept, "decisions": store.decisions, "pairs": store.pairs}.items():
+        table.prune(path for s in snapshots for path in layers(s)[name])
 
 
 def _evidence_version(settings: Deduplication, index: Snapshot) -> list[Any]:
     """What pairs and their scores depend on besides the documents; with another version all are compared anew."""
-    versions = [shingles.VERSION, candidates.VERSION, verify.VERSION]
+    versions = [sketches.VERSION, candidates.VERSION, verify.VERSION]
     return [*versions, index.manifest["model"], settings.similarity_threshold, list(settings.keep)]
 
 

@@ -7,25 +7,23 @@ it, and only pairs without scores are scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from quarry_dagster.dedup import candidates, decide, verify
+from quarry_dagster.dedup import candidates, decide
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.progress import track
-from quarry_dagster.stages import sketches
+from quarry_dagster.stages import evidence, sketches
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, SCORED_PAIRS, SKETCHES
+from quarry_dagster.store.schemas import SCORED_PAIRS
 
 _WORTH_KEEPING = 0.3
 """Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again."""
-_WORDS_IN_MEMORY = 1_000_000
-_VECTORS_IN_MEMORY = 16_384
-_PLACE = ("text_digest", "word_count", "date", "doc_id")
+_VECTORS_IN_MEMORY = 32_768
+_PLACE = ["text_digest", "word_count", "date", "doc_id"]
 """A text, and its place in the order of keeping, which its first document gives it."""
 
 
@@ -56,21 +54,19 @@ def refresh(
 
     `documents` are those of `tables` (schema decide.DOCUMENTS plus `partition`).
     """
-    # Numbered in the order of keeping: the left text of a pair is the one that may be kept.
-    texts = decide.in_order(_changes(store, tables, documents, known, settings), settings).with_row_index("text")
+    texts = _changes(store, tables, documents, known, settings)
     if not texts.select((pl.col("came") | pl.col("gone")).any()).item():
         return known.pairs, 0
-    current = texts.filter(~pl.col("gone")).select("text", "text_digest", "partition")
     standing = _numbered(known.pairs, texts.filter(~pl.col("came"), ~pl.col("gone")))
     wanted = _candidates(store, tables, known, texts, standing, settings)
-    stays = standing.drop("by_sketch").join(wanted, on=["left", "right"])
+    stays = standing.drop("by_sketch").join(wanted.drop("cosine"), on=["left", "right"])
     # By the right text: what is left of many is among the first of a crowd, and stays in memory.
-    fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), current)
-    pairs = [_named(stays, current).select(SCORED_PAIRS.names())]
-    words = dict(documents.select("text_digest", "word_count").iter_rows()) if fresh.height else {}
+    fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), texts)
+    pairs = [_named(stays, texts).select(SCORED_PAIRS.names())]
+    current = texts.filter(~pl.col("gone"))
     with track("deduped_corpus", fresh.height, "pairs") as advance:
-        for block in blocks(fresh, words):
-            rows = score(store, tables, current, block).with_columns(block["by_sketch"])
+        for block in evidence.blocks(fresh, current):
+            rows = evidence.with_scores(store, tables.texts, current, block)
             contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
             pairs.append(rows.filter(contained | _is_close(settings)).select(SCORED_PAIRS.names()))
             advance(block.height)
@@ -81,6 +77,35 @@ def _is_close(settings: Deduplication) -> pl.Expr:
     return pl.col("cosine") >= settings.similarity_threshold
 
 
+def _changes(
+    store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication
+) -> pl.DataFrame:
+    """The texts there are and there were, numbered in the order of keeping: the left one of a pair may be kept.
+
+    Columns text (the number), _PLACE, `partition` to read each in, and whether it `came` or is `gone`. A text whose
+    place changed is gone from the old one and came to the new.
+    """
+    changed = [p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)]
+    was = sketches.documents(store, [known.sketches[p] for p in changed if p in known.sketches])
+    both = pl.concat([documents.with_columns(is_now=True), was.with_columns(is_now=False)])
+    rows = decide.in_order(both, settings).select(*_PLACE, "partition", "is_now").with_row_index("at")
+    is_changed = pl.col("partition").is_in(changed)
+    is_touched = pl.col("text_digest").is_in(rows.filter(is_changed)["text_digest"].unique().implode())
+    first = pl.col("text_digest").is_first_distinct()
+    now = rows.filter("is_now").filter(first)
+    before = rows.filter(is_touched, ~pl.col("is_now") | ~is_changed).filter(first)
+    touched = now.filter(is_touched)
+    came = touched.join(before, on=_PLACE, how="anti", nulls_equal=True)["at"].implode()
+    gone = before.join(touched, on=_PLACE, how="anti", nulls_equal=True)
+    return (
+        pl.concat([now.with_columns(gone=False), gone.with_columns(gone=True)])
+        .sort("at")
+        .with_columns(came=pl.col("at").is_in(came) & ~pl.col("gone"))
+        .drop("at", "is_now")
+        .with_row_index("text")
+    )
+
+
 def _candidates(
     store: Store,
     tables: Tables,
@@ -89,13 +114,13 @@ def _candidates(
     standing: pl.DataFrame,
     settings: Deduplication,
 ) -> pl.DataFrame:
-    """All candidate pairs of current texts: columns left, right, by_sketch; of those without scores worth keeping
-    only such with a text that was looked for again.
+    """All candidate pairs of current texts: columns left, right, by_sketch, cosine; of those without scores worth
+    keeping only such with a text that was looked for again.
 
-    `texts` are numbered, with what :func:`_changes` says of them; `standing` are the known pairs of those that stay.
+    `texts` are those of :func:`_changes`; `standing` are the known pairs of those that stay.
     """
-    current = texts.filter(~pl.col("gone"))
     again, by_sketch = _by_sketch(store, tables, known, texts)
+    unscored = by_sketch.join(standing, on=["left", "right"], how="anti")
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
@@ -103,46 +128,16 @@ def _candidates(
     changed = texts.filter(pl.col("came") | pl.col("gone"))["text_digest"].implode()
     full = known.pairs.filter(_is_close(settings)).filter(pl.len().over("right") >= candidates.LIMIT)
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
-    wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))["text"]
-    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold)
-    close = standing.filter(_is_close(settings)).select("left", "right")
-    by_vector = candidates.first_neighbours(pl.concat([close, found]))
+    current = texts.filter(~pl.col("gone"))
+    wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))
+    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, unscored)
+    cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
+    by_vector = candidates.first_neighbours(cosines.filter(_is_close(settings)))
 
-    both = by_sketch.with_columns(by_sketch=True).join(by_vector, on=["left", "right"], how="full", coalesce=True)
-    return both.with_columns(pl.col("by_sketch").fill_null(False))
-
-
-def _changes(
-    store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication
-) -> pl.DataFrame:
-    """The texts there are and there were: _PLACE, `partition` to read each in, and whether it `came` or is `gone`.
-
-    A text whose place changed is gone from the old one and came to the new.
-    """
-
-    def placed(rows: pl.DataFrame) -> pl.DataFrame:
-        first = decide.in_order(rows, settings).unique("text_digest", keep="first", maintain_order=True)
-        return first.select(*_PLACE, "partition")
-
-    changed = {p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)}
-    was = sketches.documents(store, [s for p, s in known.sketches.items() if p in changed])
-    is_changed = pl.col("partition").is_in(list(changed))
-    touched = pl.concat([documents.filter(is_changed)["text_digest"], was["text_digest"]]).unique().implode()
-    before = placed(pl.concat([documents.filter(~is_changed), was]).filter(pl.col("text_digest").is_in(touched)))
-    now = placed(documents)
-    key = list(_PLACE)
-    gone = before.join(now, on=key, how="anti", nulls_equal=True)
-    is_old = ~pl.col("text_digest").is_in(touched)
-    kept = now.filter(~is_old).join(before, on=key, how="semi", nulls_equal=True)
-    came = now.filter(~is_old).join(before, on=key, how="anti", nulls_equal=True)
-    stays = pl.concat([now.filter(is_old), kept])
-    return pl.concat(
-        [
-            stays.with_columns(came=False, gone=False),
-            came.with_columns(came=True, gone=False),
-            gone.with_columns(came=False, gone=True),
-        ]
+    both = by_sketch.with_columns(by_sketch=True).join(
+        by_vector.select("left", "right"), on=["left", "right"], how="full", coalesce=True
     )
+    return both.with_columns(pl.col("by_sketch").fill_null(False)).join(cosines, on=["left", "right"])
 
 
 def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -155,127 +150,46 @@ def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
 
 def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     """Pairs of numbers as pairs of text digests, in the same order."""
-    for side in ("left", "right"):
-        names = texts.select(pl.col("text").alias(side), "text_digest")
-        pairs = pairs.join(names, on=side, how="left", maintain_order="left").drop(side).rename({"text_digest": side})
-    return pairs
+    return pairs.with_columns(texts["text_digest"].gather(pairs[side]).alias(side) for side in ("left", "right"))
 
 
 def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """The texts whose partners were looked for again, and all pairs that they are in by their sketches."""
     before = [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
-    hashes = _hashes(store, [*tables.sketches.values(), *before], texts)
-    sizes = candidates.sketch_sizes(hashes)
+    every = evidence.read_sketches(store, [*tables.sketches.values(), *before], texts)
     came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
-
-    def sharing(wanted: pl.Series) -> pl.DataFrame:
-        mine = hashes.filter(pl.col("text").is_in(wanted.implode()))["hash"].unique()
-        return hashes.filter(pl.col("hash").is_in(mine.implode()))
-
-    again = pl.concat([came, candidates.moved(sharing(pl.concat([came, gone])), came, gone)])
-    hashes = hashes.filter(~pl.col("text").is_in(gone.implode()))
-    return again, candidates.sketch_pairs(again, sharing(again), sizes)
-
-
-def _hashes(store: Store, segments: list[Segment], texts: pl.DataFrame) -> pl.DataFrame:
-    """The sketches of numbered texts, schema candidates.HASHES, the rows of a text together."""
-    rows = (
-        store.files.scan([s.path for s in segments], SKETCHES)
-        .filter(pl.col("hashes").list.len() > 0)
-        .select("text_digest", "hashes")
-        .collect()
-    )
-    digests = rows.select("text_digest").with_row_index("row")
-    found = digests.join(texts.select("text", "text_digest"), on="text_digest").unique("text", keep="any").sort("row")
-    lengths = rows["hashes"].list.len().to_numpy()
-    values = rows["hashes"].explode().to_numpy()
-    # A text whose place changed has two numbers, one that was not asked for has none.
-    if found["row"].n_unique() < found.height or found.height < rows.height:
-        picked = rows["hashes"].gather(found["row"])
-        lengths, values = picked.list.len().to_numpy(), picked.explode().to_numpy()
-    return pl.DataFrame({"text": np.repeat(found["text"].to_numpy(), lengths), "hash": values}, candidates.HASHES)
+    again = pl.concat([came, candidates.moved(every.sharing(pl.concat([came, gone])), came, gone)])
+    hashes = every.sharing(again).filter(~pl.col("text").is_in(gone.implode()))
+    return again, candidates.sketch_pairs(again, hashes, every.sizes())
 
 
 def _by_vector(
-    store: Store, tables: Tables, current: pl.DataFrame, wanted: pl.Series, threshold: float
+    store: Store, tables: Tables, current: pl.DataFrame, wanted: pl.DataFrame, threshold: float, asked: pl.DataFrame
 ) -> pl.DataFrame:
-    """Pairs by vector of wanted texts with any; where a text has very many, the first of them."""
-    found = [pl.DataFrame(schema=candidates.PAIRS)]
+    """Cosines (schema candidates.COSINES) of the pairs by vector of wanted texts, where a text has very many the first
+    of them, and of the pairs asked for (schema candidates.PAIRS)."""
+    missing = pl.concat([asked["left"], asked["right"]]).unique().to_numpy()
+    picked: list[candidates.Vectors] = []
+
+    def passing(blocks: Iterable[candidates.Vectors]) -> Iterator[candidates.Vectors]:
+        """The same blocks; of texts in pairs asked for the vector is kept, so that none is read twice."""
+        nonlocal missing
+        for texts, vectors in blocks:
+            rows = np.flatnonzero(np.isin(texts, missing))
+            picked.append((texts[rows], vectors[rows]))
+            missing = np.setdiff1d(missing, texts[rows])
+            yield texts, vectors
+
+    found = [pl.DataFrame(schema=candidates.COSINES)]
     others = current
-    for block in current.filter(pl.col("text").is_in(wanted.implode())).iter_slices(_VECTORS_IN_MEMORY):
+    # By partition: each block is read from a few.
+    for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
-        mine = _all_vectors(store, _of(block, tables.vectors), block)
-        theirs = _vectors(store, list(tables.vectors.values()), others)
+        mine = evidence.joined(passing(evidence.vectors(store, tables.vectors, block)))
+        theirs = passing(evidence.vectors(store, tables.vectors, others))
         found.append(candidates.vector_pairs(mine, theirs, threshold))
-    return pl.concat(found)
-
-
-def _vectors(store: Store, segments: list[Segment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
-    """Numbered texts with their vectors, in blocks of some size, each text once in a block."""
-    numbers = texts.select("text", "text_digest")
-    read: list[pa.Table] = []
-    for segment in segments:
-        with store.files.parquet(segment.path) as f:  # twice as fast as polars with columns of vectors
-            read.append(f.read(["text_digest", "embedding"]))
-        if sum(t.num_rows for t in read) >= _VECTORS_IN_MEMORY or segment is segments[-1]:
-            table = pa.concat_tables(read)
-            digests = pl.DataFrame(table.select(["text_digest"])).with_row_index("row")
-            rows = digests.join(numbers, on="text_digest").unique("text", keep="any").sort("row")
-            column = table["embedding"].combine_chunks()
-            array = column.flatten().to_numpy().reshape(len(column), -1)
-            # Mostly all rows are asked for: then nothing is copied.
-            yield rows["text"].to_numpy(), array if rows.height == len(array) else array[rows["row"].to_numpy()]
-            read = []
-
-
-def _all_vectors(store: Store, segments: list[Segment], texts: pl.DataFrame) -> candidates.Vectors:
-    """The same at once, in order, each text once."""
-    numbers, arrays = zip(*_vectors(store, segments, texts), strict=True)
-    distinct, first = np.unique(np.concatenate(numbers), return_index=True)
-    return distinct, np.concatenate(arrays)[first]
-
-
-def _of(texts: pl.DataFrame, segments: dict[str, Segment]) -> list[Segment]:
-    """The segments that these texts are read in, by their `partition`."""
-    homes = set(texts["partition"])
-    return [s for p, s in segments.items() if p in homes]
-
-
-def blocks(pairs: pl.DataFrame, words: Mapping[str, int]) -> Iterator[pl.DataFrame]:
-    """Runs of pairs (columns left, right: text digests) whose texts have at most about _WORDS_IN_MEMORY words."""
-    start, seen, total = 0, set(), 0
-    for i, pair in enumerate(pairs.select("left", "right").iter_rows()):
-        fresh = [digest for digest in pair if digest not in seen]
-        seen.update(fresh)
-        total += sum(words[digest] for digest in fresh)
-        if total >= _WORDS_IN_MEMORY:
-            yield pairs.slice(start, i + 1 - start)
-            start, seen, total = i + 1, set(), 0
-    if start < pairs.height:
-        yield pairs.slice(start)
-
-
-def score(store: Store, tables: Tables, home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Scores of pairs (columns left, right: text digests) from the stored texts and vectors, schema decide.PAIRS.
-
-    `home` names a partition to read each text in: columns text_digest, partition. The order is that of `pairs`.
-    """
-    digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
-    texts = digests.to_frame("text_digest").with_row_index("text")
-    home = home.join(texts, on="text_digest", how="semi")
-    # A filter, not a join: polars then reads no page of a file without a text that is wanted.
-    bodies = (
-        store.files.scan([s.path for s in _of(home, tables.texts)], EXTRACTED_TEXT)
-        .filter(pl.col("text_digest").is_in(digests.implode()))
-        .select("text_digest", "text")
-        .collect()
-        .unique("text_digest", keep="any")
-        .sort("text_digest")
-    )
-    _, vectors = _all_vectors(store, _of(home, tables.vectors), texts)
-    left, right = (digests.search_sorted(pairs[side]).to_numpy() for side in ("left", "right"))
-    return (
-        verify.scores(bodies["text"].to_list(), left, right)
-        .with_columns(pairs["left"], pairs["right"], cosine=verify.cosines(vectors[left], vectors[right]))
-        .select(decide.PAIRS.names())
-    )
+    rest = current.filter(pl.col("text").is_in(missing))
+    picked += evidence.vectors(store, tables.vectors, rest)
+    if asked.height:
+        found.append(candidates.cosines_of(asked, *evidence.joined(picked)))
+    return pl.concat(found).unique(["left", "right"])

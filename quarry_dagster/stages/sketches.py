@@ -11,6 +11,9 @@ from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES, embeddings_schema
 from quarry_dagster.urls import same_page_url
 
+VERSION = f"{shingles.VERSION}/binary"
+"""Changes whenever the same documents would give other sketches."""
+
 
 def refresh(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]) -> dict[str, Segment]:
     """Bring the sketches of these partitions in line with their texts, and return them.
@@ -19,13 +22,13 @@ def refresh(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]
         StoreError: the store cannot be written.
     """
     existing = store.sketches.segments()
+    current = {}
     for partition, segment in texts.items():
-        made_from = f"{segment.path} {vectors[partition].path} {shingles.VERSION}"
+        made_from = f"{segment.path} {vectors[partition].path} {VERSION}"
         old = existing.get(partition)
-        if old is None or old.metadata["input"] != made_from:
-            _sketch(store, segment, vectors[partition], old, made_from)
-    current = store.sketches.segments()
-    return {p: current[p] for p in texts}
+        is_current = old is not None and old.metadata["input"] == made_from
+        current[partition] = old if is_current else _sketch(store, segment, vectors[partition], old, made_from)
+    return current
 
 
 def documents(store: Store, segments: Iterable[Segment]) -> pl.DataFrame:
@@ -56,19 +59,20 @@ def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
     return documents.with_columns(pages).select(*decide.DOCUMENTS.names(), "partition")
 
 
-def _sketch(store: Store, text: Segment, vectors: Segment, old: Segment | None, made_from: str) -> None:
+def _sketch(store: Store, text: Segment, vectors: Segment, old: Segment | None, made_from: str) -> Segment:
     rows = with_page_urls(embedded_documents(store, {text.partition: text}, {text.partition: vectors}))
     first = rows.unique("text_digest", keep="first", maintain_order=True).select("doc_id", "text_digest")
-    is_same = old is not None and old.metadata["input"].endswith(f" {shingles.VERSION}")
+    is_same = old is not None and old.metadata["input"].endswith(f" {VERSION}")
     known = store.files.scan([old.path] if old and is_same else [], SKETCHES).filter(pl.col("hashes").is_not_null())
     made = [known.select("text_digest", "hashes").join(first.lazy(), on="text_digest", how="semi").collect()]
     unknown = first.join(made[0], on="text_digest", how="anti")
     if unknown.height:
         for frame in text.batches(["doc_id", "text"], rows=1024):
             fresh = frame.join(unknown, on="doc_id")
-            hashes = [h.tolist() for h in shingles.sketches(fresh["text"].to_list())]
-            made.append(fresh.select("text_digest", pl.Series("hashes", hashes, dtype=SKETCHES["hashes"])))
+            hashes = [h.tobytes() for h in shingles.sketches(fresh["text"].to_list())]
+            made.append(fresh.select("text_digest", pl.Series("hashes", hashes, dtype=pl.Binary)))
     hashes = first.join(pl.concat(made), on="text_digest").select("doc_id", "hashes")
     with store.sketches.write(text.partition) as writer:
         writer.append(rows.join(hashes, on="doc_id", how="left"))
         writer.note(input=made_from, rows=writer.rows)
+    return writer.segment

@@ -109,7 +109,7 @@ SKETCHES = pl.Schema(
     {
         **decide.DOCUMENTS,
         "partition": pl.String,
-        "hashes": pl.List(pl.UInt64),  # sampled shingles; null where another row of the partition has the same text
+        "hashes": pl.Binary,  # sampled shingles, uint64; null where another row of the partition has the same text
     }
 )
 """What deciding on an embedded document needs of it."""

@@ -1,0 +1,105 @@
+"""What pairs of texts are found and judged by, as the tables have it: sketches, vectors, full texts.
+
+Texts are named by their digests in the tables, and by numbers where very many are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import polars as pl
+
+from quarry_dagster.dedup import candidates, verify
+from quarry_dagster.store import Segment, Store
+from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
+
+_WORDS_IN_MEMORY = 1_000_000
+
+
+def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) -> candidates.Sketches:
+    """The sketches in these segments of numbered texts: columns text, text_digest."""
+    rows = (
+        store.files.scan([s.path for s in segments], SKETCHES)
+        .filter(pl.col("hashes").bin.size() > 0)
+        .select("text_digest", "hashes")
+        .collect()
+        .with_row_index("row")
+    )
+    # A text whose place changed has two numbers, one that was not asked for has none, one in two partitions two rows.
+    found = (
+        rows.select("row", "text_digest")
+        .join(texts.select("text", "text_digest"), on="text_digest")
+        .unique("text", keep="any")
+        .sort("row")
+    )
+    return candidates.Sketches.unpacked(found["text"], rows["hashes"].gather(found["row"]))
+
+
+def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
+    """Numbered texts with their vectors, a block a partition.
+
+    `texts` has columns text, text_digest, and the partition to read it in.
+    """
+    for home in texts.partition_by("partition"):
+        with store.files.parquet(segments[home["partition"][0]].path) as f:  # thrice as fast as polars with vectors
+            table = f.read(["text_digest", "embedding"], use_threads=False)
+        row = {digest: i for i, digest in enumerate(table["text_digest"].to_pylist())}
+        column = table["embedding"].combine_chunks()
+        array = column.flatten().to_numpy().reshape(len(column), -1)
+        yield home["text"].to_numpy(), array[[row[digest] for digest in home["text_digest"].to_list()]]
+
+
+def joined(blocks: Iterable[candidates.Vectors]) -> candidates.Vectors:
+    """Blocks, at least one, as one."""
+    numbers, arrays = zip(*blocks, strict=True)
+    return np.concatenate(numbers), np.concatenate(arrays)
+
+
+def blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Runs of pairs (columns left, right: text digests) whose texts have at most about _WORDS_IN_MEMORY words.
+
+    `texts` has columns text_digest, word_count.
+    """
+    digests = pl.concat([pairs["left"], pairs["right"]]).unique()
+    mine = texts.filter(pl.col("text_digest").is_in(digests.implode()))
+    words = dict(mine.select("text_digest", "word_count").iter_rows())
+    start, seen, total = 0, set(), 0
+    for i, pair in enumerate(pairs.select("left", "right").iter_rows()):
+        fresh = [digest for digest in pair if digest not in seen]
+        seen.update(fresh)
+        total += sum(words[digest] for digest in fresh)
+        if total >= _WORDS_IN_MEMORY:
+            yield pairs.slice(start, i + 1 - start)
+            start, seen, total = i + 1, set(), 0
+    if start < pairs.height:
+        yield pairs.slice(start)
+
+
+def with_scores(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs (columns left, right: text digests; and more) with verify.SCORES from the stored texts, in their order.
+
+    `home` names a partition to read each text in: columns text_digest, partition.
+    """
+    digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
+    homes = home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
+    # A filter, not a join: polars then reads no page of a file without a text that is wanted.
+    bodies = (
+        store.files.scan([segments[p].path for p in homes], EXTRACTED_TEXT)
+        .filter(pl.col("text_digest").is_in(digests.implode()))
+        .select("text_digest", "text")
+        .collect()
+        .unique("text_digest", keep="any")
+        .sort("text_digest")
+    )
+    left, right = (digests.search_sorted(pairs[side]).to_numpy() for side in ("left", "right"))
+    return pairs.hstack(verify.scores(bodies["text"].to_list(), left, right))
+
+
+def with_cosines(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The same with `cosine` from the stored vectors."""
+    digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
+    texts = home.filter(pl.col("text_digest").is_in(digests.implode())).unique("text_digest").sort("text_digest")
+    numbered = pairs.select(digests.search_sorted(pairs[side]).alias(side) for side in ("left", "right"))
+    found = candidates.cosines_of(numbered, *joined(vectors(store, segments, texts.with_row_index("text"))))
+    return pairs.with_columns(found["cosine"])
