@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-import numpy as np
 import polars as pl
 
 from quarry_dagster.embed import load_encoder, vector_id
@@ -18,6 +17,7 @@ from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.progress import log, track
 from quarry_dagster.stages.report import StageReport
+from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
 
@@ -82,23 +82,8 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
 
 def _known_vectors(store: Store, digests: pl.Series, model: str) -> pl.DataFrame:
     """Vectors of these texts that any partition has under this model: columns text_digest, embedding."""
-    wanted = pl.DataFrame({"text_digest": digests})
-    found = []
-    for segment in store.embeddings.segments().values():
-        if segment.metadata["model"] != model or wanted.is_empty():
-            continue
-        table = store.files.scan([segment.path], embeddings_schema(segment.metadata["dim"]))
-        # The digests alone first: vectors are fifty times as much to read, and most segments have none we want.
-        here = table.select("text_digest").join(wanted.lazy(), on="text_digest", how="semi").unique().collect()
-        if not here.is_empty():
-            vectors = table.select("text_digest", "embedding").join(here.lazy(), on="text_digest", how="semi")
-            found.append(vectors.unique("text_digest", keep="any").collect())
-            wanted = wanted.join(here, on="text_digest", how="anti")
+    segments = (s for s in store.embeddings.segments().values() if s.metadata["model"] == model)
+    found = [pl.DataFrame({"text_digest": d, "embedding": v}) for d, v in vectors_of(store, segments, digests)]
     if not found:
-        return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)}).clear()
+        return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)})
     return pl.concat(found)
-
-
-def stack(vectors: pl.Series) -> np.ndarray:
-    """An embedding column as float32 of shape (rows, dim)."""
-    return vectors.to_numpy().astype(np.float32, copy=False)

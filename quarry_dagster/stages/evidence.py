@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup import candidates, verify
+from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
@@ -42,11 +43,8 @@ def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> 
     `texts` has columns text, text_digest, and the partition to read it in.
     """
     for home in texts.partition_by("partition"):
-        with store.files.parquet(segments[home["partition"][0]].path) as f:  # thrice as fast as polars with vectors
-            table = f.read(["text_digest", "embedding"], use_threads=False)
-        row = {digest: i for i, digest in enumerate(table["text_digest"].to_pylist())}
-        column = table["embedding"].combine_chunks()
-        array = column.flatten().to_numpy().reshape(len(column), -1)
+        digests, array = read_vectors(store, segments[home["partition"][0]])
+        row = {digest: i for i, digest in enumerate(digests.to_list())}
         yield home["text"].to_numpy(), array[[row[digest] for digest in home["text_digest"].to_list()]]
 
 

@@ -180,7 +180,7 @@ def _build(
 def _prune(store: Store) -> None:
     """Delete shards that no snapshot names: they were built anew, or their writer was killed."""
     named = {r[k] for s in store.faiss_index.live() for r in s.manifest.get("shards", []) for k in ("file", "texts")}
-    store.files.delete(sorted(store.files.list(_SHARDS).keys() - named))
+    store.files.delete(sorted(set(store.files.list(_SHARDS)) - named))
 
 
 def behind(store: Store) -> bool:
