@@ -147,7 +147,8 @@ def _memory(profile: str, sizes: list[int]) -> None:
 def _texts(count: int) -> Iterator[str]:
     rng = np.random.default_rng(0)
     for i in range(count):
-        text = " ".join(some(rng, int(600 * np.exp(0.6 * rng.standard_normal())) + 30))
+        of_its_own = some(rng, 150)  # else all texts have one subject, and are neighbours of each other
+        text = " ".join(rng.choice(of_its_own, int(600 * np.exp(0.6 * rng.standard_normal())) + 30))
         yield json.dumps({"url": f"http://site{i // 100}.test/{i}", "text": text}) + "\n"
 
 

@@ -91,7 +91,8 @@ class Extraction(Settings):
     """How main text is extracted. Times in seconds, sizes in MiB."""
 
     mode: Literal["thorough", "fast"] = "thorough"
-    """`thorough`: trafilatura with its fallbacks; `fast`: without them, for small machines."""
+    """`thorough`: trafilatura with its fallbacks; `fast`: without them, and author and date only where a page marks
+    them as such, for small machines."""
     page_timeout: Annotated[float, Field(gt=0)] = 20.0
     max_page_mb: Annotated[float, Field(gt=0)] = 8.0
     worker_memory_mb: Positive = 2048

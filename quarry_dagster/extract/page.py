@@ -1,8 +1,7 @@
 """One page to one row: what runs inside a worker process.
 
 The result is a function of the page and the settings alone: not of the day, of other pages, or of their order.
-So trafilatura's `deduplicate` (which remembers earlier pages) stays off, and the newest date a page may claim is
-a constant instead of today.
+So trafilatura's `deduplicate` (which remembers earlier pages) stays off.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
 from quarry_dagster.extract.language import detect_language
+from quarry_dagster.extract.metadata import page_metadata
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.version import extractor_name
 from quarry_dagster.extract.walls import is_wall
@@ -21,7 +21,6 @@ from quarry_dagster.profiles import Extraction as Settings
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-_NEWEST_DATE = "2099-12-31"
 _PAGE_WITH_TEXT = 50
 """Words on a page from which finding no main text among them is worth a word."""
 
@@ -54,6 +53,7 @@ def _from_html(page: Page, settings: Settings) -> Extraction:
     tree, damage = _parse(source)
     if tree is None:
         return Extraction(page.key, "empty", extractor_name(page, settings), damage or "nothing to parse")
+    metadata = page_metadata(tree, page.url or None, thorough=settings.mode == "thorough")
     document = bare_extraction(
         tree,
         url=page.url or None,
@@ -61,17 +61,10 @@ def _from_html(page: Page, settings: Settings) -> Extraction:
         # Readers' comments: they cost articles a little and give forums a little; over all page types, nothing.
         include_comments=False,
         include_tables=True,
-        with_metadata=True,
-        date_extraction_params={
-            "original_date": True,
-            "extensive_search": settings.mode == "thorough",
-            "max_date": _NEWEST_DATE,
-        },
     )
     if document is None:
         return _without_text(page, settings, tree, damage)
     assert not isinstance(document, dict)  # only with its deprecated `as_dict`
-    metadata = {name: getattr(document, name) or None for name in ("title", "author", "date")}
     return _row(page, settings, document.text or "", metadata, damage)
 
 
