@@ -1,10 +1,13 @@
 """Ways to embed the same texts: documents a CPU-second of each, beside plain sentence-transformers, and agreement.
 
-    python -m benchmarks.embedding [--texts FILE] [--documents N] [--rounds R]
+    python -m benchmarks.embedding [--texts FILE] [--documents N] [--rounds R] [--device cuda]
 
 FILE is JSON lines with `text`, or a Parquet file with that column; without it, documents are generated. The ways take
 turns, so that what else the machine does falls on all of them; the median of the rounds is printed. What a way needs
 made first (a conversion, a distilled table) is made before and timed on its own. Each way has a process of its own.
+
+On a GPU torch's ways are compared, by seconds instead of CPU-seconds; how busy the GPU and the CPU were says which of
+them is the limit. Give it some thousand documents.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import polars as pl
 from benchmarks.planted import generate
 from benchmarks.systems import peak
 from quarry_dagster.extract import normal_form
+from quarry_dagster.gpu import watch
 from quarry_dagster.profiles import Embedding
 
 PLAIN = "sentence-transformers encode"
@@ -35,6 +39,11 @@ WAYS: dict[str, dict[str, object]] = {
     "static": {"backend": "static", "batch_tokens": 4096},
     "static, 4 windows": {"backend": "static", "batch_tokens": 4096, "windows": 4},
 }
+_ON_GPU: dict[str, dict[str, object]] = {
+    f"torch {precision}, {tokens:,} tokens": {"backend": "torch", "precision": precision, "batch_tokens": tokens}
+    for precision in ("float32", "bfloat16", "float16")
+    for tokens in (16_384, 65_536)
+}
 _ENOUGH = 60
 """The static ways get so many times the documents: few would be too quick to time."""
 
@@ -44,15 +53,17 @@ def main() -> int:
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--documents", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--answer", metavar="WAY", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.answer:
-        _answer(arguments.answer)
+        _answer(arguments.answer, arguments.device)
         return 0
-    ways = [PLAIN, *WAYS]
+    on_gpu = arguments.device == "cuda"
+    ways = [PLAIN, *(_ON_GPU if on_gpu else WAYS)]
     workers = {
         way: subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.embedding", "--answer", way],
+            [sys.executable, "-m", "benchmarks.embedding", "--answer", way, "--device", arguments.device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,17 +80,21 @@ def main() -> int:
     for worker in workers.values():
         worker.communicate()
     plain = answers[PLAIN][0]
-    print("| way | documents a CPU-second | x plain | cosine with plain, mean / least | load, CPU-s | peak MiB |")
-    print("| --- | ---: | ---: | --- | ---: | ---: |")
+    unit = "second" if on_gpu else "CPU-second"
+    print(f"| way | documents a {unit} | x plain | cosine, mean / least | load, CPU-s | peak MiB | cores, GPU |")
+    print("| --- | ---: | ---: | --- | ---: | ---: | ---: |")
+    spent = "wall" if on_gpu else "cpu"
     base = np.array(plain["vectors"])
     for way in ways:
-        rates = [a["documents"] / a["cpu"] for a in answers[way][1:]]
-        ratios = [r / (a["documents"] / a["cpu"]) for r, a in zip(rates, answers[PLAIN][1:], strict=True)]
+        rates = [a["documents"] / a[spent] for a in answers[way][1:]]
+        ratios = [r / (a["documents"] / a[spent]) for r, a in zip(rates, answers[PLAIN][1:], strict=True)]
+        last = answers[way][-1]
+        busy = f"{last['cpu'] / last['wall']:.1f}" + (f", {last['gpu']:.0f} %" if on_gpu else "")
         cosines = (base * np.array(answers[way][0]["vectors"])[: len(base)]).sum(axis=1)
         agreement = f"{cosines.mean():.4f} / {cosines.min():.4f}" if "static" not in way else "its own space"
         print(
             f"| {way} | {statistics.median(rates):,.1f} | {statistics.median(ratios):.1f} | {agreement} "
-            f"| {answers[way][0]['load']:.1f} | {answers[way][-1]['peak']:,.0f} |"
+            f"| {answers[way][0]['load']:.1f} | {last['peak']:,.0f} | {busy} |"
         )
     return 0
 
@@ -100,7 +115,7 @@ def _texts(path: Path | None, count: int) -> list[str]:
     return [normal_form(t) for t in (found.to_list() * count)[:count]]
 
 
-def _answer(way: str) -> None:
+def _answer(way: str, device: str) -> None:
     """Work in a process of its own: a line of texts in, a line of figures out."""
     start = time.process_time()
     if way == PLAIN:
@@ -108,21 +123,22 @@ def _answer(way: str) -> None:
 
         from quarry_dagster.embed.model import resolve_model
 
-        model = SentenceTransformer(resolve_model(Embedding().model, None)[0], device="cpu")
+        model = SentenceTransformer(resolve_model(Embedding().model, None)[0], device=device)
 
         def encode(texts: list[str]) -> np.ndarray:
             return np.asarray(model.encode(texts, show_progress_bar=False))
     else:
         from quarry_dagster.embed import load_encoder
 
-        encode = load_encoder(Embedding.model_validate(WAYS[way] | {"device": "cpu"}), 0.8).encode
+        encode = load_encoder(Embedding.model_validate((WAYS | _ON_GPU)[way] | {"device": device}), 0.8).encode
     load = time.process_time() - start
     for line in sys.stdin:
         texts = json.loads(line)
-        start = time.process_time()
-        vectors = encode(texts)
-        cpu = time.process_time() - start
-        figures = {"documents": len(texts), "cpu": cpu, "load": load, "peak": peak()}
+        cpu, wall = time.process_time(), time.perf_counter()
+        with watch(0.1) as use:
+            vectors = encode(texts)
+        spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "gpu": use.utilization}
+        figures = spent | {"documents": len(texts), "load": load, "peak": peak()}
         print(json.dumps(figures | {"vectors": vectors[:64].tolist()}), flush=True)
 
 
