@@ -187,6 +187,9 @@ def test_a_damaged_file_is_never_given_to_faiss(store: Store) -> None:
     path.write_bytes(data)
     with pytest.raises(IndexCorruptError, match=r"000001\.faiss: its sha256 is .*materialize it again"):
         nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+    path.unlink()
+    with pytest.raises(IndexCorruptError, match=r"000001\.faiss: it is gone"):
+        nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
 
 
 def test_an_index_on_an_object_store_is_read_from_a_copy() -> None:

@@ -59,15 +59,16 @@ def load(snapshot: Snapshot, *, on_gpu: bool = False) -> VectorIndex:
 
 
 def _open(snapshot: Snapshot, row: Row) -> Shard:
-    with snapshot.files.local(row["file"]) as path:
-        with Path(path).open("rb") as f:
-            sha256 = hashlib.file_digest(f, "sha256").hexdigest()
-        if sha256 != row["sha256"]:
-            raise IndexCorruptError(
-                f"{row['file']}: its sha256 is {sha256}, its manifest says {row['sha256']}; "
-                "delete the folder faiss_index and materialize it again"
-            )
-        return Shard.open(path, row["kind"], snapshot.manifest["dim"], row["vectors"])
+    try:
+        with snapshot.files.local(row["file"]) as path:
+            with Path(path).open("rb") as f:
+                sha256 = hashlib.file_digest(f, "sha256").hexdigest()
+            if sha256 == row["sha256"]:
+                return Shard.open(path, row["kind"], snapshot.manifest["dim"], row["vectors"])
+            problem = f"its sha256 is {sha256}, its manifest says {row['sha256']}"
+    except FileNotFoundError:
+        problem = "it is gone"
+    raise IndexCorruptError(f"{row['file']}: {problem}; delete the folder faiss_index and materialize it again")
 
 
 def members(snapshot: Snapshot) -> pl.DataFrame:
