@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import psutil
 import yaml
@@ -199,9 +199,11 @@ class Automation(Settings):
     @field_validator("timezone")
     @classmethod
     def _is_timezone(cls, name: str) -> str:
-        if name not in available_timezones():
+        try:
+            ZoneInfo(name)  # not a look at the list of all: that reads hundreds of files
+        except (ZoneInfoNotFoundError, ValueError, OSError) as e:
             near = difflib.get_close_matches(name, available_timezones(), n=1)
-            raise ValueError(f"no time zone {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(f"no time zone {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")) from e
         return name
 
 
