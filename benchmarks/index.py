@@ -30,10 +30,10 @@ from benchmarks.join import mixed, vectors_to_mix
 from quarry_dagster.index import Shard, VectorIndex, nearest, training_size
 from quarry_dagster.index.shard import INDEX_TYPES, IndexType
 from quarry_dagster.profiles import Index
+from quarry_dagster.stages.published_index import MORE
 
 _QUERIES = 500
 _K = 10
-_MORE = 4
 _BLOCK = 65_536
 _SETTINGS: dict[IndexType, list[Index]] = {
     "IndexFlatIP": [Index()],
@@ -140,7 +140,7 @@ def _search(index: VectorIndex, kind: str, settings: Index, folder: Path, vector
     with _timed() as single:
         for query in queries[:, None]:
             index.search(query, _K, settings)
-    more, _ = index.search(queries, _K * _MORE, settings)
+    more, _ = index.search(queries, _K * MORE, settings)
     way = {"IndexFlatIP": "", "IndexHNSWFlat": f"ef_search {settings.ef_search}"}.get(kind, f"nprobe {settings.nprobe}")
     return (
         f"| {kind} | {way} | {1000 * single['wall'] / len(queries):.2f} | {1000 * batch['wall'] / len(queries):.3f} "

@@ -198,20 +198,6 @@ def test_a_url_that_is_known_may_ask_later(corpus: Corpus, site: Site) -> None:
     assert "/one" in _paths(corpus, site)
 
 
-def test_a_batch_of_before_there_was_a_column_for_it_is_read(corpus: Corpus, site: Site) -> None:
-    linked_site(site)
-    corpus.seed("a.txt", f"{site.url('/')} discover=links:1\n")
-    corpus.seed_texts("b.jsonl", {"http://a.test/1": words(1)})
-    corpus.take_in()
-    for segment in corpus.store.batches.segments().values():
-        rows = pl.read_parquet(corpus.root / segment.path)
-        rows.with_columns(detail="discover").drop("discover").write_parquet(corpus.root / segment.path)
-    corpus.seed_texts("b.jsonl", {"http://a.test/1": words(2)})
-    crawl_on(corpus)
-    assert _paths(corpus, site) == {"/", "/one"}
-    assert corpus.read("raw_pages").filter(url="http://a.test/1")["body"].to_list() == [words(2).encode()]
-
-
 def test_a_trap_without_end_is_bounded(tmp_path: Path, site: Site) -> None:
     corpus = Corpus(tmp_path, profile(crawl={"found_per_host": 7}))
     site.pages = {f"/{i}": page(i, *(f"/{j}" for j in range(3 * i + 1, 3 * i + 4))) for i in range(200)}

@@ -80,7 +80,7 @@ def _refresh(
     if rebuild:
         shards = []
     want = texts_of(store, segments.values())
-    rows = rows_of(store, shards, published).with_columns(wanted=pl.col("text_digest").is_in(want.implode()))
+    rows = rows_of(store.files, shards, published).with_columns(wanted=pl.col("text_digest").is_in(want.implode()))
     dim = max((int(s.metadata["dim"]) for s in segments.values()), default=0)
     capacity = _capacity(profile, len(want), dim)
     stay, texts = _planned(shards, rows, want, profile.index, capacity)

@@ -14,11 +14,11 @@ from quarry_dagster.errors import IndexCorruptError
 from quarry_dagster.index import Shard, VectorIndex
 from quarry_dagster.profiles import Index
 from quarry_dagster.stages.vectors import vectors_of
-from quarry_dagster.store import Snapshot, Store
+from quarry_dagster.store import Files, Snapshot, Store
 
 REMOVED = "removed.parquet"
 """The file of a snapshot with the positions that are passed over."""
-_MORE = 4
+MORE = 4
 """How many times as many neighbours are ranked again, where the index holds vectors rounded."""
 
 Row = dict[str, Any]
@@ -31,11 +31,11 @@ def current_index(store: Store) -> Snapshot | None:
     return snapshot if snapshot and "shards" in snapshot.manifest else None
 
 
-def rows_of(store: Store, shards: Sequence[Row], published: Snapshot | None) -> pl.DataFrame:
+def rows_of(files: Files, shards: Sequence[Row], published: Snapshot | None) -> pl.DataFrame:
     """The vectors of these shards by position: columns text_digest, `shard` (its place in the list), and `found`,
     whether the published index finds it."""
     texts = pl.Schema({"text_digest": pl.String})
-    rows = [store.files.scan([r["texts"]], texts).with_columns(shard=pl.lit(i, pl.Int64)) for i, r in enumerate(shards)]
+    rows = [files.scan([r["texts"]], texts).with_columns(shard=pl.lit(i, pl.Int64)) for i, r in enumerate(shards)]
     listed = pl.concat([pl.LazyFrame(schema={**texts, "shard": pl.Int64}), *rows]).collect()
     removed = _removed(published) if published and shards else pl.Series(dtype=pl.Int64)
     return listed.with_row_index("at").with_columns(found=~pl.col("at").is_in(removed.implode())).drop("at")
@@ -73,7 +73,7 @@ def _open(snapshot: Snapshot, row: Row) -> Shard:
 
 def members(snapshot: Snapshot) -> pl.DataFrame:
     """The texts that a published index finds: columns `position` (int64, in order) and text_digest."""
-    listed = rows_of(Store(snapshot.files.root), snapshot.manifest["shards"], snapshot)
+    listed = rows_of(snapshot.files, snapshot.manifest["shards"], snapshot)
     return listed.with_row_index("position").filter("found").select(pl.col("position").cast(pl.Int64), "text_digest")
 
 
@@ -89,7 +89,7 @@ def nearest_texts(
         ConfigError: `settings.use_gpu_faiss`, and FAISS cannot use a GPU.
     """
     index = load(snapshot, on_gpu=settings.use_gpu_faiss)
-    positions, cosines = index.search(queries, k * _MORE if index.is_lossy else k, settings)
+    positions, cosines = index.search(queries, k * MORE if index.is_lossy else k, settings)
     digests = members(snapshot).filter(pl.col("position").is_in(np.unique(positions)))
     digest_of = dict(digests.iter_rows())
     if index.is_lossy:

@@ -65,7 +65,7 @@ def refresh(
         report.worked = fetch(store, requests, journal, settings, allow_addresses, total=len(waiting))
         for response in journal.responses():
             if seed := waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
-                response = further.look(_unless_forgotten(response, forgotten), _wanted(seed))
+                response = further.look(_unless_forgotten(response, forgotten), seed["discover"])
                 doc_id = seed["doc_id"]
                 rows[doc_id] = _row(doc_id, response, old.rows.get(doc_id), keep_gone=settings.keep_gone)
         further.drop(store, partition, settings.found_per_host, forgotten)
@@ -115,16 +115,11 @@ def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
     return row
 
 
-def _wanted(seed: Row) -> str | None:
-    """What else to look for there; batches of before there was `discover` have it in `detail`."""
-    return seed["discover"] or seed["detail"]
-
-
 def _request(seed: Row, before: Row | None, same: set[str]) -> Request:
     """Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
     then it has to see each page again. So has a discovery that may be new."""
     conditional = (*WITH_BODY, *_REFUSED) if "policy" in same else ()
-    lists = bool(_wanted(seed))
+    lists = bool(seed["discover"])
     if before is None or before["outcome"] not in conditional or (lists and "batch" not in same):
         return Request(seed["url"], lists=lists)
     known = (before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
