@@ -1,30 +1,33 @@
 """Joins of vectors by cosine beside exact FAISS and HNSW: CPU-seconds, pairs found, growth, the cost of one per cent.
 
-    python -m benchmarks.join [--sizes 10000,100000] [--cells 1000000] [--vectors FILE.npy] [--device cuda]
+    python -m benchmarks.join [--sizes 10000,100000] [--cells 1000000] [--vectors FILE.npy] [--kernels float32,int8]
 
 FILE holds unit vectors of real texts, float32 of shape (n, dim), which are mixed to as many as are needed; without it,
 vectors are drawn with a spectrum like theirs. 15 % are a changed copy of another. FAISS' exact search is measured on
-a tenth of the rows, and multiplied: its cost is proportional.
+a tenth of the rows, and multiplied: its cost is proportional. On a GPU: --kernels cuda.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.systems import peak
-from quarry_dagster.index import CellJoin, Cells, Pairs, ThresholdJoin
+from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
 
 THRESHOLD = 0.85
 _HNSW_K = 32
 _PROBES = (4, 8, 16)
+KERNELS: dict[str, MakeKernel] = {"float32": Float32, "int8": Int8, "cuda": partial(Float16, device="cuda")}
 
 
 def main() -> int:
@@ -32,17 +35,19 @@ def main() -> int:
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--cells", type=int, help="also the cell join, of so many vectors")
     parser.add_argument("--vectors", type=Path)
-    parser.add_argument("--device", help="where torch joins; default: NumPy on the CPU")
+    parser.add_argument("--kernels", default="float32,int8", help=f"of {', '.join(KERNELS)}; the last joins in cells")
     arguments = parser.parse_args()
+    kernels = {name: KERNELS[name] for name in arguments.kernels.split(",")}
     base = vectors_to_mix(arguments.vectors)
     print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     costs = {}
-    for size in map(int, arguments.sizes.split(",")):
-        costs[size] = _exact(mixed(base, size), arguments.device)
-    for (small, a), (large, b) in zip(list(costs.items()), list(costs.items())[1:], strict=False):
-        print(f"\nfrom {small:,} to {large:,}: the cost grows as n^{math.log(b / a) / math.log(large / small):.2f}")
+    for size in map(int, filter(None, arguments.sizes.split(","))):
+        costs[size] = _exact(mixed(base, size), kernels)
+    for (small, a), (large, b) in itertools.pairwise(costs.items()):
+        growth = (f"{name} n^{math.log(b[name] / a[name]) / math.log(large / small):.2f}" for name in kernels)
+        print(f"\nfrom {small:,} to {large:,} the cost grows as: {', '.join(growth)}")
     if arguments.cells:
-        _cells(mixed(base, arguments.cells), arguments.device)
+        _cells(mixed(base, arguments.cells), list(kernels.values())[-1])
     return 0
 
 
@@ -68,18 +73,23 @@ def mixed(base: np.ndarray, count: int) -> np.ndarray:
     return made
 
 
-def _exact(vectors: np.ndarray, device: str | None) -> float:
+def _exact(vectors: np.ndarray, kernels: dict[str, MakeKernel]) -> dict[str, float]:
     import faiss
 
     size, dim = vectors.shape
-    found, cpu = _row(size, "threshold join", lambda: _keys(ThresholdJoin(vectors, THRESHOLD, device).within(), size))
-    new = vectors[: size // 100]
+    new, costs = vectors[: size // 100], {}
+    found = np.empty(0, np.int64)
+    for name, kernel in kernels.items():
 
-    def add() -> np.ndarray:
-        return _keys(ThresholdJoin(new, THRESHOLD, device).against(vectors[len(new) :]), size)
+        def join(kernel: MakeKernel = kernel) -> np.ndarray:
+            return _keys(ThresholdJoin(vectors, THRESHOLD, kernel).within(), size)
 
-    _, more = _row(size, "threshold join, 1 % new against the rest", add)
-    print(f"| | that is {more / cpu:.1%} of the whole join | | | | |")
+        def add(kernel: MakeKernel = kernel) -> np.ndarray:
+            return _keys(ThresholdJoin(new, THRESHOLD, kernel).against(vectors[len(new) :]), size)
+
+        found, costs[name] = _row(size, f"threshold join, {name}", join)
+        _, more = _row(size, f"threshold join, {name}, 1 % new against the rest", add)
+        print(f"| | that is {more / costs[name]:.1%} of the whole join | | | | |")
     flat = faiss.IndexFlatIP(dim)
     flat.add(vectors)  # pyright: ignore[reportCallIssue]
     part = vectors[: max(1, size // 10)]
@@ -97,10 +107,10 @@ def _exact(vectors: np.ndarray, device: str | None) -> float:
 
     if size <= 100_000:
         _row(size, f"FAISS IndexHNSWFlat M16 efC64 ef64 k{_HNSW_K}, build included", hnsw, truth=found)
-    return cpu
+    return costs
 
 
-def _cells(vectors: np.ndarray, device: str | None) -> None:
+def _cells(vectors: np.ndarray, kernel: MakeKernel) -> None:
     """Recall is measured on the pairs of a sample with all, which the exact join finds."""
     size = len(vectors)
     count = int(2 * size**0.5)
@@ -109,7 +119,7 @@ def _cells(vectors: np.ndarray, device: str | None) -> None:
     print(f"\n{count:,} cells of {size:,} vectors: trained in {time.process_time() - start:.1f} CPU-s\n")
     print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     sample = min(size, 5000)
-    first = ThresholdJoin(vectors[:sample], THRESHOLD, device)
+    first = ThresholdJoin(vectors[:sample], THRESHOLD, kernel)
     within = _keys(first.within(), size)
     beyond = [p.a * size + p.b + sample for p in first.against(vectors[sample:])]
     truth = np.concatenate([within, *beyond])
@@ -117,7 +127,7 @@ def _cells(vectors: np.ndarray, device: str | None) -> None:
 
         def join(probes: int = probes) -> np.ndarray:
             near = cells.near(vectors, probes)
-            return _keys(CellJoin(vectors, near, THRESHOLD, device).within(), size)
+            return _keys(CellJoin(vectors, near, THRESHOLD, kernel).within(), size)
 
         _row(size, f"cell join, {probes} cells a vector", join, truth=truth)
     print(f"\npeak {peak():,.0f} MiB")

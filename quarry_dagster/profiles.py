@@ -111,7 +111,7 @@ class Embedding(Settings):
     """What runs it. `static`: a table of token vectors distilled from the model, about a hundred times as fast on a
     CPU; `auto`: OpenVINO for int8 where it is installed, else torch."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where torch runs it; the other backends use the CPU."""
+    """Where torch runs it, and compares very many vectors; the other backends use the CPU."""
     precision: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
     """Of the computation; a static model is always float32. int8 is OpenVINO's, float16 torch's; `auto` takes float32
     for int8 where OpenVINO is not installed."""

@@ -1,16 +1,18 @@
-"""The joins find what comparing every pair finds, however the vectors are cut; a torch device finds the same."""
+"""The joins find what comparing every pair finds, however the vectors are cut, by each kernel."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import psutil
 import pytest
 
-from quarry_dagster.index import CellJoin, Cells, Pairs, ThresholdJoin
+from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
 
 THRESHOLD = 0.85
-DEVICES = [None, "cpu"]
-"""NumPy, and torch on CPU tensors: the code that runs on a GPU."""
+KERNELS = [Float32, Int8, partial(Float16, device="cpu")]
+"""The last is the code that runs on a GPU, on CPU tensors."""
+by_each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=["float32", "int8", "float16"])
 
 
 def vectors(n: int, dim: int = 96, seed: int = 0) -> np.ndarray:
@@ -35,12 +37,12 @@ def found(join: Iterable[Pairs]) -> dict[tuple[int, int], np.float32]:
     return made
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@by_each_kernel
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_it_finds_what_comparing_every_pair_finds(device: str | None, dtype: type) -> None:
+def test_it_finds_what_comparing_every_pair_finds(kernel: MakeKernel, dtype: type) -> None:
     mine, others = vectors(3000).astype(dtype), vectors(5000, seed=1).astype(dtype)
     others[:50] = mine[:50]
-    join = ThresholdJoin(mine, THRESHOLD, device)
+    join = ThresholdJoin(mine, THRESHOLD, kernel)
     within = {pair: c for pair, c in every_pair(mine, mine).items() if pair[0] < pair[1]}
     assert len(within) > 300
     assert found(join.within()) == within
@@ -49,8 +51,8 @@ def test_it_finds_what_comparing_every_pair_finds(device: str | None, dtype: typ
     assert found(join.against(others)) == against
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_no_pair_is_lost_at_the_threshold_itself(device: str | None) -> None:
+@by_each_kernel
+def test_no_pair_is_lost_at_the_threshold_itself(kernel: MakeKernel) -> None:
     """Cosines packed around the threshold, a rounding error apart; in one plane, where the bound is the cosine."""
     near = np.arccos(THRESHOLD) + np.linspace(-1e-6, 1e-6, 2001)
     dim = 96
@@ -59,8 +61,21 @@ def test_no_pair_is_lost_at_the_threshold_itself(device: str | None) -> None:
     others[:, 0], others[:, 1] = np.cos(near), np.sin(near)
     wanted = every_pair(mine, others)
     assert 0 < len(wanted) < 2001
-    assert found(ThresholdJoin(mine, THRESHOLD, device).against(others)) == wanted
-    assert found(ThresholdJoin(others, THRESHOLD, device).against(mine)) == {(j, i): c for (i, j), c in wanted.items()}
+    assert found(ThresholdJoin(mine, THRESHOLD, kernel).against(others)) == wanted
+    assert found(ThresholdJoin(others, THRESHOLD, kernel).against(mine)) == {(j, i): c for (i, j), c in wanted.items()}
+
+
+@by_each_kernel
+def test_vectors_unlike_those_it_was_made_for_are_found(kernel: MakeKernel) -> None:
+    """Each with all its weight in one coordinate, more than a byte holds at the scale of the others."""
+    dim = 384
+    spread = np.random.default_rng(0).choice([-1, 1], size=(500, dim)) / np.sqrt(dim)
+    peaks = np.repeat(np.eye(dim), 2, axis=0) + vectors(2 * dim, dim) * 0.3
+    mine = np.concatenate([spread, peaks[:10]])
+    mine, peaks = (x.astype(np.float32) / np.linalg.norm(x, axis=1, keepdims=True) for x in (mine, peaks))
+    wanted = every_pair(mine, peaks)
+    assert len(wanted) > 10
+    assert found(ThresholdJoin(mine, THRESHOLD, kernel).against(peaks)) == {p: np.float32(c) for p, c in wanted.items()}
 
 
 def test_new_against_old_and_new_is_the_whole_join_bit_for_bit() -> None:
@@ -75,12 +90,12 @@ def test_new_against_old_and_new_is_the_whole_join_bit_for_bit() -> None:
         assert pieces == wanted
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_nothing_joins_with_nothing(device: str | None) -> None:
+@by_each_kernel
+def test_nothing_joins_with_nothing(kernel: MakeKernel) -> None:
     none, some = np.empty((0, 96), np.float32), vectors(5)
-    assert found(ThresholdJoin(none, THRESHOLD, device).within()) == {}
-    assert found(ThresholdJoin(none, THRESHOLD, device).against(some)) == {}
-    assert found(ThresholdJoin(some, THRESHOLD, device).against(none)) == {}
+    assert found(ThresholdJoin(none, THRESHOLD, kernel).within()) == {}
+    assert found(ThresholdJoin(none, THRESHOLD, kernel).against(some)) == {}
+    assert found(ThresholdJoin(some, THRESHOLD, kernel).against(none)) == {}
 
 
 def test_memory_is_bounded_where_every_pair_is_a_hit() -> None:
@@ -101,8 +116,8 @@ def cells() -> Cells:
     return Cells.train(vectors(4000, seed=7), 40)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_the_cell_join_compares_those_that_meet_in_a_cell(cells: Cells, device: str | None) -> None:
+@by_each_kernel
+def test_the_cell_join_compares_those_that_meet_in_a_cell(cells: Cells, kernel: MakeKernel) -> None:
     mine, others = vectors(2000), vectors(3000, seed=1)
     others[:50] = mine[:50]
     near, others_near = cells.near(mine, 4), cells.near(others, 4)
@@ -110,7 +125,7 @@ def test_the_cell_join_compares_those_that_meet_in_a_cell(cells: Cells, device: 
     def meet(pair: tuple[int, int], b_near: np.ndarray) -> bool:
         return near[pair[0], 0] in b_near[pair[1]] or b_near[pair[1], 0] in near[pair[0]]
 
-    join = CellJoin(mine, near, THRESHOLD, device)
+    join = CellJoin(mine, near, THRESHOLD, kernel)
     within = {p: c for p, c in every_pair(mine, mine).items() if p[0] < p[1]}
     assert found(join.within()) == {p: c for p, c in within.items() if meet(p, near)}
     against = every_pair(mine, others)

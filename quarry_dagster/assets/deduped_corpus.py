@@ -38,8 +38,9 @@ _LINEAGE = column_lineage(
 )
 def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
-    store = quarry.store()
-    report = stage.refresh(store, quarry.hardware_profile().deduplication, context.run.run_id)
+    store, profile = quarry.store(), quarry.hardware_profile()
+    gpu = profile.embedding.device != "cpu"
+    report = stage.refresh(store, profile.deduplication, context.run.run_id, gpu=gpu)
     return dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root))
 
 

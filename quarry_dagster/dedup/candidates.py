@@ -19,7 +19,7 @@ import polars as pl
 
 from quarry_dagster.dedup.shingles import SAMPLE_RATE
 from quarry_dagster.dedup.verify import cosines, rounded
-from quarry_dagster.index import ThresholdJoin
+from quarry_dagster.index import Float32, MakeKernel, ThresholdJoin
 
 VERSION = "candidates-2"
 
@@ -184,14 +184,16 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, s
     return pl.concat(found)
 
 
-def vector_pairs(new: Vectors, others: Iterable[Vectors], threshold: float) -> pl.DataFrame:
+def vector_pairs(
+    new: Vectors, others: Iterable[Vectors], threshold: float, kernel: MakeKernel = Float32
+) -> pl.DataFrame:
     """Pairs of a new text with another whose rounded cosine is at least `threshold`, of those :func:`first_neighbours`.
 
     `others` are those that are not new, in blocks that fit in memory. Returns schema COSINES, left < right, each once.
     """
     order = np.argsort(new[0])
     texts, vectors = new[0][order], new[1][order]
-    join = ThresholdJoin(vectors, threshold - _ROUNDING)
+    join = ThresholdJoin(vectors, threshold - _ROUNDING, kernel)
     inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT))
     outside = ((texts[p.a], block[0][p.b], p.cosine) for block in others for p in join.against(block[1]))
     found = pl.DataFrame(schema=COSINES)

@@ -1,13 +1,18 @@
 """Vectors of texts: the FAISS index over them, with its file form, and the joins that find all near pairs."""
 
 from quarry_dagster.index.exact import nearest
-from quarry_dagster.index.join import CellJoin, Cells, Pairs, ThresholdJoin
+from quarry_dagster.index.join import CellJoin, Cells, ThresholdJoin
+from quarry_dagster.index.kernels import Float16, Float32, Int8, MakeKernel, Pairs, fastest
 from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, training_size
 from quarry_dagster.index.vector_index import Size, VectorIndex, plan
 
 __all__ = [
     "CellJoin",
     "Cells",
+    "Float16",
+    "Float32",
+    "Int8",
+    "MakeKernel",
     "Pairs",
     "Shard",
     "Size",
@@ -15,6 +20,7 @@ __all__ = [
     "VectorIndex",
     "bytes_per_vector",
     "choose_type",
+    "fastest",
     "nearest",
     "plan",
     "training_size",

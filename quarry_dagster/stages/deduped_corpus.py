@@ -25,19 +25,22 @@ from quarry_dagster.store import Snapshot, Store
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
 
 
-def refresh(store: Store, settings: Deduplication, run_id: str, *, anew: bool = False) -> StageReport:
+def refresh(
+    store: Store, settings: Deduplication, run_id: str, *, anew: bool = False, gpu: bool = False
+) -> StageReport:
     """Bring the corpus in line with the published index.
 
-    `anew` keeps no earlier snapshot, so that nothing of a removed document is left.
+    `anew` keeps no earlier snapshot, so that nothing of a removed document is left. `gpu` lets a GPU compare vectors,
+    where there is one and they are many; the result is the same.
 
     Raises:
         StoreError: there is no index yet, or the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, settings, run_id, anew)
+        return _refresh(store, settings, run_id, anew, gpu)
 
 
-def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> StageReport:
+def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu: bool) -> StageReport:
     start = time.monotonic()
     index = store.faiss_index.current()
     if index is None:
@@ -62,7 +65,7 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool) -> 
     tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors))
     documents = sketches.documents(store, tables.sketches.values())
     known = _known(store, published, inputs["evidence"])
-    scored, compared = pairs.refresh(store, tables, documents, known, settings)
+    scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
     decisions = decide.decide(documents, scored, settings)
     kept = _kept(documents, decisions, settings)
     outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup import candidates, decide
+from quarry_dagster.index import fastest
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.progress import track
 from quarry_dagster.stages import evidence, sketches
@@ -48,17 +49,17 @@ NOTHING_KNOWN = Known({}, pl.DataFrame(schema=SCORED_PAIRS))
 
 
 def refresh(
-    store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication
+    store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication, *, gpu: bool
 ) -> tuple[pl.DataFrame, int]:
     """All pairs of current texts that are worth keeping (schema SCORED_PAIRS), and how many were scored now.
 
-    `documents` are those of `tables` (schema decide.DOCUMENTS plus `partition`).
+    `documents` are those of `tables` (schema decide.DOCUMENTS plus `partition`); `gpu` says whether a GPU may compare.
     """
     texts = _changes(store, tables, documents, known, settings)
     if not texts.select((pl.col("came") | pl.col("gone")).any()).item():
         return known.pairs, 0
     standing = _numbered(known.pairs, texts.filter(~pl.col("came"), ~pl.col("gone")))
-    wanted = _candidates(store, tables, known, texts, standing, settings)
+    wanted = _candidates(store, tables, known, texts, standing, settings, gpu)
     stays = standing.drop("by_sketch").join(wanted.drop("cosine"), on=["left", "right"])
     # By the right text: what is left of many is among the first of a crowd, and stays in memory.
     fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), texts)
@@ -113,6 +114,7 @@ def _candidates(
     texts: pl.DataFrame,
     standing: pl.DataFrame,
     settings: Deduplication,
+    gpu: bool,
 ) -> pl.DataFrame:
     """All candidate pairs of current texts: columns left, right, by_sketch, cosine; of those without scores worth
     keeping only such with a text that was looked for again.
@@ -130,7 +132,7 @@ def _candidates(
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
     current = texts.filter(~pl.col("gone"))
     wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))
-    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, unscored)
+    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, unscored, gpu)
     cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
     by_vector = candidates.first_neighbours(cosines.filter(_is_close(settings)))
 
@@ -164,7 +166,13 @@ def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) 
 
 
 def _by_vector(
-    store: Store, tables: Tables, current: pl.DataFrame, wanted: pl.DataFrame, threshold: float, asked: pl.DataFrame
+    store: Store,
+    tables: Tables,
+    current: pl.DataFrame,
+    wanted: pl.DataFrame,
+    threshold: float,
+    asked: pl.DataFrame,
+    gpu: bool,
 ) -> pl.DataFrame:
     """Cosines (schema candidates.COSINES) of the pairs by vector of wanted texts, where a text has very many the first
     of them, and of the pairs asked for (schema candidates.PAIRS)."""
@@ -180,6 +188,7 @@ def _by_vector(
             missing = np.setdiff1d(missing, texts[rows])
             yield texts, vectors
 
+    kernel = fastest(wanted.height * (current.height - wanted.height // 2), gpu=gpu)
     found = [pl.DataFrame(schema=candidates.COSINES)]
     others = current
     # By partition: each block is read from a few.
@@ -187,7 +196,7 @@ def _by_vector(
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
         mine = evidence.joined(passing(evidence.vectors(store, tables.vectors, block)))
         theirs = passing(evidence.vectors(store, tables.vectors, others))
-        found.append(candidates.vector_pairs(mine, theirs, threshold))
+        found.append(candidates.vector_pairs(mine, theirs, threshold, kernel))
     rest = current.filter(pl.col("text").is_in(missing))
     picked += evidence.vectors(store, tables.vectors, rest)
     if asked.height:
