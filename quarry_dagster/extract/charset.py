@@ -22,8 +22,7 @@ _ENCODINGS = (
 (Hebrew read as Greek is all letters too, not the reverse)."""
 
 _SAMPLE = 2_000
-_FOREIGN_RUN = re.compile(rb"[^<>]*[\x80-\xff][^<>]*")
-"""Text between tags with a byte outside ASCII: the markup around it only dilutes the evidence."""
+_BETWEEN_TAGS = re.compile(rb"[^<>]+")
 _SIGNS = frozenset("’‘“”„‚–—…«»‹›°©®€£§·•¿¡№\u00a0、。「」『』，！？・：；（）《》")
 """Signs outside ASCII that are common in prose."""
 _CASE_BREAK = re.compile(r"[a-zß-öø-ÿа-яα-ω][A-ZÀ-ÖØ-ÞА-ЯΑ-Ω]")
@@ -31,9 +30,21 @@ _CASE_BREAK = re.compile(r"[a-zß-öø-ÿа-яα-ω][A-ZÀ-ÖØ-ÞА-ЯΑ-Ω]")
 
 def guess_encoding(body: bytes) -> str | None:
     """The likeliest encoding of a page that is not UTF-8; None where none fits."""
-    sample = b" ".join(_FOREIGN_RUN.findall(body))[:_SAMPLE]
+    sample = _sample(body)
     scored = [(_score(text), encoding) for encoding in _ENCODINGS if (text := _decoded(sample, encoding))]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def _sample(body: bytes) -> bytes:
+    """The first texts between tags with a byte outside ASCII: the markup around them only dilutes the evidence."""
+    found, size = [], 0
+    for run in _BETWEEN_TAGS.finditer(body):
+        if not run[0].isascii():  # not a part of the pattern: on a long script it would try every beginning
+            found.append(run[0])
+            size += len(run[0])
+            if size >= _SAMPLE:
+                break
+    return b" ".join(found)[:_SAMPLE]
 
 
 def _decoded(sample: bytes, encoding: str) -> str | None:
