@@ -10,6 +10,7 @@ import pytest
 from quarry_dagster.errors import IndexCorruptError
 from quarry_dagster.index import nearest
 from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.quality import faiss_index as quality
 from quarry_dagster.stages import faiss_index
 from quarry_dagster.stages.published_index import current_index, members, nearest_texts
 from quarry_dagster.store import Snapshot, Store
@@ -196,6 +197,17 @@ def test_an_index_on_an_object_store_is_read_from_a_copy() -> None:
     store = Store("memory://index-test")
     _put(store, "a", list(range(40)))
     _check(store, _refresh(store, profile()), set(range(40)), profile(), 1.0)
+
+
+def test_measuring_recall_holds_the_vectors_that_it_compares_alone(store: Store) -> None:
+    for p in range(3):
+        _put(store, f"p{p}", list(range(100 * p, 100 * p + 100)))
+    snapshot = _refresh(store, profile())
+    number_of = {_digest(t): t for t in range(300)}
+    kept = {_digest(t): np.zeros(DIM, np.float32) for t in (5, 105, 299)}
+    assert sum(len(v) for _, v in quality._everything(store, snapshot, number_of, kept)) == 300
+    np.testing.assert_array_equal(np.stack(list(kept.values())), _vectors([5, 105, 299]))
+    assert all(v.base is None for v in kept.values())
 
 
 def test_without_any_vector_there_is_an_empty_index(store: Store) -> None:

@@ -87,5 +87,6 @@ def _everything(
     """All vectors in blocks, by number; on the way those of the texts in `kept` are put there."""
     segments = [store.embeddings.at(p) for p in snapshot.manifest["partitions"].values()]
     for digests, vectors in vectors_of(store, segments, pl.Series(list(number_of), dtype=pl.String)):
-        kept |= {d: vectors[at] for at, d in enumerate(digests) if d in kept}
+        # Copies: a row that is a part of its block would keep all of it in memory.
+        kept |= {d: vectors[at].copy() for at, d in enumerate(digests) if d in kept}
         yield np.array([number_of[d] for d in digests], np.int64), vectors
