@@ -231,6 +231,15 @@ def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path:
     assert status == 1 and "docs/hardware.md" in out
 
 
+def test_doctor_needs_no_package_named_faiss_cpu(quarry: Quarry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A FAISS built for the GPU (docs/hardware.md) takes its place under the name faiss."""
+    asked: list[str] = []
+    monkeypatch.setattr(sys.modules["quarry_dagster.cli.doctor"], "version", lambda name: asked.append(name) or "1")
+    status, out, _ = quarry("doctor")
+    assert status == 0 and "FAISS  1." in out
+    assert asked and not [name for name in asked if "faiss" in name]
+
+
 def test_a_killed_run_is_failed_and_its_pool_slot_freed(quarry: Quarry, tmp_path: Path, site: Site) -> None:
     site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(200)}
     (tmp_path / "seeds.txt").write_text("".join(site.url(p) + "\n" for p in site.pages))

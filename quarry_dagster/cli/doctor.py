@@ -23,7 +23,7 @@ from quarry_dagster.errors import QuarryError
 from quarry_dagster.profiles import HardwareProfile, choose_profile
 from quarry_dagster.store import Files
 
-_PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "faiss-cpu", "numpy", "pyarrow", "trafilatura")
+_PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "numpy", "pyarrow", "trafilatura")
 _LOW_DISK_GIB = 5
 _FAISS_VECTORS = 10_000
 
