@@ -231,6 +231,11 @@ def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path:
     assert status == 1 and "docs/hardware.md" in out
 
 
+def test_doctor_knows_the_disk_of_a_root_given_as_a_url(quarry: Quarry, tmp_path: Path) -> None:
+    status, out, _ = quarry("doctor", "--data", f"file://{tmp_path}/corpus")
+    assert status == 0 and "GiB free" in out.split("  disk  ")[1]
+
+
 def test_doctor_needs_no_package_named_faiss_cpu(quarry: Quarry, monkeypatch: pytest.MonkeyPatch) -> None:
     """A FAISS built for the GPU (docs/hardware.md) takes its place under the name faiss."""
     asked: list[str] = []

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 
 import click
 import numpy as np
@@ -131,7 +130,7 @@ def _check_data(root: str) -> Iterator[str]:
         yield str(e)
         return
     if files.is_local:
-        free = shutil.disk_usage(Path(root)).free / 2**30
+        free = shutil.disk_usage(files.full("")).free / 2**30
         _line("disk", f"{free:.0f} GiB free")
         if free < _LOW_DISK_GIB:
             yield f"only {free:.1f} GiB are free where the data lies"
