@@ -221,6 +221,17 @@ def test_two_seed_files_of_one_name_are_both_taken_in(quarry: Quarry, tmp_path: 
     assert scan("deduped_corpus", tmp_path / "data").collect().height == 2
 
 
+def test_search_looks_past_the_duplicates_that_were_removed(quarry: Quarry, tmp_path: Path) -> None:
+    said = words(1, 300)
+    texts = [f"{said} {words(50 + i, 6)}" for i in range(12)] + [f"{words(77, 60)} {said} {words(99, 40)}", words(200)]
+    seeds = [json.dumps({"url": f"http://a.test/{i}", "text": text}) + "\n" for i, text in enumerate(texts)]
+    (tmp_path / "texts.jsonl").write_text("".join(seeds))
+    assert quarry("run", tmp_path / "texts.jsonl")[0] == 0
+    assert set(scan("deduped_corpus", tmp_path / "data").collect()["url"]) == {"http://a.test/12", "http://a.test/13"}
+    assert "http://a.test/12" in quarry("search", said[:600], "-k", "1")[1]
+    assert quarry("search", said[:600])[1].count("http://") == 2
+
+
 def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path: Path) -> None:
     status, out, _ = quarry("doctor", "--profile", "workstation")
     assert status == 0, out

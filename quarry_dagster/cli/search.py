@@ -28,7 +28,7 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
     settings = choose_profile(profile_name(profile)).profile
     store = Store(root)
     snapshot = current_index(store)
-    if snapshot is None or not snapshot.manifest["vectors"]:
+    if snapshot is None or not snapshot.manifest["vectors"] or store.deduped_corpus.current() is None:
         click.echo(f"no corpus in {root} yet: quarry run SEEDS")
         return
     if snapshot.manifest["model"] != vector_id(settings.embedding):
@@ -37,11 +37,24 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
             f"{vector_id(settings.embedding)!r}: search with the profile that the corpus was made with (--profile)"
         )
     query = load_encoder(settings.embedding, settings.hardware.gpu_memory_fraction).encode([normal_form(text)])
-    # The index holds removed duplicates' texts too: ask for more, show what the corpus keeps.
-    found = nearest_texts(store, snapshot, query, 4 * k, settings.index)[0]
+    # The index holds removed duplicates' texts too: ask for more, until the corpus keeps K of what is found.
+    asked, rows = k, pl.DataFrame()
+    while rows.height < k:
+        asked *= 4
+        found = nearest_texts(store, snapshot, query, asked, settings.index)[0]
+        rows = _kept(root, found, k)
+        if len(found) < asked:
+            break
+    for row in rows.iter_rows(named=True):
+        start = " ".join(row["text"].split())[:160]
+        click.echo(f"{row['cosine']:.3f}  {row['url']}\n       {row['title'] or ''}\n       {start}")
+
+
+def _kept(root: str, found: list[tuple[str, float]], k: int) -> pl.DataFrame:
+    """The first k kept documents with these texts (digest, cosine), best first: columns cosine, url, title, text."""
     cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")
     ids = scan("extracted_text", root).select("doc_id", "text_digest").join(cosine.lazy(), on="text_digest")
-    rows = (
+    return (
         scan("deduped_corpus", root)
         .join(ids, on="doc_id")
         .sort("cosine", "doc_id", descending=[True, False])
@@ -49,8 +62,3 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
         .select("cosine", "url", "title", "text")
         .collect()
     )
-    if rows.is_empty():
-        click.echo(f"no corpus in {root} yet: quarry run SEEDS")
-    for row in rows.iter_rows(named=True):
-        start = " ".join(row["text"].split())[:160]
-        click.echo(f"{row['cosine']:.3f}  {row['url']}\n       {row['title'] or ''}\n       {start}")
