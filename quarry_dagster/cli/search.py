@@ -53,10 +53,18 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
 def _kept(root: str, found: list[tuple[str, float]], k: int) -> pl.DataFrame:
     """The first k kept documents with these texts (digest, cosine), best first: columns cosine, url, title, text."""
     cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")
-    ids = scan("extracted_text", root).select("doc_id", "text_digest").join(cosine.lazy(), on="text_digest")
+    # Filters, not joins alone: polars then reads no page of a file without a document that is wanted.
+    ids = (
+        scan("extracted_text", root)
+        .select("doc_id", "text_digest")
+        .filter(pl.col("text_digest").is_in(cosine["text_digest"].implode()))
+        .join(cosine.lazy(), on="text_digest")
+        .collect()
+    )
     return (
         scan("deduped_corpus", root)
-        .join(ids, on="doc_id")
+        .filter(pl.col("doc_id").is_in(ids["doc_id"].implode()))
+        .join(ids.lazy(), on="doc_id")
         .sort("cosine", "doc_id", descending=[True, False])
         .head(k)
         .select("cosine", "url", "title", "text")
