@@ -104,6 +104,10 @@ def test_what_is_made_from_a_model_is_made_once_and_again_if_damaged(
     (folder / "weights").write_bytes(b"other numbers")
     assert made_once(recipe, make)[0] == folder and len(made) == 2
     assert (folder / "weights").read_bytes() == b"numbers"
+    (folder / "recipe.json").write_text("")
+    (folder.parent / f"{folder.name}.new").mkdir()
+    (folder.parent / f"{folder.name}.new" / "weights").write_bytes(b"half of them, by a process that was killed")
+    assert made_once(recipe, make) == (folder, facts) and len(made) == 3
     assert made_once(recipe | {"model": "some@2"}, make)[0] != folder
     assert len(list(folder.parent.iterdir())) == 2, "nothing half made is left"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from quarry_dagster.environment import cache_folder
 
@@ -26,24 +27,29 @@ def made_once(recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) ->
     if (facts := _intact(folder)) is not None:
         return folder, facts
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        facts = make(new)
-        files = {p.name: _digest(p) for p in new.iterdir()}
-        (new / _RECIPE).write_text(json.dumps({"recipe": recipe, "facts": facts, "sha256": files}, indent=1))
-        if _intact(folder) is None:  # another process may have been first
+    with FileLock(cache_folder() / "models.lock"):
+        if (facts := _intact(folder)) is not None:  # another process was first
+            return folder, facts
+        new = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)  # left by a killed process
+        new.mkdir()
+        try:
+            facts = make(new)
+            files = {p.name: _digest(p) for p in new.iterdir()}
+            (new / _RECIPE).write_text(json.dumps({"recipe": recipe, "facts": facts, "sha256": files}, indent=1))
             shutil.rmtree(folder, ignore_errors=True)
             new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return folder, facts
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:
     """What is noted of the model in this folder, if it is there as it was made."""
-    if not (folder / _RECIPE).is_file():
+    try:
+        noted = json.loads((folder / _RECIPE).read_text())
+    except (FileNotFoundError, ValueError):  # a power cut leaves an empty file
         return None
-    noted = json.loads((folder / _RECIPE).read_text())
     same = all((folder / f).is_file() and _digest(folder / f) == sha256 for f, sha256 in noted["sha256"].items())
     return noted["facts"] if same else None
 
