@@ -50,6 +50,19 @@ def test_what_was_removed_is_not_found_and_others_are_in_its_place(shard: Shard,
     assert set(all_rows.flat) <= {-1, *range(1990, 2000)}
 
 
+def test_a_gpu_is_asked_for_no_more_than_it_can_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = unit_vectors(2600)
+    on_gpu = Shard(shard_of("IndexFlatIP", vectors)._index, "IndexFlatIP", selects=False)
+    asked: list[int] = []
+    search = on_gpu._search
+    monkeypatch.setattr(on_gpu, "_search", lambda queries, k, *rest: asked.append(k) or search(queries, k, *rest))
+    for gone in (NOTHING, np.array([5])):
+        rows, _ = on_gpu.search(vectors[:3], 2500, SETTINGS, gone)
+        assert rows.shape == (3, 2048) and asked.pop() == 2048
+        positions, _ = VectorIndex([on_gpu], gone).search(vectors[:3], 2500, SETTINGS)
+        assert positions.shape == (3, 2500) and (positions[:, 2048:] == -1).all() and asked.pop() == 2048
+
+
 def test_shards_are_searched_as_one_index() -> None:
     vectors = unit_vectors(500)
     shards = [shard_of("IndexFlatIP", part) for part in np.split(vectors, [300, 420])]

@@ -116,11 +116,15 @@ class Shard:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest: ``(rows, cosines)``, int64 and float32 of shape (n, k), best first; row -1 where fewer are.
 
-        `queries` are unit vectors, float32 of shape (n, dim). The rows `without` (int64) are not found.
+        `queries` are unit vectors, float32 of shape (n, dim). The rows `without` (int64) are not found. A GPU gives
+        no more than :data:`_MOST_FROM_GPU`.
         """
-        if self._selects or not len(without):
+        if self._selects:
             return self._search(queries, k, settings, without)
-        asked, most = k, min(len(self), _MOST_FROM_GPU)
+        most = min(len(self), _MOST_FROM_GPU)
+        if not len(without):
+            return self._search(queries, min(k, most), settings, without)
+        asked = k
         while True:
             asked = min(2 * asked, most)
             rows, cosines = self._search(queries, asked, settings, without[:0])
