@@ -7,7 +7,7 @@ import pytest
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
 from quarry_dagster.index import Shard, Size, VectorIndex, bytes_per_vector, choose_type, nearest, plan, training_size
-from quarry_dagster.index.shard import INDEX_TYPES
+from quarry_dagster.index.shard import INDEX_TYPES, _gpu_resources
 from quarry_dagster.profiles import Index
 
 SETTINGS = Index(nprobe=64, ef_search=128)
@@ -175,6 +175,20 @@ def test_a_shard_as_large_as_memory_allows_is_left_alone() -> None:
 def test_gpu_search_without_a_gpu_faiss_is_a_clear_error(shard: Shard) -> None:
     with pytest.raises(ConfigError, match=r"docs/hardware\.md"):
         shard.on_gpu()
+
+
+def test_shards_share_what_a_gpu_reserves(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    used: list[object] = []
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda of, gpu, index: used.append(of) or index, raising=False)
+    _gpu_resources.cache_clear()
+    for _ in range(3):
+        assert len(shard_of("IndexFlatIP", unit_vectors(5)).on_gpu()) == 5
+    _gpu_resources.cache_clear()
+    assert len(used) == 3 and len(set(map(id, used))) == 1
 
 
 def test_exact_neighbours_are_those_of_a_full_sort_however_the_vectors_are_cut() -> None:

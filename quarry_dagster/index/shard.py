@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -167,7 +168,7 @@ class Shard:
                 "build it from source (docs/hardware.md) or unset it"
             )
         try:
-            index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._index)
+            index = faiss.index_cpu_to_gpu(_gpu_resources(), 0, self._index)
         except RuntimeError as e:
             raise ConfigError(f"index.use_gpu_faiss is set, but FAISS has no {self.kind} for GPUs: {e}") from e
         return Shard(index, self.kind, selects=False)
@@ -198,6 +199,14 @@ class Shard:
                 f"{path} holds {index.ntotal:,} vectors of {index.d} dimensions, its manifest says {vectors:,} of {dim}"
             )
         return cls(index, kind)
+
+
+@cache
+def _gpu_resources() -> Any:
+    """One for all shards of a process: each reserves 1.5 GiB of the GPU to compute in."""
+    import faiss
+
+    return faiss.StandardGpuResources()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _cells(vectors: int) -> int:
