@@ -159,7 +159,21 @@ def test_a_shard_stays_inside_the_memory_budget(store: Store) -> None:
     _put(store, "a", list(range(2000)))
     snapshot = _refresh(store, settings)
     assert [s["vectors"] for s in snapshot.manifest["shards"]] == [1365, 635]
+    assert faiss_index.refresh(store, ["a"], settings, compact=True).written == 0, "fewer shards cannot be"
     _check(store, snapshot, set(range(2000)), settings, 1.0)
+
+
+def test_compaction_makes_as_few_shards_as_can_be(store: Store) -> None:
+    _put(store, "a", list(range(1000)))
+    _refresh(store, profile())
+    _put(store, "b", list(range(1000, 1010)))
+    assert len(_refresh(store, profile()).manifest["shards"]) == 2
+    snapshot = _refresh(store, profile(), compact=True)
+    assert (len(snapshot.manifest["shards"]), snapshot.manifest["removed"]) == (1, 0)
+    _put(store, "b", list(range(1000, 1009)))
+    assert _refresh(store, profile()).manifest["removed"] == 1
+    assert _refresh(store, profile(), compact=True).manifest["removed"] == 0
+    assert faiss_index.refresh(store, ["a", "b"], profile(), compact=True).written == 0
 
 
 def test_another_type_is_built_anew(store: Store) -> None:

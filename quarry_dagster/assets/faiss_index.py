@@ -13,7 +13,7 @@ class IndexConfig(dg.Config):
     """How this materialization treats the index that is there."""
 
     compact: bool = False
-    """Build it anew, as one shard without the vectors that it passes over, if there are any."""
+    """Build it anew, as few shards as memory allows, without the vectors that it passes over: if it is not so now."""
 
 
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")

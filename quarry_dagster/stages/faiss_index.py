@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -43,8 +44,8 @@ def refresh(
 ) -> StageReport:
     """Bring the index in line with the embeddings of `partitions` (all that exist).
 
-    `compact` builds it anew where it has several shards or passes vectors over. `anew` does so in any case and keeps
-    no earlier snapshot, so that nothing of a removed vector is left.
+    `compact` builds it anew where it has more shards than memory asks for, or passes vectors over. `anew` does so in
+    any case and keeps no earlier snapshot, so that nothing of a removed vector is left.
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
@@ -71,7 +72,7 @@ def _refresh(
     published = current_index(store)
     manifest = published.manifest if published else {}
     shards: list[Row] = manifest.get("shards", [])
-    rebuild = anew or manifest.get("model") != model or (compact and (len(shards) > 1 or manifest["removed"] > 0))
+    rebuild = anew or manifest.get("model") != model or (compact and not _is_compact(manifest, profile))
     types_fit = all(r["kind"] == choose_type(profile.index, r["vectors"]) for r in shards)
     if published and not rebuild and manifest["partitions"] == paths and types_fit:
         report = StageReport(rows=manifest["vectors"], outcomes=Counter({"unchanged": manifest["vectors"]}))
@@ -127,6 +128,11 @@ def _planned(
     stay = plan(sizes, len(fresh), settings, capacity)
     again = rows.filter("wanted", ~pl.col("shard").is_in(stay))["text_digest"]
     return stay, pl.concat([fresh, again]).sort()
+
+
+def _is_compact(manifest: dict[str, Any], profile: HardwareProfile) -> bool:
+    fewest = -(-manifest["vectors"] // _capacity(profile, manifest["vectors"], manifest["dim"]))
+    return manifest["removed"] == 0 and len(manifest["shards"]) <= fewest
 
 
 def _capacity(profile: HardwareProfile, vectors: int, dim: int) -> int:
