@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -18,7 +20,7 @@ from quarry_dagster import checks
 from quarry_dagster.cli import quarry
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.partitions import sync_partitions
-from quarry_dagster.quality import deduped_corpus, extracted_text, faiss_index, raw_pages
+from quarry_dagster.quality import deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.stages.published_index import REMOVED
 from quarry_dagster.store import Store, Table
@@ -318,6 +320,27 @@ def test_a_partition_that_failed_is_named_until_it_is_sound_and_blocks_no_other(
         assert bad in (second.description or "")
         _rewrite(store.extracted_text, lambda _: pl.concat(list(sound.batches())))
         assert ask(good).passed
+
+
+@pytest.mark.parametrize("table", ["raw_pages", "extracted_text", "embeddings"])
+def test_columns_are_those_of_the_contract_but_for_such_as_came_later(corpus: Corpus, table: str) -> None:
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(3)})
+    corpus.run()
+    contract = {"raw_pages": raw_pages, "extracted_text": extracted_text, "embeddings": embeddings}[table].contract
+    segment = next(iter(getattr(corpus.store, table).segments().values()))
+    path = Path(corpus.store.files.full(segment.path))
+    whole = pq.read_table(path)
+
+    def said(changed: pa.Table) -> str:
+        pq.write_table(changed.replace_schema_metadata(whole.schema.metadata), path)
+        return contract(corpus.store, corpus.profile, [segment.partition]).summary
+
+    assert said(whole).endswith("as promised")
+    assert "more: Int64 instead of nothing" in said(whole.append_column("more", pa.array([1] * 3)))
+    place = whole.schema.get_field_index("partition")
+    assert "partition: Int64 instead of String" in said(whole.set_column(place, "partition", pa.array([1] * 3)))
+    if table != "embeddings":  # which may lack none of its own
+        assert said(whole.drop(["final_url"])).endswith("as promised")
 
 
 def test_few_pages_that_come_are_a_warning(corpus: Corpus) -> None:

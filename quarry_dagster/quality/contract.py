@@ -1,4 +1,4 @@
-"""Checking rows against a declared schema, a key, and rules that no row may break."""
+"""Checking a table against a declared schema, a key, and rules that no row may break."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from quarry_dagster.store import Segment
 
-def breaches(where: str, rows: pl.LazyFrame, schema: pl.Schema, key: str, rules: Mapping[str, pl.Expr]) -> list[str]:
+
+def wrong_columns(segment: Segment, schema: pl.Schema) -> list[str]:
+    """What is wrong with the columns of a segment's file, in a sentence.
+
+    Asked of the file itself: a scan promises its schema, whatever the file has. A column that the file lacks came
+    later than it, and is null (see :meth:`Segment.batches`).
+    """
+    with segment.files.parquet(segment.path) as f:
+        found = pl.Schema(pl.from_arrow(f.schema_arrow.empty_table()).schema)  # pyright: ignore
+    wrong = [
+        f"{name}: {t} instead of {schema.get(name, 'nothing')}" for name, t in found.items() if schema.get(name) != t
+    ]
+    return [f"{segment.partition}: columns differ from the contract ({', '.join(wrong)})"] if wrong else []
+
+
+def breaches(where: str, rows: pl.LazyFrame, key: str, rules: Mapping[str, pl.Expr]) -> list[str]:
     """What is wrong with these rows, a sentence each, with a count and one example by its key.
 
     `rules` name what is wrong and say when, as an expression that is true for a bad row.
     """
-    found = rows.collect_schema()
-    if found != schema:
-        wrong = [
-            f"{name}: {found.get(name, 'missing')} instead of {schema.get(name, 'nothing')}"
-            for name in dict.fromkeys([*schema, *found])
-            if found.get(name) != schema.get(name)
-        ]
-        return [f"{where}: columns differ from the contract ({', '.join(wrong) or 'in their order'})"]
     everything = {f"without {key}": pl.col(key).is_null(), f"{key} twice": pl.col(key).is_duplicated()} | dict(rules)
     bad = {name: rule.fill_null(True) for name, rule in everything.items()}
     counted = [rule.sum().alias(f"n {name}") for name, rule in bad.items()]

@@ -18,7 +18,7 @@ from quarry_dagster.stages import evidence, faiss_index, sketches
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Segment, Snapshot, Store
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, EXTRACTED_TEXT, HOST, KEPT
+from quarry_dagster.store.schemas import EXTRACTED_TEXT, HOST
 
 _SEED = 0
 _NEIGHBOURS = 10
@@ -37,11 +37,10 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
         return _NONE
     layers = stage.layers(snapshot)
     kept, decisions = store.kept.read(layers["kept"]), store.decisions.read(layers["decisions"])
-    found = breaches("deduped_corpus", kept, KEPT, "doc_id", {})
+    found = breaches("deduped_corpus", kept, "doc_id", {})
     found += breaches(
         "dedup_decisions",
         decisions,
-        DEDUP_DECISIONS,
         "removed_id",
         {
             "of an unknown level": ~pl.col("level").is_in(_LEVELS),

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.quality.contract import breaches, missing
+from quarry_dagster.quality.contract import breaches, missing, wrong_columns
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
@@ -26,11 +26,13 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
             continue
         rows += segment.rows
         schema = embeddings_schema(segment.metadata["dim"])
+        if wrong := wrong_columns(segment, schema):
+            found += wrong
+            continue
         table = store.files.scan([segment.path], schema)
         problems = breaches(
             partition,
             table,
-            schema,
             "doc_id",
             {
                 "without vector": pl.col("embedding").is_null(),

@@ -9,7 +9,7 @@ import polars as pl
 
 from quarry_dagster.extract import text_digest
 from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.quality.contract import breaches, missing
+from quarry_dagster.quality.contract import breaches, missing, wrong_columns
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACT_OUTCOMES, EXTRACTED_TEXT
@@ -27,12 +27,14 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
         if segment is None or raw is None:
             continue
         rows += segment.rows
+        if wrong := wrong_columns(segment, EXTRACTED_TEXT):
+            found += wrong
+            continue
         extracted = pl.col("outcome") == "extracted"
         table = store.files.scan([segment.path], EXTRACTED_TEXT)
         problems = breaches(
             partition,
             table,
-            EXTRACTED_TEXT,
             "doc_id",
             {
                 "with an unknown outcome": ~pl.col("outcome").is_in(EXTRACT_OUTCOMES),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.quality.contract import breaches, missing
+from quarry_dagster.quality.contract import breaches, missing, wrong_columns
 from quarry_dagster.quality.finding import Finding
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import FETCH_OUTCOMES, RAW_PAGES, WITH_BODY
@@ -26,17 +26,14 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
         segment, batch = store.raw_pages.segment(partition), store.batches.segment(partition)
         if segment is None or batch is None:
             continue
-        with segment.files.parquet(segment.path) as f:
-            schema = pl.Schema(pl.from_arrow(f.schema_arrow.empty_table()).schema)  # pyright: ignore
-        if schema != RAW_PAGES:
-            found += breaches(partition, pl.LazyFrame(schema=schema), RAW_PAGES, "url", {})
+        if wrong := wrong_columns(segment, RAW_PAGES):
+            found += wrong
             continue
         facts = _facts(segment)
         rows += facts.height
         found += breaches(
             partition,
             facts.lazy(),
-            facts.schema,
             "url",
             {
                 "with an unknown outcome": ~pl.col("outcome").is_in(FETCH_OUTCOMES),
