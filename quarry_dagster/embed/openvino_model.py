@@ -33,7 +33,7 @@ _HINTS = {"float32": {"INFERENCE_PRECISION_HINT": "f32"}, "bfloat16": {"INFERENC
 
 
 class OpenVinoModel:
-    """A converted model on the CPU. `agreement` is its mean cosine with the published model's vectors."""
+    """A converted model on the CPU."""
 
     adds_special = True
     device = "cpu"
@@ -57,7 +57,6 @@ class OpenVinoModel:
         folder, facts = made_once(recipe, lambda new: _convert(settings, quantized, new))
         self.tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         self.pad, self.max_tokens, self.dim = facts["pad"], facts["max_tokens"], facts["dim"]
-        self.agreement = facts["agreement"]
         compiled = openvino.Core().compile_model(folder / _MODEL, "CPU", _HINTS[precision])
         self._request = compiled.create_infer_request()
 

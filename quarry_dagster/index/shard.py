@@ -101,10 +101,6 @@ class Shard:
         ivf.train(training)  # pyright: ignore[reportCallIssue]
         return cls(ivf, kind)
 
-    @property
-    def dim(self) -> int:
-        return int(self._index.d)
-
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
