@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -40,6 +41,12 @@ def parquet(**columns: list) -> bytes:
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file, row_group_size=2)
     return file.getvalue()
+
+
+def test_a_line_of_spaces_costs_no_time() -> None:
+    start = time.process_time()
+    assert len(read(b"http://a.test/" + b" " * 60_000 + b"x\n", "a.txt")) == 1
+    assert time.process_time() - start < 3, "looking for a second URL behind every space took a quarter of a minute"
 
 
 @pytest.mark.parametrize("name", ["a.txt", "dir/A.TXT", "a.b.warc.gz", "x.wacz", "CC.warc.wet.gz", "s.xml.gz"])

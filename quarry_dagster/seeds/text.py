@@ -16,7 +16,7 @@ from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 _MAX_URL_LINE = 64 * 1024
 _HEAD = 64 * 1024
 _COMMENT = re.compile(r"(?:^|\s)#.*")
-_SECOND_URL = re.compile(r"\s+https?://", re.IGNORECASE)
+_SECOND_URL = re.compile(r"\shttps?://", re.IGNORECASE)
 _DISCOVER = re.compile(r"(\S+)\s+discover=(.*)", re.IGNORECASE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
