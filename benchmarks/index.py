@@ -37,7 +37,7 @@ _K = 10
 _BLOCK = 65_536
 _SETTINGS: dict[IndexType, list[Index]] = {
     "IndexFlatIP": [Index()],
-    "IndexHNSWFlat": [Index(ef_search=ef) for ef in (32, 64, 128)],
+    "IndexHNSWFlat": [Index(ef_search=ef) for ef in (32, 64, 128, 256)],
 } | {kind: [Index(nprobe=n) for n in (8, 16, 32, 64)] for kind in INDEX_TYPES if kind.startswith("IndexIVF")}  # type: ignore[dict-item]
 
 

@@ -47,6 +47,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "QUARRY_PROFILE": str(settings),
         "QUARRY_ALLOW_ADDRESSES": "127.0.0.0/8",
         "DAGSTER_HOME": str(home),
+        "PYTHONFAULTHANDLER": "1",
     }
 
 
@@ -85,7 +86,13 @@ def _log(environment: dict[str, str]) -> Path:
 
 
 def _finish(environment: dict[str, str], *processes: subprocess.Popen[str]) -> None:
-    codes = [process.wait(150) for process in processes]
+    codes = []
+    for process in processes:
+        try:
+            codes.append(process.wait(150))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it then says in which line each of its threads is
+            codes.append(process.wait(150))
     assert not any(codes), _log(environment).read_text(encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ def count_words(text: str) -> int:
     letters = sum(c.isalpha() for c in _UNSPACED.findall(text))
     spaced = _UNSPACED.sub(" ", text) if letters else text
     # Not \w+: in Python it ends at the vowel signs inside Hindi or Tamil words.
-    return (letters + 1) // 2 + sum(any(map(str.isalnum, token)) for token in spaced.split())
+    return (letters + 1) // 2 + sum(token.isalnum() or any(map(str.isalnum, token)) for token in spaced.split())
 
 
 def normal_form(text: str) -> str:
