@@ -75,7 +75,12 @@ def test_the_joins_are_compared() -> None:
     command = [sys.executable, "-m", "benchmarks.join", "--sizes", "1000,2000", "--cells", "6000"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for part in ("| 2,000 | threshold join, int8 |", "IndexHNSWFlat", "the cost grows as", "cell join, 8 cells a vector"):
+    for part in (
+        "| 2,000 | threshold join, int8 |",
+        "IndexHNSWFlat",
+        "the cost grows as",
+        "cell join, 8 cells a vector",
+    ):
         assert part in done.stdout
 
 

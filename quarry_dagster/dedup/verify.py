@@ -32,7 +32,11 @@ def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.Data
     smallest containment in the right text of any of eight equal parts of the left: near 0 where a text is a shared
     page template around another body, near the containment where edits are spread over a whole text.
     """
-    ordered = shingles(texts, SHINGLE)
+    return scores_of(shingles(texts, SHINGLE), left, right)
+
+
+def scores_of(ordered: Sequence[np.ndarray], left: np.ndarray, right: np.ndarray) -> pl.DataFrame:
+    """:func:`scores`, from the texts' shingles in order of the text (uint64, shape (shingles,) each)."""
     # Shingles are numbered, so that those of one text can be looked up among the other's in an array of flags.
     numbers = pl.Series(np.concatenate([np.empty(0, np.uint64), *ordered])).rank("dense").to_numpy()
     ends = np.cumsum([len(s) for s in ordered])
@@ -40,7 +44,6 @@ def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.Data
     sets = [np.unique(s) for s in of]
     parts = [_parts(len(s)) for s in of]
     flags = np.zeros(numbers.max(initial=0) + 1, np.bool_)
-    del ordered
     rows = np.zeros((len(left), len(SCORES)))
     for i, (a, b) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
         if min(len(of[a]), len(of[b])) < MIN_SHINGLES:

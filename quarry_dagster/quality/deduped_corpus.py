@@ -166,8 +166,8 @@ def _scores(store: Store, snapshot: Snapshot, documents: pl.DataFrame, wanted: p
     """Scores (schema decide.PAIRS) of pairs of text digests, columns left and right, read anew from the tables."""
     texts, vectors = _segments(store, snapshot)
     scored = [pl.DataFrame(schema=decide.PAIRS)]
-    for block in evidence.blocks(wanted, documents):
-        rows = evidence.with_cosines(store, vectors, documents, evidence.with_scores(store, texts, documents, block))
+    for block in evidence.scored(store, texts, documents, wanted):
+        rows = evidence.with_cosines(store, vectors, documents, block)
         scored.append(rows.select(decide.PAIRS.names()))
     return pl.concat(scored)
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
-from quarry_dagster.dedup import candidates, verify
+from quarry_dagster.dedup import candidates, shingles, verify
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
 _WORDS_IN_MEMORY = 1_000_000
+_SHINGLES_IN_MEMORY = 8_000_000
 
 
 def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) -> candidates.Sketches:
@@ -54,11 +55,22 @@ def joined(blocks: Iterable[candidates.Vectors]) -> candidates.Vectors:
     return np.concatenate(numbers), np.concatenate(arrays)
 
 
-def blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Runs of pairs (columns left, right: text digests) whose texts have at most about _WORDS_IN_MEMORY words.
+def scored(
+    store: Store, segments: dict[str, Segment], texts: pl.DataFrame, pairs: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
+    """Pairs (columns left, right: text digests; and more) with verify.SCORES from the stored texts, a run at a time.
 
-    `texts` has columns text_digest, word_count.
+    `texts` has columns text_digest, word_count, and the partition to read each in.
     """
+    of = _Shingles(store, segments, texts)
+    for block in _blocks(pairs, texts):
+        digests = pl.concat([block["left"], block["right"]]).unique().sort()
+        left, right = (digests.search_sorted(block[side]).to_numpy() for side in ("left", "right"))
+        yield block.hstack(verify.scores_of(of.texts(digests), left, right))
+
+
+def _blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Runs of pairs whose texts have at most about _WORDS_IN_MEMORY words."""
     digests = pl.concat([pairs["left"], pairs["right"]]).unique()
     mine = texts.filter(pl.col("text_digest").is_in(digests.implode()))
     words = dict(mine.select("text_digest", "word_count").iter_rows())
@@ -74,24 +86,41 @@ def blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield pairs.slice(start)
 
 
-def with_scores(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Pairs (columns left, right: text digests; and more) with verify.SCORES from the stored texts, in their order.
+class _Shingles:
+    """Shingles of stored texts. Those of the texts asked for last are kept: many pairs have one and the same text."""
 
-    `home` names a partition to read each text in: columns text_digest, partition.
-    """
-    digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
-    homes = home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
-    # A filter, not a join: polars then reads no page of a file without a text that is wanted.
-    bodies = (
-        store.files.scan([segments[p].path for p in homes], EXTRACTED_TEXT)
-        .filter(pl.col("text_digest").is_in(digests.implode()))
-        .select("text_digest", "text")
-        .collect()
-        .unique("text_digest", keep="any")
-        .sort("text_digest")
-    )
-    left, right = (digests.search_sorted(pairs[side]).to_numpy() for side in ("left", "right"))
-    return pairs.hstack(verify.scores(bodies["text"].to_list(), left, right))
+    def __init__(self, store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> None:
+        self._store = store
+        self._segments = segments
+        self._home = texts.select("text_digest", "partition")
+        self._kept: dict[str, np.ndarray] = {}
+
+    def texts(self, digests: pl.Series) -> list[np.ndarray]:
+        """The shingles of each of these texts, in order of the text."""
+        missing = digests.filter(~digests.is_in(list(self._kept)))
+        read = self._read(missing) if len(missing) else {}
+        asked = {digest: read[digest] if digest in read else self._kept.pop(digest) for digest in digests.to_list()}
+        self._kept |= asked
+        size = sum(map(len, self._kept.values()))
+        for digest in list(self._kept):  # first those that were not asked for the longest
+            if size <= _SHINGLES_IN_MEMORY:
+                break
+            size -= len(self._kept.pop(digest))
+        return list(asked.values())
+
+    def _read(self, digests: pl.Series) -> dict[str, np.ndarray]:
+        homes = self._home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
+        # A filter, not a join: polars then reads no page of a file without a text that is wanted.
+        bodies = (
+            self._store.files.scan([self._segments[p].path for p in homes], EXTRACTED_TEXT)
+            .filter(pl.col("text_digest").is_in(digests.implode()))
+            .select("text_digest", "text")
+            .collect()
+            .unique("text_digest", keep="any")
+        )
+        found = shingles.shingles(bodies["text"].to_list(), shingles.SHINGLE)
+        # Copies: a part of an array would keep all of it in memory.
+        return {digest: s.copy() for digest, s in zip(bodies["text_digest"].to_list(), found, strict=True)}
 
 
 def with_cosines(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

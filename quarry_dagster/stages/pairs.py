@@ -66,11 +66,10 @@ def refresh(
     pairs = [_named(stays, texts).select(SCORED_PAIRS.names())]
     current = texts.filter(~pl.col("gone"))
     with track("deduped_corpus", fresh.height, "pairs") as advance:
-        for block in evidence.blocks(fresh, current):
-            rows = evidence.with_scores(store, tables.texts, current, block)
+        for rows in evidence.scored(store, tables.texts, current, fresh):
             contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
             pairs.append(rows.filter(contained | _is_close(settings)).select(SCORED_PAIRS.names()))
-            advance(block.height)
+            advance(rows.height)
     return pl.concat(pairs).sort("left", "right"), fresh.height
 
 
