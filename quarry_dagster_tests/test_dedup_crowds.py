@@ -15,9 +15,10 @@ from polars.testing import assert_frame_equal
 
 from quarry_dagster.dedup import candidates
 from quarry_dagster.extract import count_words, text_digest
+from quarry_dagster.index import kernels
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.reader import scan
-from quarry_dagster.stages import deduped_corpus
+from quarry_dagster.stages import deduped_corpus, evidence
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
 from quarry_dagster_tests.corpus import words
@@ -176,6 +177,22 @@ def test_pages_of_one_template_are_kept_and_an_edited_one_is_found(tmp_path: Pat
         "http://a.test/again",
         f"http://a.test/{n // 2}",
     }
+
+
+def test_the_result_does_not_depend_on_how_much_is_compared_at_once_or_by_which_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, in_pieces = Store(str(tmp_path / "at_once")), Store(str(tmp_path / "in_pieces"))
+    pages = {f"http://a.test/{i}": text for i, text in enumerate(_TEXTS)}
+    _put(at_once, "p0", pages)
+    _decide(at_once, Deduplication())
+    monkeypatch.setattr(evidence, "_WORDS_IN_MEMORY", 1000)
+    monkeypatch.setattr(evidence, "_SHINGLES_IN_MEMORY", 1000)
+    monkeypatch.setattr(kernels, "_WORTH_TORCH", 0)
+    for i, (url, text) in enumerate(pages.items()):
+        _put(in_pieces, f"p{i}", {url: text})
+    assert _decide(in_pieces, Deduplication()) > 100
+    assert_frame_equal(_result(in_pieces)[2], _result(at_once)[2])
 
 
 def test_copies_of_one_text_are_one_text(tmp_path: Path) -> None:
