@@ -149,6 +149,10 @@ def _damaged_index(store: Store) -> None:
     path.write_bytes(data)
 
 
+def _lost_list_of_texts(store: Store) -> None:
+    store.files.delete([_shard(store)["texts"]])
+
+
 def _index_with_a_text_missing(store: Store) -> None:
     snapshot = store.faiss_index.current()
     assert snapshot is not None
@@ -237,6 +241,7 @@ PLANTED = [
     ("embeddings vectors", _vector_that_is_no_number),
     ("faiss_index contract", _index_with_a_text_missing),
     ("faiss_index contract", _damaged_index),
+    ("faiss_index contract", _lost_list_of_texts),
     ("faiss_index recall_at_10", _index_of_shuffled_vectors),
     ("deduped_corpus contract", _unknown_level),
     ("deduped_corpus contract", _kept_twice),

@@ -1,5 +1,6 @@
 """`faiss_index` follows the partitions: it finds what is there now, writes what changed, and leaves nothing behind."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -205,6 +206,34 @@ def test_a_damaged_file_is_never_given_to_faiss(store: Store) -> None:
     path.unlink()
     with pytest.raises(IndexCorruptError, match=r"000001\.faiss: it is gone"):
         nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+
+
+@pytest.mark.parametrize("root", ["", "memory://index-damage"])
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "damaged"])
+@pytest.mark.parametrize("kind", ["texts", "removed"])
+def test_a_lost_or_damaged_list_is_named_with_the_remedy_and_the_remedy_works(
+    tmp_path: Path, root: str, lost: bool, kind: str
+) -> None:
+    store = Store(root or str(tmp_path / "data"))
+    store.files.delete_folder("")
+    _put(store, "a", list(range(30)))
+    snapshot = _refresh(store, profile())
+    path = snapshot.manifest["shards"][0]["texts"] if kind == "texts" else snapshot.path("removed.parquet")
+    if lost:
+        store.files.delete([path])
+    else:
+        store.files.fs.pipe_file(store.files.full(path), b"no Parquet")
+    message = f"{path}: it {'is gone' if lost else 'cannot be read'}.*delete the folder faiss_index and materialize"
+    with pytest.raises(IndexCorruptError, match=message):
+        nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+    for check in (quality.contract, quality.recall_at_10):
+        finding = check(store, profile())
+        assert not finding.passed and re.search(message, finding.summary)
+    _put(store, "b", [30])
+    with pytest.raises(IndexCorruptError, match=message):
+        _refresh(store, profile())
+    store.files.delete_folder("faiss_index")
+    _check(store, _refresh(store, profile()), set(range(31)), profile(), 1.0)
 
 
 def test_an_index_on_an_object_store_is_read_from_a_copy() -> None:

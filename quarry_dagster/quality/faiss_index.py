@@ -25,16 +25,17 @@ _SEED = 0
 
 
 def contract(store: Store, profile: HardwareProfile) -> Finding:
-    """The file is the one that was published, and holds a vector for every distinct text of the embeddings."""
+    """The files are those that were published, and hold a vector for every distinct text of the embeddings."""
     snapshot = current_index(store)
     if snapshot is None:
         return Finding(False, "there is no index yet: materialize faiss_index")
     manifest = snapshot.manifest
-    listed = members(snapshot)
     segments = [store.embeddings.at(p) for p in manifest["partitions"].values()]
-    found = missing("faiss_index", texts_of(store, segments).to_frame(), listed, "text_digest")
+    found: list[str] = []
     held = 0
     try:
+        listed = members(snapshot)
+        found += missing("faiss_index", texts_of(store, segments).to_frame(), listed, "text_digest")
         held = len(load(snapshot))
     except IndexCorruptError as e:
         found.append(str(e))
@@ -53,6 +54,13 @@ def recall_at_10(store: Store, profile: HardwareProfile) -> Finding:
     snapshot = current_index(store)
     if snapshot is None or snapshot.manifest["vectors"] < 2:
         return Finding(True, "fewer than two texts")
+    try:
+        return _recall(store, profile, snapshot)
+    except IndexCorruptError as e:
+        return Finding(False, str(e))
+
+
+def _recall(store: Store, profile: HardwareProfile, snapshot: Snapshot) -> Finding:
     listed = members(snapshot)
     sample = listed.sample(min(profile.checks.sample, listed.height), seed=_SEED)["text_digest"].sort()
     segments = [store.embeddings.at(p) for p in snapshot.manifest["partitions"].values()]

@@ -49,6 +49,7 @@ def refresh(
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
+        IndexCorruptError: what the published index has cannot be read; the message says how to build it anew.
         StoreError: the store cannot be written.
     """
     with store.files.lock("corpus"):

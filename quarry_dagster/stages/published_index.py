@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from quarry_dagster.errors import IndexCorruptError
 from quarry_dagster.index import Shard, VectorIndex
@@ -33,25 +34,42 @@ def current_index(store: Store) -> Snapshot | None:
 
 def rows_of(files: Files, shards: Sequence[Row], published: Snapshot | None) -> pl.DataFrame:
     """The vectors of these shards by position: columns text_digest, `shard` (its place in the list), and `found`,
-    whether the published index finds it."""
+    whether the published index finds it.
+
+    Raises:
+        IndexCorruptError: a file is gone or cannot be read.
+    """
     texts = pl.Schema({"text_digest": pl.String})
-    rows = [files.scan([r["texts"]], texts).with_columns(shard=pl.lit(i, pl.Int64)) for i, r in enumerate(shards)]
-    listed = pl.concat([pl.LazyFrame(schema={**texts, "shard": pl.Int64}), *rows]).collect()
+    rows = [_read(files, r["texts"], texts).with_columns(shard=pl.lit(i, pl.Int64)) for i, r in enumerate(shards)]
+    listed = pl.concat([pl.DataFrame(schema={**texts, "shard": pl.Int64}), *rows])
     removed = _removed(published) if published and shards else pl.Series(dtype=pl.Int64)
     return listed.with_row_index("at").with_columns(found=~pl.col("at").is_in(removed.implode())).drop("at")
 
 
 def _removed(snapshot: Snapshot) -> pl.Series:
     """The positions that a published index passes over, int64."""
-    with snapshot.files.open(snapshot.path(REMOVED)) as f:
-        return pl.read_parquet(f)["position"]
+    return _read(snapshot.files, snapshot.path(REMOVED), pl.Schema({"position": pl.Int64}))["position"]
+
+
+def _read(files: Files, path: str, schema: pl.Schema) -> pl.DataFrame:
+    """A small table of the index."""
+    try:
+        return files.scan([path], schema).collect()
+    except FileNotFoundError as e:
+        raise _corrupt(path, "it is gone") from e
+    except (pl.exceptions.PolarsError, pa.ArrowException) as e:  # on a local disk, on an object store
+        raise _corrupt(path, f"it cannot be read ({e})") from e
+
+
+def _corrupt(path: str, problem: str) -> IndexCorruptError:
+    return IndexCorruptError(f"{path}: {problem}; delete the folder faiss_index and materialize it again")
 
 
 def load(snapshot: Snapshot, *, on_gpu: bool = False) -> VectorIndex:
     """A published index, its files checked against its manifest.
 
     Raises:
-        IndexCorruptError: a file is not the one that was published.
+        IndexCorruptError: a file is not the one that was published, or gone.
         ConfigError: `on_gpu`, and FAISS cannot use one.
     """
     shards = [_open(snapshot, row) for row in snapshot.manifest["shards"]]
@@ -68,11 +86,15 @@ def _open(snapshot: Snapshot, row: Row) -> Shard:
             problem = f"its sha256 is {sha256}, its manifest says {row['sha256']}"
     except FileNotFoundError:
         problem = "it is gone"
-    raise IndexCorruptError(f"{row['file']}: {problem}; delete the folder faiss_index and materialize it again")
+    raise _corrupt(row["file"], problem)
 
 
 def members(snapshot: Snapshot) -> pl.DataFrame:
-    """The texts that a published index finds: columns `position` (int64, in order) and text_digest."""
+    """The texts that a published index finds: columns `position` (int64, in order) and text_digest.
+
+    Raises:
+        IndexCorruptError: a file is gone or cannot be read.
+    """
     listed = rows_of(snapshot.files, snapshot.manifest["shards"], snapshot)
     return listed.with_row_index("position").filter("found").select(pl.col("position").cast(pl.Int64), "text_digest")
 
@@ -85,7 +107,7 @@ def nearest_texts(
     Where the index holds vectors rounded, more are taken from it and ranked by the vectors themselves.
 
     Raises:
-        IndexCorruptError: a file is not the one that was published.
+        IndexCorruptError: a file is not the one that was published, or gone.
         ConfigError: `settings.use_gpu_faiss`, and FAISS cannot use a GPU.
     """
     index = load(snapshot, on_gpu=settings.use_gpu_faiss)
