@@ -217,6 +217,53 @@ def test_the_version_follows_what_changes_the_rows():
     assert extractor_version(Settings(page_timeout=5, worker_memory_mb=1024)) == version
 
 
+NO_SAY = {
+    "babel": "languages of links, which courlan is not asked for",
+    "tld": "registered domains, which courlan is not asked for",
+    "lxml_html_clean": "imported by jusText; trafilatura hands it a tree that is clean",
+    "charset-normalizer": "of bytes: trees come decoded, by w3lib",
+    "cchardet": "of bytes",
+    "faust-cchardet": "of bytes",
+    "urllib3": "downloads",
+    "certifi": "downloads",
+    "brotli": "downloads",
+    "backports.zstd": "downloads",
+    "numpy": "sums for py3langid",
+    "six": "of python-dateutil, for other Pythons",
+    "pytz": "zones: a date is kept as its page writes it",
+    "tzlocal": "zones",
+    "tzdata": "zones",
+    "setuptools": "of the environment",
+    "typing_extensions": "of the environment",
+}
+
+
+def test_the_version_names_every_library_that_has_a_say_in_a_row():
+    """A library that a dependency begins to load fails this: name it in the version, or here why it has no say."""
+    code = """
+        import sys
+        from importlib.metadata import packages_distributions
+        from quarry_dagster.extract.page import extract_page
+        from quarry_dagster.extract.records import Page
+        from quarry_dagster.profiles import Extraction
+        before = {m.partition(".")[0] for m in sys.modules} - {"w3lib"}
+        body = "<html><body><article><p>The harbour.</p></article><p class=date>3 maart 2021</p></body></html>"
+        row = extract_page(Page("k", "https://example.org/", body.encode(), "text/html"), Extraction())
+        assert row.date == "2021-03-03", row
+        of = packages_distributions()
+        print(*{d for m in {m.partition(".")[0] for m in sys.modules} - before for d in of.get(m, ())})
+    """
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, check=True
+    )
+    version = extractor_version(Settings())
+    named = {part.strip().partition(" ")[0] for part in version.split(",")}
+    loaded = set(run.stdout.split())
+    assert loaded - NO_SAY.keys() - named == set()
+    assert {"trafilatura", "htmldate", "dateparser", "python-dateutil", "regex", "courlan"} <= loaded & named
+
+
 def test_importing_the_package_loads_no_parser():
     code = "import sys, quarry_dagster.extract; print({'trafilatura', 'lxml', 'py3langid'} & sys.modules.keys())"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -11,7 +11,12 @@ from quarry_dagster.profiles import Extraction as Settings
 RULES = 2
 """Revision of this package's own rules; raise it with any change that changes what a page gives."""
 
-_LIBRARIES = ("trafilatura", "htmldate", "jusText", "lxml", "py3langid", "w3lib")
+_LIBRARIES = (
+    *("trafilatura", "jusText", "lxml", "courlan"),  # text, title, author, the page's own URL
+    *("htmldate", "dateparser", "python-dateutil", "regex"),  # the date
+    *("py3langid", "w3lib"),  # language, encoding
+)
+"""Those whose code a row goes through; others are only loaded (see the test)."""
 
 
 @cache
