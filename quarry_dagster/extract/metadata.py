@@ -6,7 +6,6 @@ not kept. The steps here are its own, in its order.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +19,9 @@ def page_metadata(tree: HtmlElement, url: str | None, *, thorough: bool) -> dict
     """`title`, `author` and `date` (ISO 8601); `tree` stays as it is.
 
     Not `thorough`: a date only where the page marks it as one, an author only where its metadata name one.
+
+    Raises:
+        MemoryError: also from JSON-LD, for a row is not to depend on `worker_memory_mb` (see page.py).
     """
     from htmldate import find_date
     from trafilatura import metadata
@@ -27,8 +29,12 @@ def page_metadata(tree: HtmlElement, url: str | None, *, thorough: bool) -> dict
     found = metadata.examine_meta(tree)
     if found.author and " " not in found.author:
         found.author = None
-    with suppress(Exception):  # whatever a page writes as JSON-LD: what was read before it stays
+    try:
         found = metadata.extract_meta_json(tree, found)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  whatever a page writes as JSON-LD: what was read before it stays
+        pass
     found.title = found.title or metadata.extract_title(tree)
     if thorough:
         found.author = found.author or metadata.extract_author(tree)
