@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import psutil
@@ -25,6 +25,8 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LargeIndex = Literal["IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ", "IndexIVFRaBitQ"]
+_NOT_ON_GPU = ("IndexHNSWFlat", "IndexIVFRaBitQ")
+"""Types that FAISS has no GPU form of, under inner product."""
 CronLine = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
@@ -142,7 +144,16 @@ class Index(Settings):
     ef_search: Positive = 64
     """HNSW candidates kept a query."""
     use_gpu_faiss: bool = False
-    """Search on the GPU; needs a FAISS built with it, see docs/hardware.md."""
+    """Search on the GPU; needs a FAISS built with it, see docs/hardware.md, and a type that it has for GPUs."""
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Index:
+        key = "large_type" if self.type == "auto" else "type"
+        kind = getattr(self, key)
+        if self.use_gpu_faiss and kind in _NOT_ON_GPU:
+            fit = ", ".join(t for t in get_args(LargeIndex) if t not in _NOT_ON_GPU)
+            raise ValueError(f"FAISS has no {kind} for GPUs: set {key} to one of {fit}, or unset use_gpu_faiss")
+        return self
 
 
 class Deduplication(Settings):

@@ -237,7 +237,8 @@ def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path:
     assert status == 0, out
     for part in ("cores", "memory", "workstation", "all-MiniLM-L6-v2", "FAISS", "384 dimensions"):
         assert part in out
-    (tmp_path / "gpu.yaml").write_text("embedding: {device: cpu}\nindex: {use_gpu_faiss: true}\n")
+    settings = "embedding: {device: cpu}\nindex: {use_gpu_faiss: true, large_type: IndexIVFFlat}\n"
+    (tmp_path / "gpu.yaml").write_text(settings)
     status, out, _ = quarry("doctor", "--profile", tmp_path / "gpu.yaml")
     assert status == 1 and "docs/hardware.md" in out
 

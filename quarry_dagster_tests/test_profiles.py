@@ -50,6 +50,21 @@ def test_times_are_checked_where_they_are_written(tmp_path: Path) -> None:
     assert "automation.recrawl_cron" in str(e.value)
 
 
+@pytest.mark.parametrize("index", ["", "large_type: IndexIVFRaBitQ", "type: IndexHNSWFlat, large_type: IndexIVFFlat"])
+def test_a_type_that_faiss_has_not_for_gpus_is_refused_before_anything_is_built(tmp_path: Path, index: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"index: {{use_gpu_faiss: true, {index}}}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: index: .*for GPUs: set (large_)?type to .*IndexIVFFlat"):
+        load_profile(str(path))
+
+
+@pytest.mark.parametrize("index", ["large_type: IndexIVFScalarQuantizer", "type: IndexFlatIP", "type: IndexIVFPQ"])
+def test_a_type_that_faiss_has_for_gpus_is_taken(tmp_path: Path, index: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"index: {{use_gpu_faiss: true, {index}}}\n")
+    assert load_profile(str(path)).index.use_gpu_faiss
+
+
 @pytest.mark.parametrize("content", ["[1, 2]", "a: b: c", "\x00"])
 def test_what_is_no_mapping_is_refused_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "mine.yaml"

@@ -151,10 +151,10 @@ class Shard:
         return cast(np.ndarray, rows), cast(np.ndarray, cosines)
 
     def on_gpu(self) -> Shard:
-        """The same on the first GPU, which searches all but HNSW.
+        """The same on the first GPU. FAISS has IndexFlatIP, IndexIVFFlat, IndexIVFScalarQuantizer and IndexIVFPQ there.
 
         Raises:
-            ConfigError: FAISS cannot use a GPU, or not for this type.
+            ConfigError: FAISS cannot use a GPU, or not for this type (an index of before the profile named another).
         """
         import faiss
 
@@ -166,7 +166,10 @@ class Shard:
         try:
             index = faiss.index_cpu_to_gpu(_gpu_resources(), 0, self._index)
         except RuntimeError as e:
-            raise ConfigError(f"index.use_gpu_faiss is set, but FAISS has no {self.kind} for GPUs: {e}") from e
+            raise ConfigError(
+                f"index.use_gpu_faiss is set, but FAISS cannot bring this {self.kind} to a GPU: {e}; "
+                "materialize faiss_index with a type that it can (docs/hardware.md), or unset it"
+            ) from e
         return Shard(index, self.kind, selects=False)
 
     def write(self, write: Callable[[bytes], object]) -> None:
