@@ -1,4 +1,4 @@
-"""What NVML says of the GPUs. A machine without a driver has none: that is no error."""
+"""What NVML says of the GPUs, and whether FAISS can use them. A machine without a driver has none: that is no error."""
 
 from __future__ import annotations
 
@@ -76,6 +76,13 @@ def watch(interval: float = 1.0) -> Iterator[Use]:
     finally:
         done.set()
         thread.join()
+
+
+def faiss_gpus() -> int:
+    """How many GPUs FAISS can use: none where it was built without them, as PyPI's is."""
+    import faiss
+
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
 def driver_version() -> str | None:

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.gpu import Gpu, list_gpus
+from quarry_dagster.gpu import Gpu, faiss_gpus, list_gpus
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -290,13 +290,18 @@ def choose_profile(name_or_path: str | None) -> Choice:
     """
     if name_or_path:
         return Choice(load_profile(name_or_path), f"QUARRY_PROFILE or --profile names {name_or_path!r}")
-    return _detect(list_gpus(), psutil.virtual_memory().total / 2**30, os.cpu_count() or 1)
+    gpus = list_gpus()
+    with_faiss = faiss_gpus() if len(gpus) > 1 else 0
+    return _detect(gpus, with_faiss, psutil.virtual_memory().total / 2**30, os.cpu_count() or 1)
 
 
-def _detect(gpus: list[Gpu], memory_gib: float, cores: int) -> Choice:
+def _detect(gpus: list[Gpu], with_faiss: int, memory_gib: float, cores: int) -> Choice:
     seen = f"{cores} cores, {memory_gib:.0f} GiB memory, {len(gpus)} GPUs"
+    if len(gpus) > 1 and with_faiss:
+        return Choice(load_profile("enterprise_gpu"), f"detected: several GPUs, and FAISS can use them ({seen})")
     if len(gpus) > 1:
-        return Choice(load_profile("enterprise_gpu"), f"detected: several GPUs ({seen})")
+        reason = "several GPUs, but this FAISS cannot use them, which enterprise_gpu needs (docs/hardware.md)"
+        return Choice(load_profile("gpu_workstation"), f"detected: {reason} ({seen})")
     if gpus:
         return Choice(load_profile("gpu_workstation"), f"detected: one GPU ({seen})")
     if memory_gib < 6:

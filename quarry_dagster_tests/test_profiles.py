@@ -79,13 +79,33 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "gib", "expected"),
-    [(0, 4, "raspberry_pi"), (0, 16, "workstation"), (1, 32, "gpu_workstation"), (4, 512, "enterprise_gpu")],
+    ("gpus", "with_faiss", "gib", "expected"),
+    [
+        (0, 0, 4, "raspberry_pi"),
+        (0, 0, 16, "workstation"),
+        (1, 0, 32, "gpu_workstation"),
+        (1, 1, 32, "gpu_workstation"),
+        (4, 0, 512, "gpu_workstation"),
+        (4, 4, 512, "enterprise_gpu"),
+    ],
 )
-def test_the_hardware_decides_where_no_profile_is_named(gpus: int, gib: int, expected: str) -> None:
-    choice = profiles._detect([Gpu(i, "card", 80_000, 0, 0) for i in range(gpus)], gib, 4)
+def test_the_hardware_decides_where_no_profile_is_named(gpus: int, with_faiss: int, gib: int, expected: str) -> None:
+    choice = profiles._detect([Gpu(i, "card", 80_000, 0, 0) for i in range(gpus)], with_faiss, gib, 4)
     assert choice.profile.name == expected
     assert choice.reason.startswith("detected")
+
+
+def test_several_gpus_end_in_a_profile_that_the_installed_faiss_can_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    monkeypatch.setattr(profiles, "list_gpus", lambda: [Gpu(i, "card", 80_000, 0, 0) for i in range(2)])
+    monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)  # as PyPI's
+    choice = choose_profile(None)
+    assert not choice.profile.index.use_gpu_faiss
+    assert "this FAISS cannot use them" in choice.reason
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    assert choose_profile(None).profile.name == "enterprise_gpu"
 
 
 def test_a_profile_that_is_named_is_not_detected() -> None:

@@ -101,7 +101,7 @@ def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
 
     from quarry_dagster.index import Shard
 
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    gpus = gpu.faiss_gpus()
     options = faiss.get_compile_options().split()
     _line("FAISS", f"{faiss.__version__} ({', '.join(options)}), GPUs it can use: {gpus}")
     vectors = np.random.default_rng(0).standard_normal((_FAISS_VECTORS, 64), dtype=np.float32)

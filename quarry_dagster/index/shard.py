@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import numpy as np
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
+from quarry_dagster.gpu import faiss_gpus
 from quarry_dagster.profiles import Index
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Shard:
         """
         import faiss
 
-        if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
+        if not faiss_gpus():
             raise ConfigError(
                 "index.use_gpu_faiss is set, but this FAISS was built without GPU support or sees no GPU; "
                 "build it from source (docs/hardware.md) or unset it"
