@@ -20,7 +20,8 @@ from quarry_dagster import checks
 from quarry_dagster.cli import quarry
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.partitions import sync_partitions
-from quarry_dagster.quality import deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.quality import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.stages import embeddings as embeddings_stage
 from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.stages.published_index import REMOVED
 from quarry_dagster.store import Store, Table
@@ -409,6 +410,34 @@ def test_what_waits_for_a_run_is_a_warning(corpus: Corpus) -> None:
     corpus.seed_texts("b.jsonl", {"http://b.test/1": words(9)})
     corpus.take_in()
     assert deduped_corpus.up_to_date(corpus.store, corpus.profile).summary.startswith("1 partitions wait")
+
+
+def test_equal_texts_with_different_vectors_are_found_however_far_apart_they_lie(tmp_path: Path) -> None:
+    store, schema = Store(str(tmp_path)), embeddings_schema(2)
+
+    def several(first: list[float], last: list[float]) -> Finding:
+        vectors = np.array([first, *[[0.0, 1.0]] * 9_000, last], np.float32)
+        digests = ["same", *(f"{i:032x}" for i in range(9_000)), "same"]
+        rows = {"doc_id": range(9_002), "text_digest": digests, "embedding": vectors}
+        with store.embeddings.write("a", schema) as writer:
+            writer.append(pl.DataFrame(rows).with_columns(model=pl.lit("m"), partition=pl.lit("a")))
+            writer.note(dim=2)
+        return embeddings.vectors(store, profile(), ["a"])
+
+    assert several([1.0, 0.0], [1.0, 0.0]).passed
+    assert several([1.0, 0.0], [0.6, 0.8]).summary.startswith("a: 1 texts have more than one vector")
+
+
+def test_a_bad_vector_is_gone_after_what_the_check_says_to_do(folder: Path) -> None:
+    store = Store(str(folder / "data"))
+    _scaled_vector(store)
+    store.embeddings.prune(previous=False)
+    partition, segment = next(iter(store.embeddings.segments().items()))
+    finding = embeddings.vectors(store, profile(), [partition])
+    assert f"delete {segment.path} and materialize it again" in finding.summary
+    store.files.delete([segment.path])
+    embeddings_stage.refresh(store, partition, profile())
+    assert embeddings.vectors(store, profile(), [partition]).passed
 
 
 def test_a_text_of_many_partitions_does_not_hide_its_neighbours(tmp_path: Path) -> None:

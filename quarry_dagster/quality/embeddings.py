@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,7 +59,8 @@ def vectors(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -
         segment = store.embeddings.segment(partition)
         if segment is None or not segment.rows:
             continue
-        shared = 0
+        again = f"delete {segment.path} and materialize it again"
+        seen: list[pl.DataFrame] = []
         for frame in segment.batches(["doc_id", "text_digest", "embedding"], rows=4096):
             rows += frame.height
             array = frame["embedding"].to_numpy().astype(np.float32)
@@ -68,10 +70,13 @@ def vectors(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -
                 first = int(np.flatnonzero(bad)[0])
                 found.append(
                     f"{partition}: {int(bad.sum()):,} vectors are not finite or not of unit length "
-                    f"(first: {frame['doc_id'][first]}, length {norms[first]:.4f}); materialize it again"
+                    f"(first: {frame['doc_id'][first]}, length {norms[first]:.4f}); {again}"
                 )
-            pairs = frame.select("text_digest", "embedding").unique()
-            shared += pairs.height - pairs["text_digest"].n_unique()
-        if shared:
-            found.append(f"{partition}: {shared:,} texts have more than one vector")
+            # A digest of each vector: a partition's are small beside the frame, and equal texts lie anywhere in it.
+            digests = [hashlib.blake2b(vector, digest_size=16).digest() for vector in array]
+            seen.append(frame.select("text_digest").with_columns(vector=pl.Series(digests, dtype=pl.Binary)))
+        shared = pl.concat(seen).unique()["text_digest"]
+        several = shared.filter(shared.is_duplicated()).n_unique()
+        if several:
+            found.append(f"{partition}: {several:,} texts have more than one vector; {again}")
     return Finding.of_breaches(found, f"{rows:,} vectors", vectors=rows)
