@@ -4,7 +4,8 @@
 
 FILE is JSON lines with `text`, or a Parquet file with that column; without it, documents are generated. The ways take
 turns, so that what else the machine does falls on all of them; the median of the rounds is printed. What a way needs
-made first (a conversion, a distilled table) is made before and timed on its own. Each way has a process of its own.
+made first (a conversion, a distilled table) is made before and timed on its own. Each way has a process of its own;
+one that needs what is not installed is skipped, and said to be.
 
 On a GPU torch's ways are compared, by seconds instead of CPU-seconds; how busy the GPU and the CPU were says which of
 them is the limit. Give it some thousand documents.
@@ -18,6 +19,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,8 @@ import polars as pl
 
 from benchmarks.planted import generate
 from benchmarks.systems import peak
+from quarry_dagster.embed.backend import choose
+from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.gpu import watch
 from quarry_dagster.profiles import Embedding
@@ -60,7 +65,7 @@ def main() -> int:
         _answer(arguments.answer, arguments.device)
         return 0
     on_gpu = arguments.device == "cuda"
-    ways = [PLAIN, *(_ON_GPU if on_gpu else WAYS)]
+    ways = [PLAIN, *installed(_ON_GPU if on_gpu else WAYS)]
     workers = {
         way: subprocess.Popen(
             [sys.executable, "-m", "benchmarks.embedding", "--answer", way, "--device", arguments.device],
@@ -76,7 +81,7 @@ def main() -> int:
     for _ in range(arguments.rounds + 1):  # the first warms up
         for way in ways:
             many = texts if way.startswith("static") else texts[: arguments.documents]
-            answers[way].append(_ask(workers[way], many))
+            answers[way].append(_ask(workers[way], way, many))
     for worker in workers.values():
         worker.communicate()
     plain = answers[PLAIN][0]
@@ -99,11 +104,31 @@ def main() -> int:
     return 0
 
 
-def _ask(worker: subprocess.Popen, texts: list[str]) -> dict:
+def installed(ways: Iterable[str]) -> list[str]:
+    """The ways that can be run here; says of the others why not."""
+    here = []
+    for way in ways:
+        try:
+            choose(_settings(way))
+        except ConfigError as e:
+            print(f"skipped: {way} ({e})")
+        else:
+            here.append(way)
+    return here
+
+
+def _settings(way: str) -> Embedding:
+    return Embedding.model_validate((WAYS | _ON_GPU)[way])
+
+
+def _ask(worker: subprocess.Popen, way: str, texts: list[str]) -> dict:
     assert worker.stdin is not None and worker.stdout is not None
-    worker.stdin.write(json.dumps(texts) + "\n")
-    worker.stdin.flush()
-    return json.loads(worker.stdout.readline())
+    with suppress(BrokenPipeError):  # it has ended: so says its answer
+        worker.stdin.write(json.dumps(texts) + "\n")
+        worker.stdin.flush()
+    if not (answer := worker.stdout.readline()):
+        sys.exit(f"{way}: its process ended without an answer: see its error above")
+    return json.loads(answer)
 
 
 def _texts(path: Path | None, count: int) -> list[str]:
@@ -130,7 +155,7 @@ def _answer(way: str, device: str) -> None:
     else:
         from quarry_dagster.embed import load_encoder
 
-        encode = load_encoder(Embedding.model_validate((WAYS | _ON_GPU)[way] | {"device": device}), 0.8).encode
+        encode = load_encoder(_settings(way).model_copy(update={"device": device}), 0.8).encode
     load = time.process_time() - start
     for line in sys.stdin:
         texts = json.loads(line)

@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from benchmarks import embedding
 from benchmarks.dedup import score
 from benchmarks.planted import BASE, CHANGES, HARD_NEGATIVES, generate
+from quarry_dagster.embed import backend
 from quarry_dagster_tests.corpus import words
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +60,15 @@ def test_the_comparison_runs_where_no_peer_is_installed() -> None:
     assert "| QuarryCore |" in done.stdout
     assert "| guide's rule: cosine >= .85 |" in done.stdout
     assert done.stdout.count("skipped: ") == 4
+
+
+def test_ways_to_embed_that_are_not_installed_are_skipped_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    assert embedding.installed(embedding.WAYS) == [way for way in embedding.WAYS if "OpenVINO" not in way]
+    out = capsys.readouterr().out
+    assert out.count("skipped: OpenVINO ") == out.count("pip install 'quarry-dagster[workstation]'") == 3
 
 
 @pytest.mark.parametrize("part", ["speed", "again"])
