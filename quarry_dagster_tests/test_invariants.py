@@ -103,6 +103,7 @@ def test_a_rerun_with_nothing_new_asks_conditionally_and_writes_nothing(corpus: 
     reports = corpus.run()
     assert corpus.files() == before
     assert {name: r.written for name, r in reports.items()} == dict.fromkeys(reports, 0)
+    assert all(r.seconds > 0 for r in reports.values())
     assert reports["extracted_text"].worked == reports["embeddings"].worked == reports["faiss_index"].worked == 0
     assert story_site.answers[200] == 0
     assert story_site.answers[304] == 38

@@ -39,6 +39,7 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
     report = StageReport(rows=int(source.metadata["documents"]))
     if old is not None and old.metadata["input"] == fingerprint:
         report.outcomes = Counter({"unchanged": report.rows})
+        report.seconds = time.monotonic() - start
         return report
     accepted = pl.col("outcome") == "extracted"
     table = store.files.scan([source.path], EXTRACTED_TEXT).filter(accepted)
