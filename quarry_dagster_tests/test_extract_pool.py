@@ -9,13 +9,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from quarry_dagster.errors import QuarryError
-from quarry_dagster.extract import Extraction, Page, extract_pages, extractor_version
+from quarry_dagster.extract import Extraction, Extractor, Page, extractor_version
 from quarry_dagster.profiles import Extraction as Settings
 
 from .test_extract_page import ENGLISH, FRENCH, article
@@ -34,6 +35,11 @@ def good(key: str) -> Page:
 def slow(key: str, mib: int) -> Page:
     """Not a trick: trafilatura takes minutes for a page of one paragraph repeated."""
     return page(key, article(*[ENGLISH] * (mib * 2**20 // len(ENGLISH))))
+
+
+def extract_pages(pages: Iterable[Page], settings: Settings, *, workers: int) -> Iterator[Extraction]:
+    with Extractor(settings, workers) as extractor:
+        yield from extractor.extract(pages)
 
 
 def rows_of(pages: list[Page], settings: Settings, workers: int = 2) -> dict[str, Extraction]:
@@ -158,12 +164,13 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     script.write_text(
         textwrap.dedent(
             """
-            from quarry_dagster.extract import Page, extract_pages
+            from quarry_dagster.extract import Extractor, Page
             from quarry_dagster.profiles import Extraction
             print("started", flush=True)
             body = b"<html><body>" + b"<p>The harbour was rebuilt twice.</p>" * 500_000 + b"</body></html>"
             pages = (Page(str(i), "https://example.org/", body, "text/html") for i in range(4))
-            list(extract_pages(pages, Extraction(page_timeout=60, max_page_mb=32), workers=2))
+            with Extractor(Extraction(page_timeout=60, max_page_mb=32), 2) as extractor:
+                list(extractor.extract(pages))
             """
         )
     )

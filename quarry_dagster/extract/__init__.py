@@ -1,10 +1,9 @@
 """Pages to main text: each page's text, title, author, date and language, or why it has none.
 
-Callers need :class:`Extractor`, or :func:`extract_pages` for one series of pages. The parsers load in worker
-processes, never in the process that imports this package.
+Callers need :class:`Extractor`. The parsers load in worker processes, never in the process that imports this package.
 """
 
-from quarry_dagster.extract.pool import Extractor, extract_pages
+from quarry_dagster.extract.pool import Extractor
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.version import extractor_version
 from quarry_dagster.extract.words import count_words, normal_form, text_digest
@@ -14,7 +13,6 @@ __all__ = [
     "Extractor",
     "Page",
     "count_words",
-    "extract_pages",
     "extractor_version",
     "normal_form",
     "text_digest",

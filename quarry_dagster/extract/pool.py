@@ -46,16 +46,6 @@ class _Worker:
         os.close(self.exit_pipe)
 
 
-def extract_pages(pages: Iterable[Page], settings: Settings, *, workers: int) -> Iterator[Extraction]:
-    """:meth:`Extractor.extract` with workers of its own, for one series of pages.
-
-    Raises:
-        QuarryError: no worker can be started.
-    """
-    with Extractor(settings, workers) as extractor:
-        yield from extractor.extract(pages)
-
-
 class Extractor:
     """Worker processes for one or more series of pages, and the nursery that forks them.
 
