@@ -26,7 +26,8 @@ from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKe
 
 THRESHOLD = 0.85
 _HNSW_K = 32
-_PROBES = (4, 8, 16)
+_PROBES = (4, 8, 12)
+_IN_CELLS = 255  # directions of the bytes there, where more pairs are near each other
 KERNELS: dict[str, MakeKernel] = {"float32": Float32, "int8": Int8, "cuda": partial(Float16, device="cuda")}
 
 
@@ -47,7 +48,8 @@ def main() -> int:
         growth = (f"{name} n^{math.log(b[name] / a[name]) / math.log(large / small):.2f}" for name in kernels)
         print(f"\nfrom {small:,} to {large:,} the cost grows as: {', '.join(growth)}")
     if arguments.cells:
-        _cells(mixed(base, arguments.cells), list(kernels.values())[-1])
+        kernel = list(kernels.values())[-1]
+        _cells(mixed(base, arguments.cells), partial(Int8, directions=_IN_CELLS) if kernel is Int8 else kernel)
     return 0
 
 
