@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -107,7 +107,7 @@ def _seconds(make: MakeKernel, vectors: np.ndarray) -> float:
     return time.perf_counter() - start
 
 
-class _OnCpu:
+class _OnCpu(ABC):
     tile: tuple[int, int]
     _of_torch = False
 
@@ -194,6 +194,8 @@ class Int8(_OnCpu):
 
     def __init__(self, vectors: np.ndarray, threshold: float, directions: int = 127) -> None:
         """More `directions` are better where many pairs are near each other, as in the cells of a cell join."""
+        import torch  # noqa: F401  before its threads start: they limit what is loaded then
+
         super().__init__(vectors, threshold)
         self._directions = _directions(vectors, directions)
         width = self._directions.shape[1] + 1
