@@ -1,5 +1,7 @@
 """The joins find what comparing every pair finds, however the vectors are cut, by each kernel."""
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from functools import partial
 
@@ -88,6 +90,20 @@ def test_new_against_old_and_new_is_the_whole_join_bit_for_bit() -> None:
         pieces |= {(a + cut, b + cut): c for (a, b), c in found(join.within()).items()}
         pieces |= {(b, a + cut): c for (a, b), c in found(join.against(old)).items()}
         assert pieces == wanted
+
+
+def test_few_comparisons_do_without_torch() -> None:
+    """To import it takes longer, and more memory, than they do."""
+    code = """if True:
+        import sys
+        import numpy as np
+        from quarry_dagster.index import Float32, ThresholdJoin, fastest
+        kernel = fastest(10_000_000, gpu=True)
+        found = sum(len(pairs.a) for pairs in ThresholdJoin(np.eye(8, dtype=np.float32), -1, kernel).within())
+        print(kernel is Float32, found, "torch" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "28", "False"]
 
 
 @by_each_kernel
