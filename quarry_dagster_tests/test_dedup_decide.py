@@ -154,7 +154,7 @@ def test_scores_tell_spread_edits_from_a_shared_template() -> None:
     template = _words(2, 500)
     bodies = [template + _words(3, 300), template + _words(4, 300)]
     texts = [" ".join(t) for t in (base, edited, *bodies, base[100:300])]
-    row = verify.scores(texts, np.array([0, 2, 4, 0]), np.array([1, 3, 0, 4])).rows(named=True)
+    row = verify.scores(verify.Shingled.of(texts), np.array([0, 2, 4, 0]), np.array([1, 3, 0, 4])).rows(named=True)
     assert 0.7 < row[0]["left_in_right"] < 0.8
     assert row[0]["left_worst_part"] > 0.6
     assert 0.6 < row[1]["left_in_right"] < 0.7
@@ -165,9 +165,5 @@ def test_scores_tell_spread_edits_from_a_shared_template() -> None:
 
 
 def test_texts_too_short_for_shingles_score_nothing() -> None:
-    assert (
-        verify.scores(["one two three four", "one two three four", ""], np.array([0, 0]), np.array([1, 2]))
-        .sum_horizontal()
-        .sum()
-        == 0
-    )
+    texts = verify.Shingled.of(["one two three four", "one two three four", ""])
+    assert verify.scores(texts, np.array([0, 0]), np.array([1, 2])).sum_horizontal().sum() == 0

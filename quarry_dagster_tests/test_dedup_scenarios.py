@@ -42,7 +42,7 @@ def removals(corpus: Corpus) -> dict[str, tuple[str, str]]:
         assert d["kept_id"] in kept
         if d["level"] == "near":
             pair = [text[d["removed_id"]], text[d["kept_id"]]]
-            s = verify.scores(pair, np.array([0]), np.array([1])).row(0, named=True)
+            s = verify.scores(verify.Shingled.of(pair), np.array([0]), np.array([1])).row(0, named=True)
             verdict = decide(Evidence(d["cosine"], s["jaccard"], s["left_in_right"], s["left_worst_part"]))
             assert verdict == (d["level"], d["rule"])
         out[d["removed_url"]] = (d["kept_url"], d["level"])

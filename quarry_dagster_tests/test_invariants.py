@@ -86,7 +86,9 @@ def test_every_removal_has_a_kept_witness_and_its_rule_holds_on_the_stored_texts
         elif d["level"] == "exact":
             assert text_digest(a["text"]) == text_digest(b["text"])
         else:
-            s = verify.scores([a["text"], b["text"]], np.array([0]), np.array([1])).row(0, named=True)
+            s = verify.scores(verify.Shingled.of([a["text"], b["text"]]), np.array([0]), np.array([1])).row(
+                0, named=True
+            )
             cosine = float(vector[d["removed_id"]] @ vector[d["kept_id"]])
             evidence = Evidence(cosine, s["jaccard"], s["left_in_right"], s["left_worst_part"])
             assert rule_for(corpus.profile.deduplication)(evidence) == (d["level"], d["rule"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -25,39 +27,49 @@ SCORES = {
 }
 
 
-def scores(texts: Sequence[str], left: np.ndarray, right: np.ndarray) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Shingled:
+    """A text as its shingles: `distinct` ones, sorted (uint64, shape (m,)), and the place there of each in order of
+    the text (`order`, int32 of shape (n,))."""
+
+    distinct: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> list[Shingled]:
+        """Each of these texts."""
+        found = (np.unique(s, return_inverse=True) for s in shingles(texts, SHINGLE))
+        return [cls(distinct, order.astype(np.int32)) for distinct, order in found]
+
+
+def scores(texts: Sequence[Shingled], left: np.ndarray, right: np.ndarray) -> pl.DataFrame:
     """Score the pairs `(texts[left[i]], texts[right[i]])`; one row a pair, columns SCORES, all in [0, 1].
 
     `left_in_right` is the containment |L & R| / |L| of the sets of shingles (Broder 1997), `left_worst_part` the
     smallest containment in the right text of any of eight equal parts of the left: near 0 where a text is a shared
     page template around another body, near the containment where edits are spread over a whole text.
     """
-    return scores_of(shingles(texts, SHINGLE), left, right)
-
-
-def scores_of(ordered: Sequence[np.ndarray], left: np.ndarray, right: np.ndarray) -> pl.DataFrame:
-    """:func:`scores`, from the texts' shingles in order of the text (uint64, shape (shingles,) each)."""
-    # Shingles are numbered, so that those of one text can be looked up among the other's in an array of flags.
-    numbers = pl.Series(np.concatenate([np.empty(0, np.uint64), *ordered])).rank("dense").to_numpy()
-    ends = np.cumsum([len(s) for s in ordered])
-    of = [numbers[end - len(s) : end] for end, s in zip(ends, ordered, strict=True)]
-    sets = [np.unique(s) for s in of]
-    parts = [_parts(len(s)) for s in of]
-    flags = np.zeros(numbers.max(initial=0) + 1, np.bool_)
     rows = np.zeros((len(left), len(SCORES)))
     for i, (a, b) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
-        if min(len(of[a]), len(of[b])) < MIN_SHINGLES:
+        if min(len(texts[a].order), len(texts[b].order)) < MIN_SHINGLES:
             continue
-        flags[sets[b]] = True
-        both = np.count_nonzero(flags[sets[a]])
-        worst_a = _worst_part(flags[of[a]], *parts[a])
-        flags[sets[b]] = False
-        flags[sets[a]] = True
-        worst_b = _worst_part(flags[of[b]], *parts[b])
-        flags[sets[a]] = False
-        n, m = len(sets[a]), len(sets[b])
-        rows[i] = (both / (n + m - both), both / n, both / m, worst_a, worst_b)
+        in_right, in_left = _shared(texts[a].distinct, texts[b].distinct)
+        both, n, m = np.count_nonzero(in_right), len(in_right), len(in_left)
+        worst = (_worst_part(in_right[texts[a].order]), _worst_part(in_left[texts[b].order]))
+        rows[i] = (both / (n + m - both), both / n, both / m, *worst)
     return pl.DataFrame(rows.round(4), schema=SCORES, orient="row")
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of two sorted arrays of distinct numbers, which of each are in the other."""
+    if len(a) > len(b):
+        in_a, in_b = _shared(b, a)
+        return in_b, in_a
+    at = np.searchsorted(b, a)
+    in_b = b.take(at, mode="clip") == a
+    in_a = np.zeros(len(b), np.bool_)
+    in_a[at[in_b]] = True
+    return in_b, in_a
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -73,11 +85,13 @@ def rounded(cosine: np.ndarray) -> np.ndarray:
     return cosine.astype(np.float64).round(4)
 
 
+@lru_cache(maxsize=65_536)
 def _parts(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each of PARTS equal parts of n shingles starts, and how many it has; the first take what is left over."""
     sizes = n // PARTS + (np.arange(PARTS) < n % PARTS)
     return np.cumsum(sizes) - sizes, sizes
 
 
-def _worst_part(found: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> float:
+def _worst_part(found: np.ndarray) -> float:
+    starts, sizes = _parts(len(found))
     return float((np.add.reduceat(found, starts, dtype=np.int64) / sizes).min())

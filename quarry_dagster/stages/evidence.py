@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
-from quarry_dagster.dedup import candidates, shingles, verify
+from quarry_dagster.dedup import candidates, verify
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
@@ -66,7 +66,7 @@ def scored(
     for block in _blocks(pairs, texts):
         digests = pl.concat([block["left"], block["right"]]).unique().sort()
         left, right = (digests.search_sorted(block[side]).to_numpy() for side in ("left", "right"))
-        yield block.hstack(verify.scores_of(of.texts(digests), left, right))
+        yield block.hstack(verify.scores(of.texts(digests), left, right))
 
 
 def _blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -93,22 +93,22 @@ class _Shingles:
         self._store = store
         self._segments = segments
         self._home = texts.select("text_digest", "partition")
-        self._kept: dict[str, np.ndarray] = {}
+        self._kept: dict[str, verify.Shingled] = {}
 
-    def texts(self, digests: pl.Series) -> list[np.ndarray]:
-        """The shingles of each of these texts, in order of the text."""
+    def texts(self, digests: pl.Series) -> list[verify.Shingled]:
+        """Each of these texts."""
         missing = digests.filter(~digests.is_in(list(self._kept)))
         read = self._read(missing) if len(missing) else {}
         asked = {digest: read[digest] if digest in read else self._kept.pop(digest) for digest in digests.to_list()}
         self._kept |= asked
-        size = sum(map(len, self._kept.values()))
+        size = sum(len(text.order) for text in self._kept.values())
         for digest in list(self._kept):  # first those that were not asked for the longest
             if size <= _SHINGLES_IN_MEMORY:
                 break
-            size -= len(self._kept.pop(digest))
+            size -= len(self._kept.pop(digest).order)
         return list(asked.values())
 
-    def _read(self, digests: pl.Series) -> dict[str, np.ndarray]:
+    def _read(self, digests: pl.Series) -> dict[str, verify.Shingled]:
         homes = self._home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
         # A filter, not a join: polars then reads no page of a file without a text that is wanted.
         bodies = (
@@ -118,9 +118,8 @@ class _Shingles:
             .collect()
             .unique("text_digest", keep="any")
         )
-        found = shingles.shingles(bodies["text"].to_list(), shingles.SHINGLE)
-        # Copies: a part of an array would keep all of it in memory.
-        return {digest: s.copy() for digest, s in zip(bodies["text_digest"].to_list(), found, strict=True)}
+        texts = verify.Shingled.of(bodies["text"].to_list())
+        return dict(zip(bodies["text_digest"].to_list(), texts, strict=True))
 
 
 def with_cosines(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
