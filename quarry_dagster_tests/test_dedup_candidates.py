@@ -89,6 +89,7 @@ def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> Non
     texts = rng.permutation(60).astype(np.uint32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "LIMIT", limit)
+        patch.setattr(candidates, "_ROWS", 20)
         new, others = (texts[:25], vectors[:25]), [(texts[25:40], vectors[25:40]), (texts[40:], vectors[40:])]
         found = candidates.vector_pairs(new, iter(others), 0.9)
     close = np.round((vectors.astype(np.float64) @ vectors.T.astype(np.float64)), 4) >= 0.9

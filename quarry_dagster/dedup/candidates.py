@@ -201,8 +201,15 @@ def vector_pairs(
         a, b, cosine = (np.concatenate(column) for column in zip(*pairs, strict=True))
         columns = {"left": np.minimum(a, b), "right": np.maximum(a, b), "cosine": rounded(cosine)}
         close = pl.DataFrame(columns, schema=COSINES).filter(pl.col("cosine") >= threshold)
-        found = first_neighbours(pl.concat([found, close]))
+        found = first_neighbours(pl.concat([found, _not_behind(found, close)]))
     return found
+
+
+def _not_behind(found: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Of pairs those that may still be among the first of their right text: where all are alike, few are."""
+    last = found.group_by("right").agg(last=pl.col("left").max(), number=pl.len()).filter(pl.col("number") >= LIMIT)
+    beside = pairs.join(last, on="right", how="left")
+    return beside.filter(pl.col("last").is_null() | (pl.col("left") < pl.col("last"))).select(COSINES.names())
 
 
 _Found = tuple[np.ndarray, np.ndarray, np.ndarray]
