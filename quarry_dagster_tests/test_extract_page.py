@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 
 import pytest
 
@@ -122,12 +121,11 @@ def test_undeclared_encodings_of_many_languages(encoding, text):
     assert text in decode(article(text, text).encode(encoding), None)
 
 
-def test_guessing_an_encoding_takes_no_time_on_a_long_script():
-    page = article(FRENCH, FRENCH + " Voilà.", head=f"<script>{'a' * 100_000}</script>")
-    start = time.process_time()
+def test_guessing_an_encoding_ends_on_a_long_script():
+    """To look for letters from every place of the script on would take a day."""
+    page = article(FRENCH, FRENCH + " Voilà.", head=f"<script>{'a' * 4_000_000}</script>")
     row = extract(page.encode("cp1252"), "text/html")
     assert row.text and FRENCH in row.text
-    assert time.process_time() - start < 10, "looking for letters at every place of the script took a minute"
 
 
 def test_one_broken_byte_does_not_change_the_encoding():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -43,10 +42,9 @@ def parquet(**columns: list) -> bytes:
     return file.getvalue()
 
 
-def test_a_line_of_spaces_costs_no_time() -> None:
-    start = time.process_time()
-    assert len(read(b"http://a.test/" + b" " * 60_000 + b"x\n", "a.txt")) == 1
-    assert time.process_time() - start < 3, "looking for a second URL behind every space took a quarter of a minute"
+def test_lines_of_spaces_end() -> None:
+    """To look for a second URL from every space on would take a quarter of a minute a line."""
+    assert len(read((b"http://a.test/" + b" " * 60_000 + b"x\n") * 100, "a.txt")) == 100
 
 
 @pytest.mark.parametrize("name", ["a.txt", "dir/A.TXT", "a.b.warc.gz", "x.wacz", "CC.warc.wet.gz", "s.xml.gz"])

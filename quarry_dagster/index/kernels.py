@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 _WORTH_TORCH = 3_000_000_000  # comparisons; fewer take NumPy less time than it takes to import torch
-_SAMPLE = 20_000  # vectors that the directions are taken from
+_SAMPLE = 20_000  # vectors that the directions, and the scale of bytes, are taken from
 _DENSE = 0.02  # share of a tile from which computing all of it is cheaper than picking pairs out
 _PROJECTED = 4096  # vectors whose coordinates are computed at once
 _PAIRS = 1024  # computed in full at once: what fits in a core's cache
@@ -201,8 +201,7 @@ class Int8(_OnCpu):
         width = self._directions.shape[1] + 1
         rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(width, width)))
         self._rotation = rotation.astype(np.float32)
-        some = vectors[:: max(1, -(-len(vectors) // _PROJECTED))]
-        most = np.abs(_coordinates(some, self._directions) @ self._rotation).max(initial=1e-3)
+        most = np.abs(_coordinates(_sample(vectors), self._directions) @ self._rotation).max(initial=1e-3)
         self._scale = float(most) / 127
 
     def side(self, vectors: np.ndarray) -> Side:
@@ -287,10 +286,15 @@ class Float16:
 
 def _directions(vectors: np.ndarray, count: int) -> np.ndarray:
     """Orthonormal directions in which a sample of the vectors is largest: float32 of shape (dim, count or fewer)."""
-    sample = vectors[:: max(1, -(-len(vectors) // _SAMPLE))].astype(np.float64)
+    sample = _sample(vectors).astype(np.float64)
     with _one_thread():  # so small a problem is slower on many threads
         _, axes = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(axes[:, ::-1][:, :count], np.float32)
+
+
+def _sample(vectors: np.ndarray) -> np.ndarray:
+    """At most _SAMPLE of them, spread evenly."""
+    return vectors[:: max(1, -(-len(vectors) // _SAMPLE))]
 
 
 def _coordinates(vectors: np.ndarray, directions: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
-_WORDS_IN_MEMORY = 1_000_000
-_SHINGLES_IN_MEMORY = 8_000_000
+_WORDS_IN_MEMORY = 1_000_000  # of the texts that are cut into shingles at once
+_SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
 
 
 def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) -> candidates.Sketches:
@@ -97,9 +97,9 @@ class _Shingles:
 
     def texts(self, digests: pl.Series) -> list[verify.Shingled]:
         """Each of these texts."""
-        missing = digests.filter(~digests.is_in(list(self._kept)))
-        read = self._read(missing) if len(missing) else {}
-        asked = {digest: read[digest] if digest in read else self._kept.pop(digest) for digest in digests.to_list()}
+        wanted = digests.to_list()
+        read = self._read(pl.Series([d for d in wanted if d not in self._kept], dtype=pl.String))
+        asked = {digest: read[digest] if digest in read else self._kept.pop(digest) for digest in wanted}
         self._kept |= asked
         size = sum(len(text.order) for text in self._kept.values())
         for digest in list(self._kept):  # first those that were not asked for the longest
@@ -109,6 +109,8 @@ class _Shingles:
         return list(asked.values())
 
     def _read(self, digests: pl.Series) -> dict[str, verify.Shingled]:
+        if digests.is_empty():
+            return {}
         homes = self._home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
         # A filter, not a join: polars then reads no page of a file without a text that is wanted.
         bodies = (
@@ -123,7 +125,10 @@ class _Shingles:
 
 
 def with_cosines(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The same with `cosine` from the stored vectors."""
+    """Pairs (columns left, right: text digests; and more) with `cosine` from the stored vectors, in their order.
+
+    `home` names a partition to read each text's vector in: columns text_digest, partition.
+    """
     digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
     texts = home.filter(pl.col("text_digest").is_in(digests.implode())).unique("text_digest").sort("text_digest")
     numbered = pairs.select(digests.search_sorted(pairs[side]).alias(side) for side in ("left", "right"))
