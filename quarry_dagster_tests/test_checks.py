@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -22,10 +21,10 @@ from quarry_dagster.definitions import build_defs
 from quarry_dagster.partitions import sync_partitions
 from quarry_dagster.quality import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.stages import embeddings as embeddings_stage
-from quarry_dagster.stages.deduped_corpus import layers
-from quarry_dagster.stages.published_index import REMOVED
-from quarry_dagster.store import Store, Table
+from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import embeddings_schema
+from quarry_dagster_tests import breaches
+from quarry_dagster_tests.breaches import GATES, PLANTED
 from quarry_dagster_tests.corpus import Corpus, profile, words
 
 PROFILE = """
@@ -60,201 +59,6 @@ def _options(folder: Path) -> list[str]:
     return ["--data", str(folder / "data"), "--profile", str(folder / "profile.yaml")]
 
 
-def _rewrite(table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """A next version of the table's first partition that claims to be what the current one is."""
-    segment = next(iter(table.segments().values()))
-    rows = change(pl.concat(list(segment.batches())))
-    schema = embeddings_schema(segment.metadata["dim"]) if table.name == "embeddings" else table.schema
-    with table.write(segment.partition, schema) as writer:
-        writer.append(rows)
-        writer.note(**segment.metadata)
-
-
-def _first(column: str, value: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    return lambda rows: rows.with_columns(
-        pl.when(pl.int_range(pl.len()) == 0).then(value).otherwise(column).alias(column)
-    )
-
-
-def _published(store: Store, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """Change the rows of `kept` or `decisions` in the published snapshot."""
-    snapshot = store.deduped_corpus.current()
-    assert snapshot is not None
-    table = {"kept": store.kept, "decisions": store.decisions}[name]
-    rows = change(table.read(layers(snapshot)[name]).collect())
-    path = f"{table.name}/999999.parquet"
-    store.files.write_frame(path, rows.with_columns(gone=False))
-    manifest = snapshot.manifest
-    manifest["layers"][name] = [path]
-    store.files.write_json(snapshot.path("manifest.json"), manifest)
-
-
-def _wrong_body(store: Store) -> None:
-    _rewrite(store.raw_pages, _first("body", pl.lit(b"another body")))
-
-
-def _lost_page(store: Store) -> None:
-    _rewrite(store.raw_pages, lambda rows: rows.tail(-1))
-
-
-def _page_twice(store: Store) -> None:
-    _rewrite(store.raw_pages, lambda rows: pl.concat([rows, rows.head(1)]))
-
-
-def _unknown_outcome(store: Store) -> None:
-    _rewrite(store.raw_pages, _first("outcome", pl.lit("vanished")))
-
-
-def _wrong_text(store: Store) -> None:
-    _rewrite(store.extracted_text, _first("text", pl.lit("another text")))
-
-
-def _lost_text(store: Store) -> None:
-    _rewrite(store.extracted_text, lambda rows: rows.tail(-1))
-
-
-def _empty_text(store: Store) -> None:
-    _rewrite(store.extracted_text, _first("text", pl.lit("")))
-
-
-def _vector_of_another_model(store: Store) -> None:
-    _rewrite(store.embeddings, _first("model", pl.lit("another model")))
-
-
-def _lost_vector(store: Store) -> None:
-    _rewrite(store.embeddings, lambda rows: rows.tail(-1))
-
-
-def _scaled_vector(store: Store) -> None:
-    def scale(rows: pl.DataFrame) -> pl.DataFrame:
-        vectors = rows["embedding"].to_numpy().copy()
-        vectors[0] *= 2
-        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows["embedding"].dtype))
-
-    _rewrite(store.embeddings, scale)
-
-
-def _vector_that_is_no_number(store: Store) -> None:
-    def spoil(rows: pl.DataFrame) -> pl.DataFrame:
-        vectors = rows["embedding"].to_numpy().copy()
-        vectors[0, 0] = np.nan
-        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows["embedding"].dtype))
-
-    _rewrite(store.embeddings, spoil)
-
-
-def _damaged_index(store: Store) -> None:
-    path = Path(store.files.full(_shard(store)["file"]))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def _lost_list_of_texts(store: Store) -> None:
-    store.files.delete([_shard(store)["texts"]])
-
-
-def _index_with_a_text_missing(store: Store) -> None:
-    snapshot = store.faiss_index.current()
-    assert snapshot is not None
-    store.files.write_frame(snapshot.path(REMOVED), pl.DataFrame({"position": [0]}))
-
-
-def _index_of_shuffled_vectors(store: Store) -> None:
-    """Whole by its digest, and wrong: each text has the vector of another one."""
-    path = _shard(store)["texts"]
-    texts = pl.read_parquet(store.files.full(path))
-    store.files.write_frame(path, texts.sample(fraction=1.0, shuffle=True, seed=0))
-
-
-def _shard(store: Store) -> dict[str, Any]:
-    snapshot = store.faiss_index.current()
-    assert snapshot is not None
-    (shard,) = snapshot.manifest["shards"]
-    return shard
-
-
-def _unknown_level(store: Store) -> None:
-    _published(store, "decisions", _first("level", pl.lit("hunch")))
-
-
-def _kept_twice(store: Store) -> None:
-    _published(store, "kept", lambda rows: pl.concat([rows, rows.head(1)]))
-
-
-def _lost_document(store: Store) -> None:
-    """A kept document that is nobody's witness is gone from the corpus, and no decision says so."""
-    _published(store, "kept", lambda rows: rows.sort("duplicates").tail(-1))
-
-
-def _dangling_witness(store: Store) -> None:
-    """A removal names a document that is not kept; the one that it named before does not count it."""
-    snapshot = store.deduped_corpus.current()
-    assert snapshot is not None
-    named = store.decisions.read(layers(snapshot)["decisions"]).collect()["kept_id"][0]
-    _published(store, "decisions", _first("kept_id", pl.lit("f" * 20)))
-    fewer = pl.col("duplicates") - (pl.col("doc_id") == named).cast(pl.Int64)
-    _published(store, "kept", lambda rows: rows.with_columns(fewer.alias("duplicates")))
-
-
-def _unjustified_removal(store: Store) -> None:
-    """Every witness is a kept document, but another one's."""
-    _published(store, "decisions", lambda rows: rows.with_columns(pl.col("kept_id", "kept_url").reverse()))
-
-
-def _duplicate_left(store: Store) -> None:
-    """As if it had been missed that three documents are near duplicates of others: all are kept."""
-    snapshot = store.deduped_corpus.current()
-    assert snapshot is not None
-    decisions = store.decisions.read(layers(snapshot)["decisions"]).collect()
-    missed = decisions.filter(pl.col("level") == "near")
-    _published(store, "decisions", lambda rows: rows.join(missed, on="removed_id", how="anti"))
-    texts = store.extracted_text.scan().join(missed.lazy(), left_on="doc_id", right_on="removed_id", how="semi")
-    back = texts.select("doc_id", "partition", duplicates=pl.lit(0, pl.Int64)).collect()
-    _published(
-        store,
-        "kept",
-        lambda rows: pl.concat(
-            [
-                rows.with_columns(
-                    pl.when(pl.col("doc_id").is_in(missed["kept_id"].to_list()))
-                    .then(pl.col("duplicates") - 1)
-                    .otherwise("duplicates")
-                    .alias("duplicates")
-                ),
-                back,
-            ]
-        ),
-    )
-
-
-PLANTED = [
-    ("raw_pages contract", _wrong_body),
-    ("raw_pages contract", _lost_page),
-    ("raw_pages contract", _page_twice),
-    ("raw_pages contract", _unknown_outcome),
-    ("extracted_text contract", _wrong_text),
-    ("extracted_text contract", _lost_text),
-    ("extracted_text contract", _empty_text),
-    ("embeddings contract", _vector_of_another_model),
-    ("embeddings contract", _lost_vector),
-    ("embeddings vectors", _scaled_vector),
-    ("embeddings vectors", _vector_that_is_no_number),
-    ("faiss_index contract", _index_with_a_text_missing),
-    ("faiss_index contract", _damaged_index),
-    ("faiss_index contract", _lost_list_of_texts),
-    ("faiss_index recall_at_10", _index_of_shuffled_vectors),
-    ("deduped_corpus contract", _unknown_level),
-    ("deduped_corpus contract", _kept_twice),
-    ("deduped_corpus conservation", _lost_document),
-    ("deduped_corpus witnesses", _dangling_witness),
-    ("deduped_corpus witnesses", _unjustified_removal),
-    ("deduped_corpus no_duplicates_left", _duplicate_left),
-]
-GATES = dict(reversed(PLANTED))
-"""For each blocking check the first of its plants: one that a rerun does not repair."""
-
-
 def test_every_blocking_check_has_planted_bad_data() -> None:
     specs = [spec for definition in checks.ALL for spec in definition.check_specs]
     blocking = {f"{spec.asset_key.to_user_string()} {spec.name}" for spec in specs if spec.blocking}
@@ -269,7 +73,7 @@ def test_a_sound_corpus_passes_every_check(sound: Path) -> None:
     assert all(line.startswith("passed") for line in lines)
 
 
-@pytest.mark.parametrize(("name", "plant"), PLANTED, ids=[f"{n}-{p.__name__.strip('_')}" for n, p in PLANTED])
+@pytest.mark.parametrize(("name", "plant"), PLANTED, ids=[f"{n}-{p.__name__}" for n, p in PLANTED])
 def test_quarry_check_fails_and_names_the_check(folder: Path, name: str, plant: Callable[[Store], None]) -> None:
     plant(Store(str(folder / "data")))
     result = CliRunner().invoke(quarry, ["check", *_options(folder)])
@@ -297,9 +101,9 @@ def test_dagster_asset_materialize_exits_with_1(folder: Path, name: str, plant: 
 def test_what_comes_after_a_failed_gate_does_not_run(folder: Path) -> None:
     store = Store(str(folder / "data"))
     published = store.deduped_corpus.current()
-    _index_with_a_text_missing(store)
+    breaches.index_with_a_text_missing(store)
     Corpus(folder, profile()).seed_texts("more.jsonl", {"http://d.test/1": words(99)})
-    _wrong_text(store)
+    breaches.wrong_text(store)
     result = CliRunner().invoke(quarry, ["run", str(folder / "seeds" / "more.jsonl"), *_options(folder)])
     assert result.exit_code == 1
     assert "failed: check contract of extracted_text" in result.stderr
@@ -319,12 +123,12 @@ def test_a_partition_that_failed_is_named_until_it_is_sound_and_blocks_no_other(
     with dg.DagsterInstance.local_temp() as instance:
         sync_partitions(instance, store)
         sound = next(iter(store.extracted_text.segments().values()))
-        _wrong_text(store)
+        breaches.wrong_text(store)
         first, second = ask(bad), ask(good)
         assert (first.passed, first.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert (second.passed, second.severity) == (False, dg.AssetCheckSeverity.WARN)
         assert bad in (second.description or "")
-        _rewrite(store.extracted_text, lambda _: pl.concat(list(sound.batches())))
+        breaches.rewrite(store.extracted_text, lambda _: pl.concat(list(sound.batches())))
         assert ask(good).passed
 
 
@@ -430,7 +234,7 @@ def test_equal_texts_with_different_vectors_are_found_however_far_apart_they_lie
 
 def test_a_bad_vector_is_gone_after_what_the_check_says_to_do(folder: Path) -> None:
     store = Store(str(folder / "data"))
-    _scaled_vector(store)
+    breaches.scaled_vector(store)
     store.embeddings.prune(previous=False)
     partition, segment = next(iter(store.embeddings.segments().items()))
     finding = embeddings.vectors(store, profile(), [partition])
