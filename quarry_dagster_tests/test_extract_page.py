@@ -5,9 +5,13 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from lxml.etree import XPath
+from lxml.html import document_fromstring
+from trafilatura import xpaths
 
 from quarry_dagster.extract import Extraction, Page, count_words, text_digest
 from quarry_dagster.extract.decode import NotText, decode
+from quarry_dagster.extract.expressions import asking_first
 from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.page import extract_page
 from quarry_dagster.extract.walls import is_wall
@@ -226,3 +230,39 @@ def test_text_digest_ignores_case_width_and_whitespace_only():
     assert text_digest("Straße  ＡＢＣ\n") == text_digest("STRASSE abc")
     assert text_digest("a b") != text_digest("ab")
     assert len(text_digest("")) == 32
+
+
+@pytest.mark.parametrize(
+    "expression", [e.path for of in vars(xpaths).values() if isinstance(of, list) for e in of if isinstance(e, XPath)]
+)
+def test_an_expression_that_asks_for_the_attribute_first_finds_the_same_elements(expression):
+    values = [
+        "",
+        "author",
+        "Author-name",
+        "comments",
+        "post-body",
+        "sidebar",
+        "hidden",
+        "meta tags",
+        "x entry-content y",
+    ]
+    attributes = [{}, *({a: v} for a in ("class", "id", "style", "rel") for v in values)]
+    attributes += [{"id": v, "class": w} for v in values for w in values] + [
+        {"class": v, "id": "author"} for v in values
+    ]
+    tags = ("a", "div", "p", "span", "section", "time")
+    body = "".join(
+        f"<{tag} {' '.join(f'{name}={value!r}' for name, value in of.items())}>x</{tag}>"
+        for tag in tags
+        for of in attributes
+    )
+    tree = document_fromstring(f"<html><body>{body}</body></html>")
+    asking = XPath(asking_first(expression), namespaces={"re": "http://exslt.org/regular-expressions"})
+    original = XPath(expression, namespaces={"re": "http://exslt.org/regular-expressions"})
+    assert asking(tree) == original(tree)
+
+
+def test_an_expression_whose_test_holds_without_the_attribute_stays_as_it_is():
+    assert asking_first("//p[re:test(@class, '^(?:lead)?$')]") == "//p[re:test(@class, '^(?:lead)?$')]"
+    assert asking_first("//p[re:test(@class, 'lead')]") == "//p[(@class and re:test(string(@class), 'lead'))]"
