@@ -27,8 +27,7 @@ from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKe
 
 THRESHOLD = 0.85
 _HNSW_K = 32
-_PROBES = (4, 8, 12)
-_IN_CELLS = 255  # directions of the bytes there, where more pairs are near each other
+_MARGINS = (0.06, 0.1, 0.14)
 KERNELS: dict[str, MakeKernel] = {"float32": Float32, "int8": Int8, "cuda": partial(Float16, device="cuda")}
 
 
@@ -49,8 +48,7 @@ def main() -> int:
         growth = (f"{name} n^{math.log(b[name] / a[name]) / math.log(large / small):.2f}" for name in kernels)
         print(f"\nfrom {small:,} to {large:,} the cost grows as: {', '.join(growth)}")
     if arguments.cells:
-        kernel = list(kernels.values())[-1]
-        _cells(mixed(base, arguments.cells), partial(Int8, directions=_IN_CELLS) if kernel is Int8 else kernel)
+        _cells(mixed(base, arguments.cells), list(kernels.values())[-1])
     return 0
 
 
@@ -127,13 +125,13 @@ def _cells(vectors: np.ndarray, kernel: MakeKernel) -> None:
     within = _keys(first.within(), size)
     beyond = [p.a * size + p.b + sample for p in first.against(vectors[sample:])]
     truth = np.concatenate([within, *beyond])
-    for probes in _PROBES:
+    for margin in _MARGINS:
 
-        def join(probes: int = probes) -> np.ndarray:
-            near = cells.near(vectors, probes)
+        def join(margin: float = margin) -> np.ndarray:
+            near = cells.near(vectors, margin)
             return _keys(CellJoin(vectors, near, THRESHOLD, kernel).within(), size)
 
-        _row(size, f"cell join, {probes} cells a vector", join, truth=truth)
+        _row(size, f"cell join, margin {margin}", join, truth=truth)
     print(f"\npeak {peak():,.0f} MiB")
 
 

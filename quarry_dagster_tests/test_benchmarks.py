@@ -90,7 +90,7 @@ def test_the_joins_are_compared() -> None:
         "| 2,000 | threshold join, int8 |",
         "IndexHNSWFlat",
         "the cost grows as",
-        "cell join, 8 cells a vector",
+        "cell join, margin 0.1",
     ):
         assert part in done.stdout
 

@@ -132,18 +132,35 @@ def cells() -> Cells:
     return Cells.train(vectors(4000, seed=7), 40)
 
 
+def test_near_are_the_cells_within_a_margin_of_the_nearest(cells: Cells) -> None:
+    mine = vectors(1000)
+    cosines = mine @ cells.centroids.T
+    behind = cosines.max(axis=1, keepdims=True) - cosines
+    near = cells.near(mine, 0.1, 6)
+    assert near.shape == (1000, 6)
+    is_near = (near[:, :, None] == np.arange(40)).any(axis=1)
+    assert {*is_near.sum(axis=1)} == {*range(1, 7)} and (is_near.sum(axis=1) == (near >= 0).sum(axis=1)).all()
+    rounded = 2e-3
+    assert (np.take_along_axis(behind, near[:, :1], axis=1) <= rounded).all()
+    sixth = np.sort(behind, axis=1)[:, 5:6]
+    assert (behind[is_near] <= np.minimum(0.1, sixth).repeat(40, axis=1)[is_near] + rounded).all()
+    assert is_near[behind < np.minimum(0.1, sixth) - rounded].all()
+
+
 @by_each_kernel
 def test_the_cell_join_compares_those_that_meet_in_a_cell(cells: Cells, kernel: MakeKernel) -> None:
     mine, others = vectors(2000), vectors(3000, seed=1)
     others[:50] = mine[:50]
-    near, others_near = cells.near(mine, 4), cells.near(others, 4)
+    near, others_near = cells.near(mine, 0.05), cells.near(others, 0.05)
 
     def meet(pair: tuple[int, int], b_near: np.ndarray) -> bool:
         return near[pair[0], 0] in b_near[pair[1]] or b_near[pair[1], 0] in near[pair[0]]
 
     join = CellJoin(mine, near, THRESHOLD, kernel)
     within = {p: c for p, c in every_pair(mine, mine).items() if p[0] < p[1]}
-    assert found(join.within()) == {p: c for p, c in within.items() if meet(p, near)}
+    meeting = {p: c for p, c in within.items() if meet(p, near)}
+    assert len(meeting) < len(within)
+    assert found(join.within()) == meeting
     against = every_pair(mine, others)
     assert found(join.against(others, others_near)) == {p: c for p, c in against.items() if meet(p, others_near)}
 
@@ -151,19 +168,19 @@ def test_the_cell_join_compares_those_that_meet_in_a_cell(cells: Cells, kernel: 
 def test_the_cell_join_misses_little_and_all_cells_miss_nothing(cells: Cells) -> None:
     mine = vectors(4000)
     wanted = found(ThresholdJoin(mine, THRESHOLD).within())
-    some = found(CellJoin(mine, cells.near(mine, 8), THRESHOLD).within())
+    some = found(CellJoin(mine, cells.near(mine), THRESHOLD).within())
     assert some.items() <= wanted.items()
     assert len(some) > 0.98 * len(wanted)
-    assert found(CellJoin(mine, cells.near(mine, 40), THRESHOLD).within()) == wanted
+    assert found(CellJoin(mine, cells.near(mine, 2, 40), THRESHOLD).within()) == wanted
 
 
 def test_cells_of_a_vector_do_not_depend_on_its_company(cells: Cells) -> None:
     """Also not where two centroids are equally near, and sums are rounded differently in other batches."""
     twice = Cells(np.concatenate([cells.centroids, cells.centroids[::-1]]))
     mine = vectors(1000)
-    together = twice.near(mine, 5)
+    together = twice.near(mine, most=5)
     assert (together[:, 0] < 40).all(), "of two equal centroids the first is home"
-    alone = np.concatenate([twice.near(mine[i : i + 1], 5) for i in range(len(mine))])
+    alone = np.concatenate([twice.near(mine[i : i + 1], most=5) for i in range(len(mine))])
     assert (together == alone).all()
     shuffled = np.random.default_rng(0).permutation(len(mine))
-    assert (twice.near(mine[shuffled], 5) == together[shuffled]).all()
+    assert (twice.near(mine[shuffled], most=5) == together[shuffled]).all()

@@ -1,7 +1,8 @@
 """Vectors of texts: the FAISS index over them, with its file form, and the joins that find all near pairs."""
 
+from quarry_dagster.index.cells import CellJoin, Cells
 from quarry_dagster.index.exact import nearest
-from quarry_dagster.index.join import CellJoin, Cells, ThresholdJoin
+from quarry_dagster.index.join import ThresholdJoin
 from quarry_dagster.index.kernels import Float16, Float32, Int8, MakeKernel, Pairs, fastest
 from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, training_size
 from quarry_dagster.index.vector_index import Size, VectorIndex, plan

@@ -125,7 +125,7 @@ class _OnCpu(ABC):
         """The bound of each pair of a tile, made in `sums` (four bytes a pair), and the least that a hit has."""
 
     def find(self, left: Side, right: Side, tiles: Iterable[Tile], keep: Keep) -> Iterator[Pairs]:
-        least = self._threshold - rounding(left.vectors.shape[1])
+        least = self._threshold - _rounding(left.vectors.shape[1])
 
         def compare(tile: Tile) -> Pairs:
             rows, columns = tile
@@ -165,7 +165,7 @@ class Float32(_OnCpu):
         def fill(part: slice) -> None:
             bound[part] = _coordinates(vectors[part], self._directions)
 
-        _for_parts(fill, len(vectors))
+        for_parts(fill, len(vectors))
         return Side(vectors, bound)
 
     def _bounds(
@@ -192,12 +192,11 @@ class Int8(_OnCpu):
     tile: tuple[int, int] = (1024, 1024)
     _of_torch = True
 
-    def __init__(self, vectors: np.ndarray, threshold: float, directions: int = 127) -> None:
-        """More `directions` are better where many pairs are near each other, as in the cells of a cell join."""
+    def __init__(self, vectors: np.ndarray, threshold: float) -> None:
         import torch  # noqa: F401  before its threads start: they limit what is loaded then
 
         super().__init__(vectors, threshold)
-        self._directions = _directions(vectors, directions)
+        self._directions = _directions(vectors, 127)
         width = self._directions.shape[1] + 1
         rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(width, width)))
         self._rotation = rotation.astype(np.float32)
@@ -212,9 +211,9 @@ class Int8(_OnCpu):
             exact = _coordinates(vectors[part], self._directions) @ self._rotation
             rounded = np.clip(np.rint(exact / self._scale), -127, 127)
             made.values[part] = rounded
-            made.error[part] = np.linalg.norm(exact - rounded * self._scale, axis=1) + width**0.5 * rounding(width)
+            made.error[part] = np.linalg.norm(exact - rounded * self._scale, axis=1) + width**0.5 * _rounding(width)
 
-        _for_parts(fill, len(vectors))
+        for_parts(fill, len(vectors))
         return Side(vectors, made)
 
     def _bounds(
@@ -261,7 +260,7 @@ class Float16:
     def find(self, left: Side, right: Side, tiles: Iterable[Tile], keep: Keep) -> Iterator[Pairs]:
         import torch
 
-        least = self._threshold - rounding(left.vectors.shape[1])
+        least = self._threshold - _rounding(left.vectors.shape[1])
         # Two factors and the sum are rounded to half a unit each; a coordinate of a unit vector is at most one.
         at_bound = least - 2 * torch.finfo(torch.float16).eps
 
@@ -307,13 +306,13 @@ def _coordinates(vectors: np.ndarray, directions: np.ndarray) -> np.ndarray:
     inside = out[:, :-1]
     np.matmul(vectors, directions, out=inside)
     rest = np.einsum("ij,ij->i", vectors, vectors) - np.einsum("ij,ij->i", inside, inside)
-    out[:, -1] = np.sqrt(np.maximum(rest, 0) + rounding(vectors.shape[1]))
+    out[:, -1] = np.sqrt(np.maximum(rest, 0) + _rounding(vectors.shape[1]))
     return out
 
 
-def _for_parts(fill: Callable[[slice], None], count: int) -> None:
-    """Fill what is computed of each vector, on all cores."""
-    parts = (slice(start, start + _PROJECTED) for start in range(0, count, _PROJECTED))
+def for_parts(fill: Callable[[slice], None], count: int, size: int = _PROJECTED) -> None:
+    """Fill what is computed of each of `count` vectors, `size` at once, on all cores."""
+    parts = (slice(start, start + size) for start in range(0, count, size))
     for _ in _in_order(fill, parts, os.cpu_count() or 1):
         pass
 
@@ -335,7 +334,7 @@ def _exact(left: Side, a: np.ndarray, right: Side, b: np.ndarray, keep: Keep, th
     return Pairs(a[hits], b[hits], cosines[hits])
 
 
-def rounding(dim: int) -> float:
+def _rounding(dim: int) -> float:
     """What a float32 sum of `dim` products of unit vectors is off by at most."""
     return dim * float(np.finfo(np.float32).eps)
 
