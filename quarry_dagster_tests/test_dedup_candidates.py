@@ -1,6 +1,6 @@
 """Candidates are what their definition says, however they are computed."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import polars as pl
@@ -52,7 +52,8 @@ def test_a_wanted_text_is_paired_with_all_that_share_a_hash_of_a_head_and_enough
 ) -> None:
     wanted &= set(sketches)
     mine = {h for text in wanted for h in sketches[text]}
-    sharing = {text: hashes & mine for text, hashes in sketches.items()}
+    number = Counter(h for hashes in sketches.values() for h in hashes)
+    sharing = {text: {h for h in hashes & mine if number[h] > 1} for text, hashes in sketches.items()}
     sizes = pl.DataFrame(
         [(t, len(h)) for t, h in sketches.items()], schema={"text": pl.UInt32, "size": pl.UInt32}, orient="row"
     )
@@ -71,7 +72,8 @@ def test_a_text_whose_pairs_may_be_others_is_named(before: Sketches, now: Sketch
     now = {t: h for t, h in now.items() if t not in before} | both
     came, gone = now.keys() - before.keys(), before.keys() - now.keys()
     changed = {h for t in came for h in now[t]} | {h for t in gone for h in before[t]}
-    rows = _rows({t: h & changed for t, h in (before | now).items()})
+    number = Counter(h for hashes in (before | now).values() for h in hashes)
+    rows = _rows({t: {x for x in h & changed if number[x] > 1} for t, h in (before | now).items()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "LIMIT", LIMIT)
         found = candidates.moved(rows, *(pl.Series(sorted(texts), dtype=pl.UInt32) for texts in (came, gone)))
@@ -104,14 +106,18 @@ def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> Non
     assert candidates.cosines_of(pairs, texts, vectors)["cosine"].equals(found["cosine"])
 
 
-@given(sketches=_sketches, wanted=st.sets(st.integers(0, 12)))
-def test_the_rows_that_share_a_hash_with_a_wanted_text(sketches: Sketches, wanted: set[int]) -> None:
+@given(sketches=_sketches, wanted=st.sets(st.integers(0, 12)), rows=st.sampled_from([4, 10_000]))
+def test_the_rows_that_share_a_hash_with_a_wanted_text(sketches: Sketches, wanted: set[int], rows: int) -> None:
     packed = [np.array(sorted(hashes), np.uint64).tobytes() for hashes in sketches.values()]
     numbers = pl.Series(sketches.keys(), dtype=pl.UInt32)
     unpacked = candidates.Sketches.unpacked(numbers, pl.Series(packed, dtype=pl.Binary))
-    found = unpacked.sharing(pl.Series(sorted(wanted), dtype=pl.UInt32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "_ROWS", rows)
+        found = unpacked.sharing(pl.Series(sorted(wanted), dtype=pl.UInt32))
     mine = {h for text in wanted for h in sketches.get(text, set())}
-    assert sorted(found.iter_rows()) == sorted((t, h) for t, hashes in sketches.items() for h in hashes & mine)
+    number = Counter(h for hashes in sketches.values() for h in hashes)
+    expected = {(t, h) for t, hashes in sketches.items() for h in hashes & mine if number[h] > 1}
+    assert sorted(found.iter_rows()) == sorted(expected)
     # These hashes are so small that all of them are sampled.
     sizes = {text: len(hashes) if len(hashes) >= 8 else 1 for text, hashes in sketches.items()}
     assert dict(unpacked.sizes().iter_rows()) == sizes

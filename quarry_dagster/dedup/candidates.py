@@ -69,19 +69,37 @@ class Sketches:
         return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, np.uint32(1))})
 
     def sharing(self, wanted: pl.Series) -> pl.DataFrame:
-        """All rows, schema HASHES, with a hash of a wanted text."""
-        is_wanted = np.repeat(np.isin(self.texts, wanted.to_numpy()), np.diff(self.ends, prepend=0))
-        mine = self.hashes.filter(pl.Series(is_wanted)).unique()
-        rows = self.hashes.is_in(mine.implode()).arg_true()
-        texts = self.texts[np.searchsorted(self.ends, rows.to_numpy(), "right")]
-        return pl.DataFrame({"text": texts, "hash": self.hashes.gather(rows)}, HASHES)
+        """All rows, schema HASHES, of the hashes that a wanted text and another have.
+
+        Most hashes are one text's alone. So beside the rows that are returned only a part of the others is held.
+        """
+        is_wanted = pl.Series(np.repeat(np.isin(self.texts, wanted.to_numpy()), np.diff(self.ends, prepend=0)))
+        found = [pl.DataFrame(schema=HASHES)]
+        for rows in self._parts(1 + is_wanted.arg_true().len() // _ROWS):
+            hashes = self.hashes if rows is None else self.hashes.gather(rows)
+            mine = hashes.filter(is_wanted if rows is None else is_wanted.gather(rows)).unique()
+            at = hashes.is_in(mine.implode()).arg_true()
+            at = at.filter(hashes.gather(at).is_duplicated())
+            rows = (at if rows is None else rows.gather(at)).to_numpy()
+            texts = self.texts[np.searchsorted(self.ends, rows, "right")]
+            found.append(pl.DataFrame({"text": texts, "hash": hashes.gather(at)}, HASHES))
+        return pl.concat(found)
+
+    def _parts(self, number: int) -> Iterator[pl.Series | None]:
+        """The rows of so many parts of all hashes; None: all of them."""
+        if number == 1:
+            yield None
+            return
+        part_of = (self.hashes % number).cast(pl.UInt32)
+        for part in range(number):
+            yield (part_of == part).arg_true()
 
 
 def moved(hashes: pl.DataFrame, came: pl.Series, gone: pl.Series) -> pl.Series:
     """The texts that became a head of some hash, or ceased to be one, though they were there before and are now.
 
     Args:
-        hashes: schema HASHES, of texts now and before: all rows with a hash of a text that came or is gone.
+        hashes: schema HASHES, of texts now and before: what they share with those that came or are gone.
         came: texts that were not there before.
         gone: texts that are not there now.
     """
@@ -97,7 +115,7 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
 
     Args:
         wanted: texts to find partners for.
-        hashes: schema HASHES, all rows with a hash of a wanted text.
+        hashes: schema HASHES, all that texts share with the wanted ones (:meth:`Sketches.sharing`).
         sizes: columns text, size (:meth:`Sketches.sizes`) of all texts.
 
     Returns:

@@ -159,8 +159,12 @@ def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) 
     before = [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
     every = evidence.read_sketches(store, [*tables.sketches.values(), *before], texts)
     came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
-    again = pl.concat([came, candidates.moved(every.sharing(pl.concat([came, gone])), came, gone)])
-    hashes = every.sharing(again).filter(~pl.col("text").is_in(gone.implode()))
+    hashes = every.sharing(pl.concat([came, gone]))
+    moved = candidates.moved(hashes, came, gone)
+    again = pl.concat([came, moved])
+    if moved.len():
+        hashes = every.sharing(again)
+    hashes = hashes.filter(~pl.col("text").is_in(gone.implode()))
     return again, candidates.sketch_pairs(again, hashes, every.sizes())
 
 
