@@ -314,3 +314,20 @@ def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
             for d in ("data", "undisturbed")
         )
         assert resumed.equals(clean)
+
+
+def test_a_damaged_table_is_named_with_the_asset_that_failed_and_the_remedy_works(
+    quarry: Quarry, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": words(1)}))
+    assert quarry("run", tmp_path / "a.jsonl")[0] == 0
+    corpus = scan("deduped_corpus", tmp_path / "data").collect()
+    (damaged,) = (tmp_path / "data" / "extracted_text").rglob("*.parquet")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    status, _, err = quarry("run")
+    assert status == 1 and f"{damaged} is damaged" in err and "failed: asset extracted_text" in err
+    status, _, err = quarry("explain", "http://a.test/")
+    assert status == 1 and err.startswith(f"quarry: {damaged} is damaged")
+    damaged.unlink()
+    assert quarry("run")[0] == 0
+    assert scan("deduped_corpus", tmp_path / "data").collect().equals(corpus)

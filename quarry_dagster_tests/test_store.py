@@ -165,6 +165,63 @@ def test_a_data_root_below_a_file_is_named(tmp_path: Path) -> None:
         Files(str(tmp_path / "file" / "data")).write_json("x.json", {})
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    table = Table(Files(str(tmp_path)), "things", SCHEMA)
+    _write(table, "a", [1])
+    (tmp_path / "things/a/000001.parquet").chmod(0)
+    for read in (table.scan, lambda: table.at("things/a/000001.parquet").rows):
+        with pytest.raises(StoreError, match=r"cannot read .*a/000001\.parquet: make it readable"):
+            read()
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100])
+def test_a_file_that_was_cut_off_is_named_by_whatever_reads_it(files: Files, kept: int) -> None:
+    table = Table(files, "things", SCHEMA)
+    _write(table, "a", [1])
+    _write(table, "b", [2])
+    cut, whole = (files.full(f"things/{p}/000001.parquet") for p in "ab")
+    files.fs.pipe_file(cut, files.fs.cat_file(whole)[:kept])
+    with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged .*restore it"):
+        list(table.at("things/a/000001.parquet").batches())
+    if files.is_local:  # elsewhere pyarrow names it
+        with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged .*restore it"):
+            table.scan()
+    files.fs.pipe_file(files.full("x.json"), b'{"half": ')
+    with pytest.raises(StoreError, match=r"x\.json is damaged"):
+        files.read_json("x.json")
+
+
+def test_where_no_more_fits_the_message_names_the_place_and_the_table_is_as_it_was(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    table = Table(files, "things", SCHEMA)
+    _write(table, "a", [1])
+    program = """
+import resource, sys
+import numpy as np, polars as pl
+from quarry_dagster_tests.test_store import SCHEMA
+from quarry_dagster.errors import StoreError
+from quarry_dagster.store import Files, Table
+files = Files(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk, but for the number of the error
+noise = pl.DataFrame({"id": np.random.default_rng(0).integers(0, 2**62, 100_000), "text": "x"})
+try:
+    with Table(files, "things", SCHEMA).write("a") as writer:
+        writer.append(noise)
+except StoreError as e:
+    print(e)
+try:
+    files.write_frame("frame.parquet", noise)
+except StoreError as e:
+    print(e)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True)
+    of_table, of_frame = done.stdout.splitlines()
+    assert of_table.startswith(f"cannot write {tmp_path}/things/a/000002.parquet: ") and "make room" in of_table
+    assert of_frame.startswith(f"cannot write {tmp_path}/frame.parquet: ") and "make room" in of_frame
+    assert files.list("") == ["things/a/000001.parquet"]
+
+
 def test_an_unknown_kind_of_data_root_is_named() -> None:
     with pytest.raises(StoreError, match="nosuch://"):
         Files("nosuch://bucket")

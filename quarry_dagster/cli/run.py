@@ -80,8 +80,11 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
         outcome = runner.materialize(
             instance, partitions, data=root, profile_name=name, profile=choice.profile, further=found
         )
-    _print_summary(root, outcome, time.monotonic() - start)
-    sys.exit(report_checks(outcome, strict=strict))
+    try:
+        _print_summary(root, outcome, time.monotonic() - start)
+    finally:  # what failed is named even where it left no table to sum up
+        status = report_checks(outcome, strict=strict)
+    sys.exit(status)
 
 
 def _log_progress() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from quarry_dagster.errors import IndexCorruptError
+from quarry_dagster.errors import IndexCorruptError, StoreError
 from quarry_dagster.index import Shard, VectorIndex
 from quarry_dagster.profiles import Index
 from quarry_dagster.stages.vectors import vectors_of
@@ -57,8 +57,8 @@ def _read(files: Files, path: str, schema: pl.Schema) -> pl.DataFrame:
         return files.scan([path], schema).collect()
     except FileNotFoundError as e:
         raise _corrupt(path, "it is gone") from e
-    except (pl.exceptions.PolarsError, pa.ArrowException) as e:  # on a local disk, on an object store
-        raise _corrupt(path, f"it cannot be read ({e})") from e
+    except (StoreError, pl.exceptions.PolarsError, pa.ArrowException) as e:
+        raise _corrupt(path, "it cannot be read") from e
 
 
 def _corrupt(path: str, problem: str) -> IndexCorruptError:

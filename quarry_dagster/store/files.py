@@ -6,6 +6,7 @@ belongs to the modules beside this one.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -25,6 +26,10 @@ from filelock import FileLock
 from quarry_dagster.errors import StoreError
 
 _TEMPORARY = ".tmp-"
+_MAGIC = b"PAR1"
+"""How a Parquet file ends, unless it was cut off."""
+_FULL = tuple(os.strerror(e) for e in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""What the system says where no more fits on a disk; libraries pass it on in errors of many kinds."""
 
 
 class Files:
@@ -89,16 +94,23 @@ class Files:
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        """A seekable binary file to read."""
-        with self.fs.open(self.full(path), "rb") as f:
-            yield cast(BinaryIO, f)
+        """A seekable binary file to read.
+
+        Raises:
+            StoreError: it may not be read; the message names it.
+        """
+        try:
+            with self.fs.open(self.full(path), "rb") as f:
+                yield cast(BinaryIO, f)
+        except PermissionError as e:
+            raise self._locked(path) from e
 
     @contextmanager
     def create(self, path: str) -> Iterator[IO[bytes]]:
         """A binary file that appears under `path` whole when the block ends, and not at all when it raises.
 
         Raises:
-            StoreError: the place cannot be written; the message names it.
+            StoreError: the place cannot be written, or the disk is full; the message names it.
         """
         if not self.is_local:
             # Written here first and sent whole: an object store shows an object once its upload is complete.
@@ -124,8 +136,10 @@ class Files:
                 os.fsync(f.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(target)
-        except BaseException:
+        except BaseException as e:
             Path(name).unlink(missing_ok=True)
+            if any(full in str(e) for full in _FULL):
+                raise StoreError(f"cannot write {target}: {e}; make room there and run again") from e
             raise
 
     @contextmanager
@@ -152,8 +166,16 @@ class Files:
             self.fs.rm(self.full(path), recursive=True)
 
     def read_json(self, path: str) -> Any:
+        """What a JSON file holds.
+
+        Raises:
+            StoreError: it is damaged; the message names it.
+        """
         with self.open(path) as f:
-            return json.load(f)
+            try:
+                return json.load(f)
+            except ValueError as e:
+                raise self._damaged(path, e) from e
 
     def write_json(self, path: str, value: Any) -> None:
         with self.create(path) as f:
@@ -168,11 +190,16 @@ class Files:
         """A lazy table over Parquet files of one schema; no files give an empty table.
 
         A column that the schema was given after a file was written is null there; one that it lost is left out.
+
+        Raises:
+            StoreError: a file on a local disk was cut off; the message names it.
         """
         if not paths:
             return pl.LazyFrame(schema=schema)
         full = [self.full(p) for p in paths]
         if self.is_local:
+            for path in paths:
+                self._check_end(path)  # polars would not say which file it is
             return pl.scan_parquet(full, glob=False, schema=schema, missing_columns="insert", extra_columns="ignore")
         # polars reads some clouds itself, but not every fsspec file system and not with its credentials.
         files = pyarrow.dataset.dataset(full, schema=arrow_schema(schema), filesystem=self.fs, format="parquet")
@@ -180,9 +207,18 @@ class Files:
 
     @contextmanager
     def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
-        """A Parquet file to read in batches."""
+        """A Parquet file to read in batches.
+
+        Raises:
+            StoreError: it is damaged; the message names it.
+        """
         with self.open(path) as f:
-            yield pq.ParquetFile(f, pre_buffer=not self.is_local)  # it pays where a request takes long
+            try:
+                yield pq.ParquetFile(f, pre_buffer=not self.is_local)  # it pays where a request takes long
+            except (pa.ArrowException, OSError) as e:
+                if isinstance(e, pa.ArrowException) or type(e) is OSError:  # others are of the network
+                    raise self._damaged(path, e) from e
+                raise
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -206,6 +242,27 @@ class Files:
             with suppress(FileNotFoundError):  # its writer finished just now
                 if time.time() - path.stat().st_mtime >= older_than:
                     path.unlink()
+
+    def _check_end(self, path: str) -> None:
+        try:
+            handle = os.open(self.full(path), os.O_RDONLY)
+        except PermissionError as e:
+            raise self._locked(path) from e
+        try:
+            end = os.pread(handle, len(_MAGIC), max(0, os.fstat(handle).st_size - len(_MAGIC)))
+        finally:
+            os.close(handle)
+        if end != _MAGIC:
+            raise self._damaged(path, "its end is missing")
+
+    def _locked(self, path: str) -> StoreError:
+        return StoreError(f"cannot read {self.url(path)}: make it readable for the user that runs this")
+
+    def _damaged(self, path: str, why: object) -> StoreError:
+        return StoreError(
+            f"{self.url(path)} is damaged ({why}): restore it from a backup; what can be deleted, to be made again, "
+            "stands in docs/operate.md under 'A damaged file'"
+        )
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
