@@ -20,7 +20,7 @@ from quarry_dagster.cli import quarry
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.partitions import sync_partitions
 from quarry_dagster.quality import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
-from quarry_dagster.stages import embeddings as embeddings_stage
+from quarry_dagster.stages.published_index import nearest_texts
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests import breaches
@@ -232,16 +232,32 @@ def test_equal_texts_with_different_vectors_are_found_however_far_apart_they_lie
     assert several([1.0, 0.0], [0.6, 0.8]).summary.startswith("a: 1 texts have more than one vector")
 
 
-def test_a_bad_vector_is_gone_after_what_the_check_says_to_do(folder: Path) -> None:
-    store = Store(str(folder / "data"))
+def test_a_bad_vector_is_gone_from_the_index_too_after_what_the_check_says_to_do(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, profile())
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(5)})
+    corpus.run()
+    store = corpus.store
     breaches.scaled_vector(store)
     store.embeddings.prune(previous=False)
+
+    def delete_folders() -> None:
+        for name in ("faiss_index", "deduped_corpus"):
+            store.files.delete_folder(name)
+
+    delete_folders()
+    corpus.run()  # an index and a corpus of the bad vector
     partition, segment = next(iter(store.embeddings.segments().items()))
-    finding = embeddings.vectors(store, profile(), [partition])
-    assert f"delete {segment.path} and materialize it again" in finding.summary
+    finding = embeddings.vectors(store, corpus.profile, [partition])
+    assert f"delete {segment.path} and the folders faiss_index and deduped_corpus" in finding.summary
     store.files.delete([segment.path])
-    embeddings_stage.refresh(store, partition, profile())
-    assert embeddings.vectors(store, profile(), [partition]).passed
+    delete_folders()
+    corpus.run()
+    assert embeddings.vectors(store, corpus.profile, [partition]).passed
+    index = store.faiss_index.current()
+    assert index is not None
+    vectors = corpus.read("embeddings")["embedding"].to_numpy()
+    nearest = nearest_texts(store, index, vectors, 1, corpus.profile.index)
+    assert [found[0][1] for found in nearest] == pytest.approx([1.0] * 5, abs=1e-4)
 
 
 def test_a_text_of_many_partitions_does_not_hide_its_neighbours(tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def vectors(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -
         segment = store.embeddings.segment(partition)
         if segment is None or not segment.rows:
             continue
-        again = f"delete {segment.path} and materialize it again"
+        # The folders too: what was made of a bad vector would take the new one, of the same name and text, for it.
+        again = f"delete {segment.path} and the folders faiss_index and deduped_corpus, and materialize them again"
         seen: list[pl.DataFrame] = []
         for frame in segment.batches(["doc_id", "text_digest", "embedding"], rows=4096):
             rows += frame.height
