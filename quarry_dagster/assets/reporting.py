@@ -53,6 +53,8 @@ def preview(rows: pl.LazyFrame) -> dg.MarkdownMetadataValue:
 
 def table(rows: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """A small table as Markdown."""
+    # Most titles name their site behind a "|", and would end the cell there.
+    rows = rows.with_columns(pl.col(pl.String).str.replace_all(r"\s+", " ").str.replace_all(r"([\\|])", r"\$1"))
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_hide_column_data_types=True,
