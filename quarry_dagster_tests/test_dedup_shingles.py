@@ -42,6 +42,24 @@ def test_scripts_without_spaces_are_compared_by_characters(text: str, edited: st
     assert 0.5 < len(a & b) / len(a) < 1
 
 
+@pytest.mark.parametrize(
+    ("plain", "spelled"),
+    [
+        (
+            "Die Verbraucherschutzbestimmungen im Onlinehandel",
+            "Die Ver\u00adbraucher\u00adschutz\u00adbestim\u00admungen im Online\u00adhandel",
+        ),
+        ("من می\u200cخواهم به خانه\u200cی دوستم بروم", "من میخواهم به خانهی دوستم بروم"),
+        ("one two three four five", "\ufeffone two\u200b three \u200efour\u200f five"),
+    ],
+    ids=["soft hyphens", "joiners", "marks"],
+)
+def test_characters_that_are_not_seen_do_not_matter(plain: str, spelled: str) -> None:
+    one, other = shingles([plain, spelled], 3)
+    assert len(one) >= 2
+    assert one.tolist() == other.tolist()
+
+
 def test_mixed_scripts_keep_words_whole() -> None:
     assert len(shingles(["東京 Tokyo2026 station"], 1)[0]) == 4
 

@@ -2,7 +2,8 @@
 
 Words are runs of letters, digits and marks in the text's normal form. Scripts that do not separate words give one
 token a character: Han and kana the character itself, Thai, Lao, Khmer and Myanmar the run of six that begins with it,
-for there three characters are less than a word, and any two long texts share most of them.
+for there three characters are less than a word, and any two long texts share most of them. Characters that are not
+seen (soft hyphens, joiners, marks of direction) are not there: some pages have them, and others the same text without.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import xxhash
 
 from quarry_dagster.extract import normal_form
 
-VERSION = "shingles-2"
+VERSION = "shingles-3"
 """Changes whenever the same text would give other hashes."""
 
 SHINGLE = 3
@@ -30,6 +31,7 @@ SKETCH_MIN = 24
 _ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _UNSPACED = rf"\p{{Han}}\p{{Hiragana}}\p{{Katakana}}{_ALPHABETIC}"
 _TOKEN = rf"[{_UNSPACED}]|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
+_UNSEEN = r"\p{Cf}+"
 _RUN = 6
 """Characters of a token in the alphabetic scripts without spaces."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -63,7 +65,8 @@ def sketches(texts: Sequence[str]) -> list[np.ndarray]:
 
 def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Hash of every token of all texts, and the number of tokens of each (int64)."""
-    tokens = pl.Series("word", [normal_form(t) for t in texts], dtype=pl.String).str.extract_all(_TOKEN)
+    seen = pl.Series("word", [normal_form(t) for t in texts], dtype=pl.String).str.replace_all(_UNSEEN, "")
+    tokens = seen.str.extract_all(_TOKEN)
     counts = tokens.list.len().cast(pl.Int64).to_numpy()
     words = pl.DataFrame({"word": tokens.explode().drop_nulls()})
     if words.is_empty():
