@@ -227,6 +227,16 @@ def test_an_unknown_kind_of_data_root_is_named() -> None:
         Files("nosuch://bucket")
 
 
+@pytest.mark.parametrize(
+    ("root", "full"),
+    [("memory://", "/x"), ("memory://a/", "/a/x"), ("file:///b/", "/b/x"), ("/c//", "/c/x"), ("/", "/x")],
+)
+def test_slashes_at_the_end_of_a_data_root_do_not_matter(root: str, full: str) -> None:
+    files = Files(root)
+    assert files.full("x") == full
+    assert files.is_local == (not root.startswith("memory"))
+
+
 def test_a_digest_of_rows_is_blind_to_their_order_and_to_nothing_else() -> None:
     rows = pl.DataFrame({"a": ["x", "y", None], "b": [1, 2, 3]})
     assert digest_rows(rows) == digest_rows(rows.reverse().select("b", "a"))

@@ -40,7 +40,8 @@ class Files:
     """
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/") or "/"
+        scheme, separator, path = root.rpartition("://")
+        self.root = f"{scheme}{separator}{path.rstrip('/') or path[:1]}"
         try:
             fs, base = fsspec.url_to_fs(self.root)
         except (ImportError, ValueError) as e:
