@@ -19,7 +19,7 @@ from warcio.warcwriter import WARCWriter
 from quarry_dagster import runner, scan
 from quarry_dagster.cli import main
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
-from quarry_dagster_tests.corpus import profile, words
+from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html
 
 Quarry = Callable[..., tuple[int, str, str]]
@@ -331,3 +331,13 @@ def test_a_damaged_table_is_named_with_the_asset_that_failed_and_the_remedy_work
     damaged.unlink()
     assert quarry("run")[0] == 0
     assert scan("deduped_corpus", tmp_path / "data").collect().equals(corpus)
+
+
+@pytest.mark.timeout(100)
+def test_long_texts_that_repeat_themselves_are_soon_explained(quarry: Quarry, tmp_path: Path) -> None:
+    table = "row of a table with the same numbers again and so on " * 25_000
+    corpus = Corpus(tmp_path / "data", profile())
+    corpus.seed_texts("a.jsonl", {"http://a.test/": table, "http://b.test/": f"{table}{words(1)} {table}"})
+    corpus.run()
+    _, out, _ = quarry("explain", "http://a.test/")
+    assert "removed: duplicate of http://b.test/" in out and len(out.splitlines()) < 40

@@ -44,7 +44,7 @@ def _side_by_side(found: History) -> None:
     left, right = _wrap(found.text or ""), _wrap(found.witness_text or "")
     click.echo(f"    {'removed':<{_WIDTH}}   kept: {found.witness_url}")
     shown = 0
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right).get_opcodes():
         if tag == "equal":
             click.echo(f"    = {b - a} equal lines")
             continue
