@@ -232,6 +232,17 @@ def test_search_looks_past_the_duplicates_that_were_removed(quarry: Quarry, tmp_
     assert quarry("search", said[:600])[1].count("http://") == 2
 
 
+def test_a_search_that_cannot_find_anything_says_why(quarry: Quarry, tmp_path: Path) -> None:
+    status, _, err = quarry("search", "anything")
+    assert status == 1 and "there is no corpus in" in err
+    status, _, err = quarry("search", "  ")
+    assert status == 2 and "blank" in err
+    (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": "too short"}))
+    assert quarry("run", tmp_path / "a.jsonl")[0] == 0
+    status, out, _ = quarry("search", "anything")
+    assert status == 0 and "has no documents" in out
+
+
 def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path: Path) -> None:
     status, out, _ = quarry("doctor", "--profile", "workstation")
     assert status == 0, out

@@ -24,12 +24,16 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
     from quarry_dagster.embed import load_encoder, vector_id
     from quarry_dagster.stages.published_index import current_index, nearest_texts
 
+    if not text.strip():
+        raise click.UsageError("TEXT is blank: nothing to search for")
     root = data_root(data)
     settings = choose_profile(profile_name(profile)).profile
     store = Store(root)
     snapshot = current_index(store)
-    if snapshot is None or not snapshot.manifest["vectors"] or store.deduped_corpus.current() is None:
-        click.echo(f"no corpus in {root} yet: quarry run SEEDS")
+    if snapshot is None or store.deduped_corpus.current() is None:
+        raise ConfigError(f"there is no corpus in {root}: quarry run makes one")
+    if not snapshot.manifest["vectors"]:
+        click.echo(f"the corpus in {root} has no documents")
         return
     if snapshot.manifest["model"] != vector_id(settings.embedding):
         raise ConfigError(
