@@ -86,6 +86,15 @@ def test_several_windows_see_more_of_a_text() -> None:
     np.testing.assert_allclose(np.linalg.norm(mean, axis=1), 1, atol=1e-5)
 
 
+def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"cannot write .*file/quarry-dagster/models.*set XDG_CACHE_HOME"):
+        made_once({"backend": "none"}, lambda folder: {})
+
+
 def test_what_is_made_from_a_model_is_made_once_and_again_if_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

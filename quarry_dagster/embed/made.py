@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from quarry_dagster.environment import cache_folder
+from quarry_dagster.errors import ModelError
 
 _RECIPE = "recipe.json"
 
@@ -21,12 +22,22 @@ def made_once(recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) ->
 
     `make` fills the folder that it is given and returns what is worth knowing of the result. All files are kept
     with their digests, which are checked each time.
+
+    Raises:
+        ModelError: the cache cannot be written.
     """
     name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / "models" / f"{recipe['backend']}-{name}"
     if (facts := _intact(folder)) is not None:
         return folder, facts
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        (cache_folder() / "models.lock").touch()
+    except OSError as e:
+        raise ModelError(
+            f"cannot write {folder.parent}, where models that are made here are kept: {e.strerror or e}; "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from e
     with FileLock(cache_folder() / "models.lock"):
         if (facts := _intact(folder)) is not None:  # another process was first
             return folder, facts
@@ -48,7 +59,7 @@ def _intact(folder: Path) -> dict[str, Any] | None:
     """What is noted of the model in this folder, if it is there as it was made."""
     try:
         noted = json.loads((folder / _RECIPE).read_text())
-    except (FileNotFoundError, ValueError):  # a power cut leaves an empty file
+    except (OSError, ValueError):  # a power cut leaves an empty file
         return None
     same = all((folder / f).is_file() and _digest(folder / f) == sha256 for f, sha256 in noted["sha256"].items())
     return noted["facts"] if same else None
