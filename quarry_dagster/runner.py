@@ -21,6 +21,7 @@ from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.partitions import CRAWL_BATCHES, consecutive, range_tags
 from quarry_dagster.profiles import HardwareProfile, configs_dir
+from quarry_dagster.store import Files
 
 ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")
 """In order of the lineage."""
@@ -70,7 +71,7 @@ def instance(data: str) -> Iterator[DagsterInstance]:
         ConfigError: the data root is remote and DAGSTER_HOME is not set.
     """
     try:
-        opened = DagsterInstance.get() if "DAGSTER_HOME" in os.environ else _instance_beside(data)
+        opened = DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else _instance_beside(data)
     except DagsterInvariantViolationError as e:
         raise ConfigError(str(e)) from e
     with opened as found:
@@ -79,9 +80,10 @@ def instance(data: str) -> Iterator[DagsterInstance]:
 
 
 def _instance_beside(data: str) -> DagsterInstance:
-    if "://" in data:
+    files = Files(data)
+    if not files.is_local:
         raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
-    home = Path(data) / ".dagster"
+    home = Path(files.full(".dagster"))
     try:
         if not home.exists():
             _make_home(home)

@@ -287,6 +287,15 @@ def test_a_killed_run_is_failed_and_its_pool_slot_freed(quarry: Quarry, tmp_path
 
 
 @pytest.mark.timeout(150)
+@pytest.mark.parametrize("root", ["{}", "file://{}", "file://{}/"])
+def test_the_run_history_lies_in_a_local_data_root_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # as unset
+    with runner.instance(root.format(tmp_path / "a b")) as instance:
+        assert instance.root_directory == str(tmp_path / "a b" / ".dagster")
+
+
 def test_a_kill_while_dagster_makes_its_tables_leaves_no_half_of_them(tmp_path: Path) -> None:
     program = f"from quarry_dagster import runner\nwith runner.instance({str(tmp_path)!r}): pass"
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
