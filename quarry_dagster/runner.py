@@ -46,7 +46,7 @@ class Answer:
 class Outcome:
     """How the runs of one command went."""
 
-    errors: list[str] = field(default_factory=list)  # "asset raw_pages: message"
+    errors: list[str] = field(default_factory=list)  # "asset raw_pages: message", or of a check that could not be asked
     answers: list[Answer] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # per asset
     worked: dict[str, int] = field(default_factory=dict)  # rows worked on, per asset
@@ -161,7 +161,8 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
                 continue  # the check has its answer
             cause = error.cause if error and error.cause else error
             message = cause.message.strip() if cause else "failed"
-            outcome.errors.append(f"asset {event.step_key}: {message}")
+            kind = "asset" if event.step_key in ASSETS else "check"
+            outcome.errors.append(f"{kind} {event.step_key}: {message}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             found = event.asset_check_evaluation_data
             is_error = found.severity == dg.AssetCheckSeverity.ERROR
