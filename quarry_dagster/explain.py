@@ -49,7 +49,7 @@ def history(data: str, document: str) -> History | None:
     if text["outcome"] != "extracted":
         found.steps.append(("deduped_corpus", "not a document: it was not accepted"))
         return found
-    vector = _row(scan("embeddings", data).drop("embedding"), id_)
+    vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
     found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
     decisions = scan("dedup_decisions", data)
     decision = decisions.filter(pl.col("removed_id") == id_).collect()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, embeddings_schema
@@ -24,6 +24,7 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.Laz
 
     Raises:
         ConfigError: neither `data` nor QUARRY_DATA is given.
+        StoreError: a file is damaged or may not be read, or vectors of two models are not of one length.
         ValueError: there is no such table.
     """
     root = os.fspath(data) if data is not None else os.environ.get("QUARRY_DATA")
@@ -47,8 +48,13 @@ def _embeddings(store: Store) -> pl.LazyFrame:
     # A partition without documents has no vectors, and so no dimension.
     batches = store.batches.segments()
     segments = [s for p, s in store.embeddings.segments().items() if p in batches and s.metadata["rows"]]
-    dim = segments[0].metadata["dim"] if segments else 1
-    return store.files.scan([s.path for s in segments], embeddings_schema(dim))
+    dims = sorted({int(s.metadata["dim"]) for s in segments}) or [1]
+    if len(dims) > 1:
+        raise StoreError(
+            f"{store.files.url('embeddings')} holds vectors of {' and '.join(map(str, dims))} dimensions: "
+            "another model was set, and not every partition is embedded with it yet; run the job embed, or quarry run"
+        )
+    return store.files.scan([s.path for s in segments], embeddings_schema(dims[0]))
 
 
 def _corpus(store: Store) -> pl.LazyFrame:
