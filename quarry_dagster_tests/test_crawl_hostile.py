@@ -84,6 +84,20 @@ def test_a_wrong_charset_is_read_as_it_was_meant(corpus: Corpus, site: Site) -> 
     assert "Le déjeuner était prêt à l’heure" in text
 
 
+def test_headers_that_are_no_utf_8_cost_nothing(corpus: Corpus, hostile: HostileSite) -> None:
+    urls = [
+        hostile.page("/etag", headers={"ETag": '"é"', "Last-Modified": "hier à midi"}),
+        hostile.page("/charset", type="text/html; charset=é"),
+        hostile.page("/type", type="text/é"),
+        hostile.page("/refused", headers={"ETag": '"é"'}, type="application/pdf"),
+    ]
+    corpus.seed("a.txt", "\n".join(urls))
+    for _ in range(2):
+        corpus.run()
+        outcomes = dict(corpus.read("raw_pages").select("url", "outcome").iter_rows())
+        assert list(map(outcomes.get, urls)) == ["fetched", "fetched", "unsupported_type", "unsupported_type"]
+
+
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """Addresses by host name, as the system's resolver is to answer; the connections are real."""

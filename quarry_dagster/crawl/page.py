@@ -94,9 +94,9 @@ class Pages:
                     None,
                     status,
                     datetime.now(UTC),
-                    found.get("Content-Type"),
-                    found.get("ETag") or request.etag,
-                    found.get("Last-Modified") or request.last_modified,
+                    _text(found, "Content-Type"),
+                    _text(found, "ETag") or request.etag,
+                    _text(found, "Last-Modified") or request.last_modified,
                     headers=self._headers(reply),
                 )
             if not 200 <= status < 300:
@@ -112,7 +112,7 @@ class Pages:
             try:
                 body = await self._read(reply, lists=request.lists)
             except Failed as e:
-                e.etag, e.last_modified = found.get("ETag"), found.get("Last-Modified")
+                e.etag, e.last_modified = _text(found, "ETag"), _text(found, "Last-Modified")
                 raise
         return Response(
             request.url,
@@ -121,9 +121,9 @@ class Pages:
             None,
             status,
             datetime.now(UTC),
-            found.get("Content-Type"),
-            found.get("ETag"),
-            found.get("Last-Modified"),
+            _text(found, "Content-Type"),
+            _text(found, "ETag"),
+            _text(found, "Last-Modified"),
             body,
             headers=self._headers(reply),
         )
@@ -135,7 +135,7 @@ class Pages:
 
     async def _read(self, reply: ClientResponse, *, lists: bool) -> bytes:
         """The body of a page that is there, unless it is refused."""
-        status, content_type = reply.status, reply.headers.get("Content-Type")
+        status, content_type = reply.status, _text(reply.headers, "Content-Type")
         self._check_headers(reply.headers, status)
         any_type = self._any_type or (lists and is_list(content_type))
         if not any_type and (why := refused_type(content_type)):
@@ -151,6 +151,12 @@ class Pages:
     def _check_headers(self, headers: CIMultiDictProxy[str], status: int) -> None:
         if why := self._consent.refused_by_headers(headers):
             raise Failed("opted_out", why, status=status)
+
+
+def _text(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    """A header as a table can keep it: bytes that are no UTF-8 arrive as lone surrogates, which no table takes."""
+    value = headers.get(name)
+    return None if value is None else value.encode(errors="replace").decode()
 
 
 def _conditions(request: Request, url: URL) -> dict[str, str]:
