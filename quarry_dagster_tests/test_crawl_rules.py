@@ -144,6 +144,11 @@ def test_retry_after_is_seconds_or_a_date():
     assert retry_after("soon") is None and retry_after(None) is None and retry_after("-5") is None
 
 
+@pytest.mark.parametrize("date", [f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"])
+def test_a_retry_after_beyond_the_calendar_says_nothing(date):
+    assert retry_after(date) is None
+
+
 def test_a_coding_that_was_not_asked_for_is_refused():
     with pytest.raises(BodyBroken, match="br"):
         decoder("br")

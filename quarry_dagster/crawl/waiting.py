@@ -22,7 +22,7 @@ def retry_after(header: str | None) -> float | None:
         return float(header[:12])
     try:
         when = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
