@@ -92,9 +92,15 @@ class TestRedirects:
         assert response.outcome == "http_error" and len(hostile.requests) == 2 + 4
         assert response.detail and "more than 3 redirects" in response.detail
 
-    @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://h/", "javascript:x", "http://", "http://[::bad/", ""])
+    @pytest.mark.parametrize(
+        "to", ["file:///etc/passwd", "ftp://h/", "javascript:x", "http://", "http://[::bad/", "http://][@", ""]
+    )
     def test_a_redirect_to_no_page_is_an_http_error(self, hostile, to):
         assert fetch(hostile.redirect("/a", to)).outcome == "http_error"
+
+    def test_a_redirect_keeps_bytes_that_are_no_utf_8(self, hostile):
+        hostile.page("/caf%E9")
+        assert fetch(hostile.redirect("/a", "/caf\xe9")).final_url == hostile.url("/caf%E9")
 
 
 class TestBrokenAnswers:

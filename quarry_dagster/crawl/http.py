@@ -6,12 +6,14 @@ for a page is decided elsewhere.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from yarl import URL
 
@@ -65,9 +67,12 @@ def redirect_target(url: URL, reply: ClientResponse) -> URL:
     location = reply.headers.get("Location")
     if not location:
         raise Failed("http_error", f"{status_text(status)} without a Location", status=status)
+    # Bytes that are no UTF-8 arrive as lone surrogates, which yarl would drop: that would be another page.
+    location = re.sub("[\udc80-\udcff]", lambda found: f"%{ord(found[0]) - 0xDC00:X}", location)
     try:
-        return parse_url(str(url.join(URL(location))))
-    except (InvalidUrl, ValueError) as e:
+        # Not yarl's join: a lone `]` makes it raise an IndexError.
+        return parse_url(urljoin(str(url), location))
+    except ValueError as e:
         raise Failed("http_error", f"{status_text(status)} to {location[:80]!r}: {e}", status=status) from e
 
 
