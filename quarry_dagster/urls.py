@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from w3lib.url import canonicalize_url
 
@@ -46,10 +46,10 @@ def canonical_url(url: str) -> str:
         raise InvalidUrl(f"not a URL: {e}") from e
     if parts.scheme not in _DEFAULT_PORTS:
         raise InvalidUrl(f"scheme {parts.scheme!r} is not http or https" if parts.scheme else "no http(s) scheme")
-    host = parts.hostname
+    host = (parts.hostname or "").rstrip(".")
     if not host or any(c.isspace() for c in host):
         raise InvalidUrl("no host name")
-    netloc = f"[{host}]" if ":" in host else host.rstrip(".")
+    netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
         netloc += f":{port}"
     return urlunsplit((parts.scheme, netloc, _drop_dot_segments(parts.path) or "/", parts.query, ""))
@@ -73,9 +73,9 @@ def same_page_url(url: str) -> str:
         parts = urlsplit(canonical_url(url))
     except InvalidUrl:
         return url
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(k, v) for k, v in query if k.lower() not in _TRACKERS and not k.lower().startswith(_TRACKER_PREFIXES)]
-    return urlunsplit(parts) if kept == query else urlunsplit(parts._replace(query=urlencode(kept)))
+    # Values stay as they are written: decoded, those that are no UTF-8 would become one.
+    kept = "&".join(pair for pair in parts.query.split("&") if not _is_tracker(pair.partition("=")[0]))
+    return urlunsplit(parts._replace(query=kept))
 
 
 def host_of(url: str) -> str:
@@ -84,6 +84,11 @@ def host_of(url: str) -> str:
         return urlsplit(canonical_url(url)).netloc
     except InvalidUrl:
         return ""
+
+
+def _is_tracker(name: str) -> bool:
+    name = unquote_plus(name).lower()
+    return name in _TRACKERS or name.startswith(_TRACKER_PREFIXES)
 
 
 def _drop_dot_segments(path: str) -> str:

@@ -30,7 +30,7 @@ def test_doc_id_never_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "example.com/a", "ftp://example.com/", "http:///a", "http://a b/", "mailto:x@y.z"]
+    "text", ["", "example.com/a", "ftp://example.com/", "http:///a", "http://a b/", "http://./a", "mailto:x@y.z"]
 )
 def test_what_is_no_web_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidUrl):
@@ -43,6 +43,11 @@ def test_tracking_parameters_do_not_make_another_page_but_content_parameters_do(
     for other in ("?id=8", "?id=7&ref=1", "?id=7&source=2", "?id=7&cid=3", "?id=7&session=4"):
         assert same_page_url(f"https://example.com/story{other}") != same_page_url(page)
     assert doc_id(page + "&utm_source=mail") != doc_id(page)
+
+
+def test_values_that_are_no_utf_8_stay_apart_without_tracking_parameters() -> None:
+    seen = {same_page_url(f"http://a.test/?q={value}&utm_source=mail") for value in ("%E8", "%E9")}
+    assert seen == {"http://a.test/?q=%E8", "http://a.test/?q=%E9"}
 
 
 def test_host_of_names_a_port_only_where_it_matters() -> None:
