@@ -73,7 +73,7 @@ class Consent:
             name, colon, directive = part.partition(":")
             if not colon:
                 directive = name
-            elif name.strip() not in _WITH_VALUE:
+            elif name.strip() not in _WITH_VALUE and " " not in name.strip():  # else a date goes on after its comma
                 ours = name.strip() in self._names  # holds for the directives that follow on the line too
             if ours and directive.strip() in self._refusing:
                 return directive.strip()
