@@ -302,21 +302,26 @@ class _Batcher:
         joined = chunk.join(pl.concat([k.select(_KNOWN) for k in known]), on="doc_id", how="left", suffix="_known")
         joined = joined.sort("line", maintain_order=True)
         fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
-        changed = joined.filter(
-            pl.col("partition").is_not_null()
-            & (
-                pl.col("body_digest").is_not_null()
-                & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
-                & (
-                    pl.col("fetched_at").is_null()
-                    | (pl.col("fetched_at") >= pl.col("fetched_at_known")).fill_null(False)
-                )
-                # Another `discover=` for a URL that is to be fetched:
-                | pl.col("outcome_known").is_null()
+        # As `_latest` orders them: a body before none, then the later one.
+        is_later = pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known"))
+        brings = (
+            pl.col("body_digest").is_not_null()
+            & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
+            & (pl.col("body_digest_known").is_null() | is_later.fill_null(False))
+        )
+        is_to_be_fetched = pl.col("outcome").is_null()
+        asks = is_to_be_fetched & (
+            # What had no page in an archive, or another `discover=`:
+            (pl.col("outcome_known").is_not_null() & pl.col("body_digest_known").is_null())
+            | (
+                pl.col("outcome_known").is_null()
                 & pl.col("discover").is_not_null()
                 & pl.col("discover").ne_missing(pl.col("discover_known"))
             )
-        ).select(*BATCHES.names(), "partition")
+        )
+        changed = joined.filter(pl.col("partition").is_not_null() & (brings | asks)).select(
+            *BATCHES.names(), "partition"
+        )
         report.added += fresh.height
         report.replaced += changed.height
         again = changed.filter(partition="").select(BATCHES.names())

@@ -1,7 +1,9 @@
 """What is new in the inbox goes to batches once; the latest version of a carried document counts."""
 
+import itertools
 import json
 import os
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +14,7 @@ from quarry_dagster import intake
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.urls import doc_id
 from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.test_seeds_archive import Archive
 
 
 def _lines(rows: list[dict[str, str]]) -> str:
@@ -97,6 +100,38 @@ def test_of_a_document_in_several_seeds_the_last_version_counts_and_the_first_ad
         os.utime(corpus.root / "seeds" / f"{name}.jsonl", (at, at))
     assert [(r.added, r.replaced) for r in corpus.take_in()] == [(0, 1)] * 4
     assert corpus.store.batches.scan().collect()["body"].to_list() == [b"third"]
+
+
+_LATER = {"WARC-Date": "2024-12-31T00:00:00Z"}
+_SEEDS = {
+    "named.txt": b"http://a.test/",
+    "page.warc.gz": Archive().add("http://a.test/").data,
+    "gone.warc.gz": Archive().add("http://a.test/", status="404 Not Found", warc=_LATER).data,
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("names", "outcome"),
+    [
+        (["named.txt", "gone.warc.gz"], None),
+        (["named.txt", "page.warc.gz"], "archived"),
+        (["gone.warc.gz", "page.warc.gz"], "archived"),
+        (list(_SEEDS), "archived"),
+    ],
+)
+def test_a_page_comes_before_none_in_whatever_order_seeds_come(
+    tmp_path: Path, names: list[str], outcome: str | None, at_once: bool
+) -> None:
+    for i, order in enumerate(itertools.permutations(names)):
+        corpus = Corpus(tmp_path / str(i), profile())
+        for at, name in enumerate(order, 1):
+            corpus.seed(name, _SEEDS[name])
+            os.utime(corpus.root / "seeds" / name, (at, at))
+            if not at_once:
+                corpus.take_in()
+        corpus.take_in()
+        assert corpus.store.batches.scan().collect()["outcome"].to_list() == [outcome], order
 
 
 def test_a_seed_taken_in_by_pieces_is_reported_as_one(corpus: Corpus) -> None:
