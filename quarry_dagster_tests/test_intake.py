@@ -34,6 +34,20 @@ def test_the_latest_capture_counts_wherever_it_stands_in_the_seed(corpus: Corpus
         assert body["body"].to_list() == [b"new"], i
 
 
+def test_a_seed_with_two_versions_of_a_document_writes_nothing_when_it_comes_again(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_CHUNK", 2)
+    rows = [{"url": f"http://a.test/{i % 3}", "text": f"text {i}"} for i in range(6)]
+    corpus.seed("a.jsonl", _lines(rows))
+    corpus.take_in()
+    before = corpus.store.batches.segments()
+    corpus.seed("b.jsonl", _lines(rows))
+    corpus.take_in()
+    assert corpus.store.batches.segments() == before
+    assert corpus.store.batches.scan().collect()["body"].to_list() == [b"text 3", b"text 4", b"text 5"]
+
+
 def test_a_url_named_many_times_takes_one_place_and_cuts_no_partition(corpus: Corpus) -> None:
     urls = [f"http://a.test/{i}" for i in range(12_000)]
     big = Corpus(corpus.root, profile(partitions={"pages_per_partition": 20_000}))
