@@ -206,6 +206,14 @@ def test_a_trap_without_end_is_bounded(tmp_path: Path, site: Site) -> None:
     assert corpus.read("raw_pages").height == 1 + 7
 
 
+def test_what_several_partitions_find_before_it_is_taken_in_is_bounded_together(tmp_path: Path, site: Site) -> None:
+    corpus = Corpus(tmp_path, profile(partitions={"pages_per_partition": 1}, crawl={"found_per_host": 7}))
+    site.pages = {f"/{i}": page(i, *(f"/{i}/{j}" for j in range(5))) for i in range(3)}
+    corpus.seed("a.txt", "".join(f"{site.url(f'/{i}')} discover=links:1\n" for i in range(3)))
+    crawl_on(corpus)
+    assert corpus.read("raw_pages").height == 3 + 7
+
+
 def test_a_wrong_option_is_a_problem_of_its_line(corpus: Corpus) -> None:
     corpus.seed("a.txt", "http://a.test/1 discover=everything\nhttp://a.test/2\n")
     corpus.seed("b.jsonl", '{"url": "http://a.test/3", "discover": "links:x"}\n{"url": "http://a.test/4"}\n')

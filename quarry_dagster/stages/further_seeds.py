@@ -14,6 +14,7 @@ import polars as pl
 from quarry_dagster.crawl import Response
 from quarry_dagster.crawl.media_types import is_list
 from quarry_dagster.forget import Forgotten
+from quarry_dagster.intake import pending
 from quarry_dagster.progress import log
 from quarry_dagster.seeds import Discovery, discover, parse_discovery
 from quarry_dagster.store import Store
@@ -56,11 +57,12 @@ class FurtherSeeds:
         if not self._found:
             return
         known = store.batches.scan().select("doc_id", "url", "seed")
-        ids = {doc_id(url): url for url in self._found if not forgotten.reason(url)}
-        old = known.select("doc_id").filter(pl.col("doc_id").is_in(list(ids))).collect()
-        fresh = sorted(url for i, url in ids.items() if i not in set(old["doc_id"]))
+        waiting = _waiting(store)
+        ids = {doc_id(url): url for url in self._found.keys() - waiting if not forgotten.reason(url)}
+        old = set(known.select("doc_id").filter(pl.col("doc_id").is_in(list(ids))).collect()["doc_id"])
+        fresh = sorted(url for i, url in ids.items() if i not in old)
         earlier = known.filter(pl.col("seed").str.starts_with(_FOLDER)).group_by(HOST.alias("host")).len().collect()
-        counts = Counter(dict(earlier.drop_nulls().iter_rows()))
+        counts = Counter(dict(earlier.drop_nulls().iter_rows())) + Counter(map(host_of, waiting))
         lines: list[str] = []
         for url in fresh:
             host, further = host_of(url), self._found[url]
@@ -74,3 +76,13 @@ class FurtherSeeds:
         with store.files.create(f"{SEEDS}/{name}") as file:
             file.write(content)
         log.info("%s: %d further pages found; they wait in the inbox as %s", partition, len(lines), name)
+
+
+def _waiting(store: Store) -> set[str]:
+    """What other partitions found, and no batch has yet."""
+    urls: set[str] = set()
+    for name in pending(store):
+        if name.startswith(_FOLDER):
+            with store.files.open(f"{SEEDS}/{name}") as file:
+                urls.update(line.decode().split()[0] for line in file)
+    return urls
