@@ -53,7 +53,7 @@ def test_seed_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".a.txt", "a.txt.tmp", "a.warc.gz.part", "a.csv.crdownload", "a.txt~", "a.gz", "a.pdf"]
+    "name", [".a.txt", "a.txt.tmp", "a.warc.gz.part", "a.csv.crdownload", "a.txt~", "a.gz", "a.pdf", ".sync/a.txt"]
 )
 def test_no_seed_names(name: str) -> None:
     assert not is_seed_name(name)

@@ -61,8 +61,10 @@ _PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9._-]*(?::[0-9]{1,4})?(?:[/?#][
 
 def is_seed_name(name: str) -> bool:
     """Whether a file of this name (or path) is a seed: a known suffix, not hidden, not half downloaded."""
-    base = PurePosixPath(name).name
-    return not base.startswith(".") and not base.endswith(_UNFINISHED) and _suffix(base) is not None
+    path = PurePosixPath(name)
+    # Tools that synchronize folders keep unfinished and deleted files in hidden ones.
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and not path.name.endswith(_UNFINISHED) and _suffix(path.name) is not None
 
 
 def read_seeds(
