@@ -62,7 +62,7 @@ def pending(store: Store, min_age: float = 0.0) -> list[str]:
 
     One that changed less than `min_age` seconds ago may be half copied, and waits.
     """
-    return list(_pending(_inbox(store, min_age), _read_ledger(store)))
+    return [seeds.shown(name) for name in _pending(_inbox(store, min_age), _read_ledger(store))]
 
 
 def take_in(
@@ -111,7 +111,7 @@ def take_in(
                 for chunk in _chunks(_until(deadline, items, place, report), report, forgotten):
                     batcher.add(chunk, report)
             except _Unreadable as e:
-                report.error = f"{name}: cannot be read, will be tried again: {e}"
+                report.error = f"{report.name}: cannot be read, will be tried again: {e}"
                 report.problems.append(report.error)
                 report.problem_count += 1
             else:
@@ -149,7 +149,7 @@ def _inbox(store: Store, min_age: float) -> dict[str, str]:
         if seeds.is_seed_name(name):
             changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
             at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
-            if not min_age or now - at >= min_age:
+            if abs(now - at) >= min_age:  # one from the future was copied by a machine whose clock is ahead
                 found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
     return {name: state for _, name, state in sorted(found)}
 
@@ -169,10 +169,11 @@ def _pending(inbox: dict[str, str], ledger: dict[str, dict[str, Any]]) -> dict[s
 def _begun(name: str, state: str, ledger: dict[str, dict[str, Any]]) -> tuple[SeedReport, seeds.Place]:
     """The report and the place of an earlier reading of the same bytes that stopped half-way; else new ones."""
     entry = ledger.get(name, {})
+    text = seeds.shown(name)  # a name that is no UTF-8 is no text that a table takes
     if entry.get("state") != state or "place" not in entry:
-        return SeedReport(name), seeds.Place()
+        return SeedReport(text), seeds.Place()
     counts = {k: entry[k] for k in ("urls", "added", "replaced", "problem_count", "problems")}
-    return SeedReport(name, **counts), seeds.Place(**entry["place"])
+    return SeedReport(text, **counts), seeds.Place(**entry["place"])
 
 
 def _entry(state: str, report: SeedReport, place: seeds.Place) -> dict[str, Any]:

@@ -134,6 +134,18 @@ def test_a_seed_that_is_still_being_copied_waits(corpus: Corpus, instance: dg.Da
     assert len(_tick(corpus, instance)) == 1
 
 
+def test_a_seed_from_a_machine_whose_clock_is_ahead_does_not_wait(corpus: Corpus, instance: dg.DagsterInstance) -> None:
+    _drop(corpus, "a.jsonl", range(5), age=-3600)
+    assert len(_tick(corpus, instance)) == 1
+
+
+def test_a_seed_whose_name_is_no_utf_8_is_taken_in(corpus: Corpus, instance: dg.DagsterInstance) -> None:
+    _drop(corpus, os.fsdecode(b"caf\xe9.jsonl"), range(5))
+    assert len(_tick(corpus, instance)) == 1
+    assert corpus.store.batches.scan().collect()["seed"].unique().to_list() == ["caf\ufffd.jsonl"]
+    assert pending(corpus.store) == []
+
+
 def test_a_broken_seed_is_reported_and_does_not_stop_the_others(corpus: Corpus, instance: dg.DagsterInstance) -> None:
     corpus.seed("binary.txt", bytes(range(256)) * 40)
     corpus.seed("cut.xml.gz", gzip.compress(b"<urlset><url><loc>http://a.test/x</loc></url></urlset>" * 99)[:40])

@@ -5,7 +5,7 @@ becomes seeds in turn. Fetching, and cutting seeds into partitions, belong elsew
 """
 
 from quarry_dagster.seeds.discovery import Discovery, Found, discover, parse_discovery
-from quarry_dagster.seeds.model import Place, Problem, Seed
+from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.reader import SUFFIXES, is_seed_name, read_seeds
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "is_seed_name",
     "parse_discovery",
     "read_seeds",
+    "shown",
 ]
