@@ -55,8 +55,10 @@ def _key(url_or_host: str) -> str:
         canonical_url(url_or_host)
         return same_page_url(url_or_host)
     except InvalidUrl:
-        host = host_of(f"http://{url_or_host.strip()}")
-        if not host or host != url_or_host.strip().lower().rstrip("."):
+        name = url_or_host.strip()
+        host = host_of(f"http://{name}")
+        # A default port is no part of a host: who names one may not mean the others.
+        if not host or not {*"/?#@\\"}.isdisjoint(name) or host.count(":") != name.count(":"):
             raise ConfigError(
                 f"{url_or_host!r} is neither a URL (http://host/page) nor a host name (host or host:port)"
             ) from None

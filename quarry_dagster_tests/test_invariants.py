@@ -273,8 +273,10 @@ def test_a_forgotten_document_does_not_come_back_by_another_way(corpus: Corpus, 
     assert corpus.urls() == {"http://a.test/2"}
     assert not corpus.store.batches.scan().filter(pl.col("body").bin.contains(b"quokka")).collect().height
     assert set(corpus.read("raw_pages")["outcome"]) == {"given", "opted_out"}
-    with pytest.raises(ConfigError, match="neither a URL"):
-        forget(corpus.store, "a.test/1")
+    for neither in ("a.test/1", "a.test:80", "me@a.test", "a test", ""):
+        with pytest.raises(ConfigError, match="neither a URL"):
+            forget(corpus.store, neither)
+    assert forget(corpus.store, "Bücher.test").reason("http://xn--bcher-kva.test/1")
 
 
 def test_a_takedown_does_not_hide_that_a_partition_waits_for_its_batch(corpus: Corpus) -> None:
