@@ -14,6 +14,7 @@ from quarry_dagster import intake
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.urls import doc_id
 from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.site import Site
 from quarry_dagster_tests.test_seeds_archive import Archive
 
 
@@ -173,6 +174,16 @@ def test_a_kill_between_batches_and_ledger_loses_and_repeats_nothing(
 
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_sitemap_that_was_not_there_is_asked_for_again_when_its_seed_is_touched(corpus: Corpus, site: Site) -> None:
+    corpus.seed("a.txt", site.url("/sitemap.xml"))
+    (report,) = corpus.take_in()
+    assert report.urls == 0 and "touch" in report.problems[0]
+    site.pages["/sitemap.xml"] = b"<urlset><url><loc>http://a.test/</loc></url></urlset>"
+    os.utime(corpus.root / "seeds" / "a.txt", (1, 1))
+    (report,) = corpus.take_in()
+    assert report.added == 1
 
 
 @settings(max_examples=500, deadline=None)

@@ -65,7 +65,8 @@ class Sitemaps:
             data = self._fetch(url)
         except (QuarryError, ValueError, OSError) as e:
             self._place.sitemaps.append(key)
-            yield Problem(line, f"the sitemap cannot be downloaded: {shown(e)}", shown(url))
+            reason = f"the sitemap cannot be downloaded: {shown(e)}; touch the seed in the inbox to try again"
+            yield Problem(line, reason, shown(url))
             return
         file = io.BytesIO(data)
         source = _Gunzipped(file) if data.startswith(_GZIP_MAGIC) else _Limited(file)
