@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -228,6 +228,26 @@ def test_parquet_bytes_keep_their_charset() -> None:
     assert first.body == b"<p>\xfc</p>" and first.fetched_at == datetime(2024, 1, 2, tzinfo=UTC)
     assert isinstance(bad, Problem) and bad.line == 2
     assert last == Seed("http://c.example/", 3)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array([1_704_164_645_000_000_789], pa.timestamp("ns")),
+        pa.array([1_704_164_645], pa.timestamp("s", "Europe/Berlin")),
+        pa.array(["2024-01-02T03:04:05"]),
+    ],
+)
+def test_parquet_times_of_all_kinds(times: pa.Array) -> None:
+    (seed,) = read(parquet(url=["http://a.example/"], text=["t"], fetched_at=times), "a.parquet")
+    assert isinstance(seed, Seed) and seed.fetched_at == datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_parquet_days_and_text_that_is_not_marked_as_such() -> None:
+    day = pa.array([date(2024, 1, 2)])
+    (seed,) = read(parquet(url=[b"http://a.example/"], text=[b"t"], fetched_at=day), "a.parquet")
+    assert isinstance(seed, Seed) and (seed.url, seed.body) == ("http://a.example/", b"t")
+    assert seed.fetched_at == datetime(2024, 1, 2, tzinfo=UTC)
 
 
 def test_parquet_damage_costs_its_row_group() -> None:

@@ -9,7 +9,7 @@ import csv
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from quarry_dagster.seeds.discovery import parse_discovery
@@ -45,6 +45,8 @@ class _Table:
     def seed(self, line: int, row: Mapping[str, Any]) -> Iterator[Seed | Problem]:
         """The seed of a row whose keys are lower case."""
         url = row.get("url")
+        if isinstance(url, bytes):  # some writers of Parquet do not mark text as such
+            url = url.decode(errors="replace")
         if not isinstance(url, str) or not url.strip():
             wrong = "no url in this row" if url in (None, "") else "the url is not text"
             yield Problem(line, f"{wrong}; fill its column 'url', or delete the row", shown(url or ""))
@@ -271,6 +273,12 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed |
 
 
 def _parquet_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError]:
+    import pyarrow as pa
+
+    for i, column in enumerate(batch.schema):
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python's times have no nanoseconds
+            times = batch.column(i).cast(pa.timestamp("us", column.type.tz), safe=False)
+            batch = batch.set_column(i, column.name, times)
     try:
         yield from batch.to_pylist()
     except ValueError:  # a text that is not UTF-8, a time beyond the calendar: then row by row
@@ -308,6 +316,8 @@ def _utc(value: object) -> tuple[datetime | None, str]:
     """The time in UTC (taken as UTC where it names no zone), and what is wrong with it."""
     if value is None or value == "":
         return None, ""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = value.isoformat()
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip())
