@@ -53,6 +53,31 @@ def test_links_of_the_same_host_are_found() -> None:
     assert found.seeds == dict.fromkeys(wanted | nav, Discovery(links=2))
 
 
+@pytest.mark.parametrize(
+    ("html", "found"),
+    [
+        ("<a href='/x?a=1&amp;b=2'>", "http://a.test/x?a=1&b=2"),
+        ("<A TITLE='a > b' HREF=' /a b '>", "http://a.test/a%20b"),
+        ("<base href='/docs/'><base href='/no/'><a href='x'>", "http://a.test/docs/x"),
+        ("<base href='http://['><area href='x'>", "http://a.test/dir/x"),
+        ("<!-- <a href='/no'> --><script>'<a href=/no>'</script><a href=/x>", "http://a.test/x"),
+        ("<div>" * 1000 + "<a href='/é'>", "http://a.test/%C3%A9"),
+    ],
+)
+def test_links_are_read_as_browsers_do(html: str, found: str) -> None:
+    assert list(discover(URL, html.encode(), "text/html", Discovery(links=1)).seeds) == [found]
+
+
+def test_feeds_are_read_as_browsers_do() -> None:
+    link = b"<base href='/docs/'><LINK REL=alternate TYPE='application/rss+xml' HREF='feed?a=1&amp;b=2'>"
+    assert list(discover(URL, link, "text/html", Discovery(feeds=True)).seeds) == ["http://a.test/docs/feed?a=1&b=2"]
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"<", b"\xff<\0", b"<a href='http://['>", b"<a " + b"x=1 " * 99_999])
+def test_no_page_is_too_broken_to_be_looked_at(body: bytes) -> None:
+    assert discover(URL, body, "text/html", Discovery(links=1, feeds=True)).seeds == {}
+
+
 def test_a_page_may_ask_that_its_links_are_not_followed() -> None:
     nofollow = page(1, "/x", head="<meta name='robots' content='index, nofollow'>")
     assert not discover(URL, nofollow, "text/html", Discovery(links=1)).seeds

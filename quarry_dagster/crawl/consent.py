@@ -24,7 +24,6 @@ _TAG = 2048
 
 _POINT = re.compile(rb"<(?:(!--)|(script|style|title|template)\b|(meta)\b|(body)\b)")
 _ATTRIBUTE = re.compile(r"""([a-z:_-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
-_LINK = re.compile(rb"<link\b([^<>]{1,2048})>", re.IGNORECASE)
 # Directives of X-Robots-Tag that have a value: what stands before their colon is no crawler's name.
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
@@ -59,7 +58,7 @@ class Consent:
         if not any(hint in head for hint in self._hints):
             return None
         for tag in _meta_tags(head):
-            found = attributes(tag)
+            found = _attributes(tag)
             name, content = found.get("name", "").strip(), found.get("content", "")
             if self._tdm and name == "tdm-reservation" and content.strip() == "1":
                 return "meta tdm-reservation: 1"
@@ -82,7 +81,7 @@ class Consent:
 
 def forbids_following(body: bytes) -> bool:
     """Whether a meta element asks robots not to follow the page's links."""
-    tags = map(attributes, _meta_tags(body[:_HEAD].lower()))
+    tags = map(_attributes, _meta_tags(body[:_HEAD].lower()))
     return any(
         tag.get("name", "").strip() == "robots"
         and not {"nofollow", "none"}.isdisjoint(re.split(r"[\s,;]+", tag.get("content", "")))
@@ -90,12 +89,7 @@ def forbids_following(body: bytes) -> bool:
     )
 
 
-def link_tags(body: bytes) -> list[str]:
-    """The attributes of the link elements of a document's head, as :func:`attributes` reads them."""
-    return [tag.decode("utf-8", "replace") for tag in _LINK.findall(body[:_HEAD])]
-
-
-def attributes(tag: str) -> dict[str, str]:
+def _attributes(tag: str) -> dict[str, str]:
     """The attributes of an element, names as they are written; the first of a name counts."""
     return {name: double or single or bare for name, double, single, bare in reversed(_ATTRIBUTE.findall(tag))}
 

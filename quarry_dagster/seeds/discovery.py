@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from quarry_dagster.crawl.consent import attributes, forbids_following, link_tags
+from quarry_dagster.crawl.consent import forbids_following
 from quarry_dagster.crawl.media_types import is_html
 from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
 from quarry_dagster.urls import InvalidUrl, canonical_url, host_of
@@ -92,40 +93,63 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
             return Found(below | _on_host(url, pages, Discovery()), kind)
     seeds: dict[str, Discovery] = {}
     if is_html(content_type):
+        named = _Names(url, body)
         if wanted.links and not forbids_following(body):
-            seeds = _on_host(url, _hrefs(url, body), Discovery(links=wanted.links - 1))
+            seeds = _on_host(url, named.pages, Discovery(links=wanted.links - 1))
         if wanted.feeds:
-            seeds |= _on_host(url, _feeds(body), Discovery(feeds=True))
+            seeds |= _on_host(url, named.feeds, Discovery(feeds=True))
         if wanted.sitemaps:
             seeds |= _on_host(url, ["/robots.txt", "/sitemap.xml"], Discovery(sitemaps=wanted.sitemaps))
     return Found(seeds)
 
 
-def _on_host(base: str, hrefs: list[str], wanted: Discovery) -> dict[str, Discovery]:
+def _on_host(base: str, hrefs: Iterable[str], wanted: Discovery) -> dict[str, Discovery]:
     """Those that are pages of the same host, in normal form."""
     host, own = host_of(base), canonical_url(base)
     found: dict[str, Discovery] = {}
-    for href in hrefs[:_MOST_LINKS]:
+    for href in islice(hrefs, _MOST_LINKS):
         try:
-            url = canonical_url(urljoin(base, href))
-        except (InvalidUrl, ValueError):
+            url = canonical_url(_joined(base, href))
+        except InvalidUrl:
             continue
         if url != own and host_of(url) == host:
             found[url] = wanted
     return found
 
 
-def _hrefs(url: str, body: bytes) -> list[str]:
-    from courlan import extract_links
+class _Names:
+    """What a page names. A parser tells it of each tag; no tree is built."""
 
-    return sorted(extract_links(body.decode("utf-8", "replace"), url=url, external_bool=False, no_filter=True))
+    def __init__(self, url: str, body: bytes) -> None:
+        self._url = self._base = url
+        self.pages: dict[str, None] = {}
+        """Where its links lead that it does not ask not to follow, in order."""
+        self.feeds: dict[str, None] = {}
+        # huge_tree: else the parser stops at 256 nested tags.
+        parser = etree.HTMLParser(target=self, encoding="utf-8", huge_tree=True, no_network=True)
+        parser.feed(body)
+        parser.close()
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        href = attributes.get("href", "").strip()
+        rel = attributes.get("rel", "").lower().split()
+        match tag:
+            case "base" if href and self._base == self._url:  # the first counts
+                self._base = _joined(self._url, href) or self._url
+            case "a" | "area" if "href" in attributes and "nofollow" not in rel and len(self.pages) < _MOST_LINKS:
+                self.pages[_joined(self._base, href)] = None
+            case "link" if href and "alternate" in rel and attributes.get("type", "").lower() in _FEED_TYPES:
+                self.feeds[_joined(self._base, href)] = None
+
+    def close(self) -> None:
+        """All was told."""
 
 
-def _feeds(body: bytes) -> list[str]:
-    found = (attributes(tag) for tag in link_tags(body))
-    return [
-        a["href"] for a in found if a.get("type") in _FEED_TYPES and "alternate" in a.get("rel", "") and "href" in a
-    ]
+def _joined(base: str, href: str) -> str:
+    try:
+        return urljoin(base, href)
+    except ValueError:
+        return ""
 
 
 def _listed(body: bytes) -> tuple[str | None, list[str], list[str]]:
