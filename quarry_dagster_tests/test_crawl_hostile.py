@@ -18,7 +18,7 @@ from quarry_dagster.crawl import Request, allowed_networks, crawl
 from quarry_dagster.profiles import Crawl, load_profile
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.hostile_cases import MAX_BODY_MB, TIMEOUT, Case, hostile_cases
-from quarry_dagster_tests.hostile_site import HostileSite
+from quarry_dagster_tests.hostile_site import ARTICLE, HostileSite
 from quarry_dagster_tests.site import Site, html
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +96,28 @@ def test_headers_that_are_no_utf_8_cost_nothing(corpus: Corpus, hostile: Hostile
         corpus.run()
         outcomes = dict(corpus.read("raw_pages").select("url", "outcome").iter_rows())
         assert list(map(outcomes.get, urls)) == ["fetched", "fetched", "unsupported_type", "unsupported_type"]
+
+
+@pytest.mark.parametrize("status", ["500 Oops", "503 Later", "200 OK"])
+def test_a_robots_txt_that_cannot_be_read_for_a_night_takes_no_body_away(
+    corpus: Corpus, hostile: HostileSite, status: str
+) -> None:
+    corpus.seed("a.txt", hostile.page("/a"))
+    corpus.run()
+    hostile.robots("not what it says", status, {"Content-Encoding": "gzip"})
+    _a_day_later(corpus)
+    corpus.run()
+    (row,) = corpus.read("raw_pages").iter_rows(named=True)
+    assert row["body"] == ARTICLE and "robots_disallowed" in row["detail"]
+    hostile.robots("User-agent: *\nDisallow: /")
+    _a_day_later(corpus)
+    corpus.run()
+    (row,) = corpus.read("raw_pages").iter_rows(named=True)
+    assert row["body"] is None and row["outcome"] == "robots_disallowed"
+
+
+def _a_day_later(corpus: Corpus) -> None:
+    (corpus.root / "crawling" / "origins.sqlite").unlink()
 
 
 @pytest.fixture

@@ -201,7 +201,9 @@ class Engine:
             return
         detail = failure.detail if "robots.txt" in failure.detail else f"robots.txt: {failure.detail}"
         # Made anew: the one that was raised keeps a connection's frames alive, and this one stays for the crawl.
-        refusal = Failed(failure.outcome, detail, transient=failure.transient)
+        # That robots.txt cannot be read is no word of its owner: it may pass.
+        may_pass = failure.transient or failure.outcome == "robots_disallowed"
+        refusal = Failed(failure.outcome, detail, transient=may_pass)
         self._learn(host, origin, Statement(robots.Rules(refusal=refusal)))
 
     async def _fetch(self, host: Host, job: Job) -> None:

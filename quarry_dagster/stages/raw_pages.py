@@ -1,8 +1,9 @@
 """`raw_pages` of one partition: fetch what its batch names, keep what the batch carries.
 
 A page that was fetched before is asked for conditionally. Where its body did not change, nor anything else of the
-partition, no file is written. A transient failure (timeout, network, HTTP 429 or 5xx) keeps the earlier body and
-says so in `detail`: one bad night must not empty a corpus. Any other failure replaces the row.
+partition, no file is written. A transient failure (timeout, network, HTTP 429 or 5xx, a robots.txt that cannot be
+read) keeps the earlier body and says so in `detail`: one bad night must not empty a corpus. Any other failure
+replaces the row.
 
 Rows are decided on without their bodies, which go from where they are (the journal of the crawl, the batch, the
 version before) to the table once all are there: memory holds a few of them.
