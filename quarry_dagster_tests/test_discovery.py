@@ -78,6 +78,22 @@ def test_no_page_is_too_broken_to_be_looked_at(body: bytes) -> None:
     assert discover(URL, body, "text/html", Discovery(links=1, feeds=True)).seeds == {}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<div>" * 800_000 + b"</b>" * 800_000,
+        b"<!--" * 2_000_000,
+        b'<a "' * 2_000_000 + b">",
+        (b"<a " + b"x" * 3000 + b">") * 2500,
+        (b"<a " + b"x" * 2000 + b" " * 1000 + b">") * 2500,
+    ],
+    ids=["nested", "comments", "quotes", "long names", "spaces"],
+)
+def test_a_hostile_page_of_megabytes_is_looked_at_in_linear_time(body: bytes) -> None:
+    """In quadratic time each of these takes minutes, and the test's own limit ends it."""
+    assert discover(URL, body, "text/html", Discovery(links=1, feeds=True)).seeds == {}
+
+
 def test_a_page_may_ask_that_its_links_are_not_followed() -> None:
     nofollow = page(1, "/x", head="<meta name='robots' content='index, nofollow'>")
     assert not discover(URL, nofollow, "text/html", Discovery(links=1)).seeds

@@ -8,9 +8,11 @@ An owner's statement for a whole origin is read beside robots.txt: see `tdmrep`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quarry_dagster.crawl.robots import product_token
+from quarry_dagster.crawl.tags import start_tags
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
@@ -19,11 +21,7 @@ if TYPE_CHECKING:
 
 _HEAD = 65_536
 """Bytes of a document searched for meta elements."""
-_TAG = 2048
-"""Bytes of one meta element: bounds the work a hostile page can cause."""
 
-_POINT = re.compile(rb"<(?:(!--)|(script|style|title|template)\b|(meta)\b|(body)\b)")
-_ATTRIBUTE = re.compile(r"""([a-z:_-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 # Directives of X-Robots-Tag that have a value: what stands before their colon is no crawler's name.
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
@@ -53,16 +51,15 @@ class Consent:
         """The meta element that opts out, for a person to read; None where none does."""
         if body.startswith((b"\xff\xfe", b"\xfe\xff")):
             body = body[: 2 * _HEAD].decode("utf-16", "replace").encode()
-        head = body[:_HEAD].lower()
+        head = body[:_HEAD]
+        lower = head.lower()
         # Nearly all pages say nothing: they cost a few substring searches and no parsing.
-        if not any(hint in head for hint in self._hints):
+        if not any(hint in lower for hint in self._hints):
             return None
-        for tag in _meta_tags(head):
-            found = _attributes(tag)
-            name, content = found.get("name", "").strip(), found.get("content", "")
-            if self._tdm and name == "tdm-reservation" and content.strip() == "1":
+        for name, content in _metadata(head):
+            if self._tdm and name == "tdm-reservation" and content == "1":
                 return "meta tdm-reservation: 1"
-            if name in self._names and (refused := self._refusing.intersection(re.split(r"[\s,;]+", content))):
+            if name in self._names and (refused := self._refusing.intersection(_words(content))):
                 return f"meta {name}: {min(refused)}"
         return None
 
@@ -81,35 +78,19 @@ class Consent:
 
 def forbids_following(body: bytes) -> bool:
     """Whether a meta element asks robots not to follow the page's links."""
-    tags = map(_attributes, _meta_tags(body[:_HEAD].lower()))
     return any(
-        tag.get("name", "").strip() == "robots"
-        and not {"nofollow", "none"}.isdisjoint(re.split(r"[\s,;]+", tag.get("content", "")))
-        for tag in tags
+        name == "robots" and not {"nofollow", "none"}.isdisjoint(_words(content))
+        for name, content in _metadata(body[:_HEAD])
     )
 
 
-def _attributes(tag: str) -> dict[str, str]:
-    """The attributes of an element, names as they are written; the first of a name counts."""
-    return {name: double or single or bare for name, double, single, bare in reversed(_ATTRIBUTE.findall(tag))}
+def _metadata(head: bytes) -> Iterator[tuple[str, str]]:
+    """Name and content, in lower case, of each meta element before `<body>`."""
+    for tag, attributes in start_tags(head, ("meta", "body")):
+        if tag == "body":
+            return
+        yield attributes.get("name", "").strip().lower(), attributes.get("content", "").strip().lower()
 
 
-def _meta_tags(head: bytes) -> list[str]:
-    """The attributes of the meta elements before `<body>`, outside comments, scripts and the like.
-
-    Goes forward only and never looks at a byte twice: a regular expression for comments takes quadratic time on
-    a page of `<!--`.
-    """
-    tags: list[str] = []
-    at = 0
-    while point := _POINT.search(head, at):
-        comment, raw, meta, body = point.groups()
-        if body:
-            break
-        end = head.find(b"-->" if comment else b"</" + raw if raw else b">", point.end())
-        if end < 0:
-            break
-        if meta:
-            tags.append(head[point.end() : min(end, point.end() + _TAG)].decode("utf-8", "replace"))
-        at = end + 1
-    return tags
+def _words(content: str) -> list[str]:
+    return re.split(r"[\s,;]+", content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +18,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from quarry_dagster.crawl.consent import forbids_following
 from quarry_dagster.crawl.media_types import is_html
+from quarry_dagster.crawl.tags import start_tags
 from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
 from quarry_dagster.urls import InvalidUrl, canonical_url, host_of
 
@@ -93,11 +94,11 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
             return Found(below | _on_host(url, pages, Discovery()), kind)
     seeds: dict[str, Discovery] = {}
     if is_html(content_type):
-        named = _Names(url, body)
+        pages, feeds = _names(url, body)
         if wanted.links and not forbids_following(body):
-            seeds = _on_host(url, named.pages, Discovery(links=wanted.links - 1))
+            seeds = _on_host(url, pages, Discovery(links=wanted.links - 1))
         if wanted.feeds:
-            seeds |= _on_host(url, named.feeds, Discovery(feeds=True))
+            seeds |= _on_host(url, feeds, Discovery(feeds=True))
         if wanted.sitemaps:
             seeds |= _on_host(url, ["/robots.txt", "/sitemap.xml"], Discovery(sitemaps=wanted.sitemaps))
     return Found(seeds)
@@ -117,32 +118,20 @@ def _on_host(base: str, hrefs: Iterable[str], wanted: Discovery) -> dict[str, Di
     return found
 
 
-class _Names:
-    """What a page names. A parser tells it of each tag; no tree is built."""
-
-    def __init__(self, url: str, body: bytes) -> None:
-        self._url = self._base = url
-        self.pages: dict[str, None] = {}
-        """Where its links lead that it does not ask not to follow, in order."""
-        self.feeds: dict[str, None] = {}
-        # huge_tree: else the parser stops at 256 nested tags.
-        parser = etree.HTMLParser(target=self, encoding="utf-8", huge_tree=True, no_network=True)
-        parser.feed(body)
-        parser.close()
-
-    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+def _names(url: str, page: bytes) -> tuple[list[str], list[str]]:
+    """The pages and the feeds that a page names; not those that it asks not to follow."""
+    base, pages, feeds = url, [], []
+    for tag, attributes in start_tags(page, ("a", "area", "base", "link")):
         href = attributes.get("href", "").strip()
         rel = attributes.get("rel", "").lower().split()
         match tag:
-            case "base" if href and self._base == self._url:  # the first counts
-                self._base = _joined(self._url, href) or self._url
-            case "a" | "area" if "href" in attributes and "nofollow" not in rel and len(self.pages) < _MOST_LINKS:
-                self.pages[_joined(self._base, href)] = None
+            case "base" if href and base == url:  # the first counts
+                base = _joined(url, href) or url
+            case "a" | "area" if href and "nofollow" not in rel and len(pages) < _MOST_LINKS:
+                pages.append(_joined(base, href))
             case "link" if href and "alternate" in rel and attributes.get("type", "").lower() in _FEED_TYPES:
-                self.feeds[_joined(self._base, href)] = None
-
-    def close(self) -> None:
-        """All was told."""
+                feeds.append(_joined(base, href))
+    return pages, feeds
 
 
 def _joined(base: str, href: str) -> str:
