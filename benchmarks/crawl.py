@@ -29,7 +29,6 @@ import polars as pl
 
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.extract import Extractor
-from quarry_dagster.forget import Forgotten
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.profiles import HardwareProfile
 from quarry_dagster.stages import extracted_text, raw_pages
@@ -194,7 +193,7 @@ def _again(urls: list[str], port: int) -> str:
             before, start = _sent(port), time.monotonic()
             crawled, extracted = raw_pages.StageReport(), raw_pages.StageReport()
             for partition in store.batches.segments():
-                crawled += raw_pages.refresh(store, partition, profile.crawl, loopback, Forgotten({}))
+                crawled += raw_pages.refresh(store, partition, profile.crawl, loopback)
             seconds = time.monotonic() - start
             for partition in store.batches.segments():
                 extracted += extracted_text.refresh(store, partition, extractor)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.extract import Extractor
-from quarry_dagster.forget import read_forgotten
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.profiles import load_profile
 from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
@@ -87,7 +86,7 @@ def direct(root: str, profile_path: str) -> None:
     partitions = list(store.batches.segments())
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in partitions:
-            raw_pages.refresh(store, partition, profile.crawl, loopback, read_forgotten(store))
+            raw_pages.refresh(store, partition, profile.crawl, loopback)
             extracted_text.refresh(store, partition, extractor)
             embeddings.refresh(store, partition, profile)
     faiss_index.refresh(store, partitions, profile)

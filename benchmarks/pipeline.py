@@ -34,7 +34,6 @@ from benchmarks.crawl import DEMO, served
 from benchmarks.growth import some
 from benchmarks.systems import peak
 from quarry_dagster.extract import Extractor
-from quarry_dagster.forget import read_forgotten
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.profiles import configs_dir, load_profile
 from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
@@ -160,7 +159,7 @@ def _step(stage: str, root: str, name: str) -> int:
         take_in_seeds(store, profile, ())
     elif stage == "raw_pages":
         for p in partitions:
-            raw_pages.refresh(store, p, profile.crawl, (), read_forgotten(store))
+            raw_pages.refresh(store, p, profile.crawl, ())
     elif stage == "extracted_text":
         with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
             for p in partitions:

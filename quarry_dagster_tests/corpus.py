@@ -14,7 +14,6 @@ import polars as pl
 
 from quarry_dagster import scan
 from quarry_dagster.extract import Extractor
-from quarry_dagster.forget import read_forgotten
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.profiles import HardwareProfile
@@ -81,10 +80,9 @@ class Corpus:
         """Take in what waits and run all stages; `partitions` names those to refresh, by default all."""
         self.take_in()
         existing = list(self.store.batches.segments())
-        forgotten = read_forgotten(self.store)
         reports = {n: StageReport() for n in ("raw_pages", "extracted_text", "embeddings")}
         for p in existing if partitions is None else partitions:
-            reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK, forgotten)
+            reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK)
             reports["extracted_text"] += extracted_text.refresh(self.store, p, self.extractor)
             reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
         reports["faiss_index"] = faiss_index.refresh(self.store, existing, self.profile)

@@ -32,7 +32,7 @@ from quarry_dagster.stages import raw_pages
 from quarry_dagster_tests.corpus import Corpus, profile
 corpus = Corpus(Path(sys.argv[1]), profile(crawl=json.loads(sys.argv[2])))
 for partition in corpus.store.batches.segments():
-    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, [ip_network("127.0.0.1/32")], Forgotten({}))
+    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, [ip_network("127.0.0.1/32")])
 (peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
 print(int(peak.split()[1]) // 1024)
 """

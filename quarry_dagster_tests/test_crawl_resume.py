@@ -37,7 +37,7 @@ from quarry_dagster.stages import raw_pages
 from quarry_dagster_tests.corpus import LOOPBACK, Corpus, profile
 corpus = Corpus(Path(sys.argv[1]), profile(crawl={CRAWL!r}))
 for partition in corpus.store.batches.segments():
-    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, LOOPBACK, Forgotten({{}}))
+    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, LOOPBACK)
 """
 
 

@@ -261,6 +261,39 @@ def test_what_is_forgotten_leaves_no_byte_and_stays_out(corpus: Corpus, story_si
     assert corpus.urls() == set()
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["first crawl", "later crawl"])
+def test_what_is_forgotten_while_it_is_crawled_stays_out(corpus: Corpus, site: Site, known: bool) -> None:
+    paths = [f"/{i}" for i in range(4)]
+    corpus.seed("a.txt", "".join(f"{site.url(path)}\n" for path in paths))
+    corpus.seed_texts("b.jsonl", {"http://a.test/1": words(9), site.url("/0"): words(8)})
+    site.pages = {path: html("Page", words(int(path[1:]))) for path in paths}
+    if known:
+        corpus.run()
+        site.pages |= {path: html("Page", f"{words(int(path[1:]))} quokka") for path in paths}
+        site.reset()
+    else:
+        corpus.take_in()
+
+    class _Pages(dict[str, bytes | int | str]):
+        def get(self, path: str, default: bytes | int | str) -> bytes | int | str:  # pyright: ignore[reportIncompatibleMethodOverride]
+            if path == "/3":
+                for gone in ("/0", "/1"):
+                    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, site.url(gone)))
+            return super().get(path, default)
+
+    site.pages = _Pages(site.pages)
+    corpus.run()
+    assert {"/1", "/3"} <= {*site.asked}
+    rows = corpus.read("raw_pages").select("url", "outcome", pl.col("body").is_not_null()).rows()
+    of = {url: (outcome, has_body) for url, outcome, has_body in rows}
+    assert of.pop(site.url("/0")) == of.pop(site.url("/1")) == ("opted_out", False)
+    assert all(has_body for _, has_body in of.values())
+    assert corpus.urls() == {site.url("/2"), site.url("/3"), "http://a.test/1"}
+    if known:
+        kept = corpus.read("deduped_corpus").filter(pl.col("url") == site.url("/2"))
+        assert kept["text"].str.contains("quokka").all(), "what came before and after the takedown is kept"
+
+
 def test_a_forgotten_document_does_not_come_back_by_another_way(corpus: Corpus, site: Site) -> None:
     corpus.seed_texts("a.jsonl", {"http://a.test/1": "quokka " + words(1), "http://a.test/2": words(2)})
     site.pages = {"/here": html("Here", words(3)), "/there": "/here"}

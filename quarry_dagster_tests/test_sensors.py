@@ -13,7 +13,6 @@ from dagster._core.test_utils import create_run_for_test
 
 from quarry_dagster.automation import crawls, sensors
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.forget import read_forgotten
 from quarry_dagster.intake import pending
 from quarry_dagster.partitions import consecutive
 from quarry_dagster.profiles import Automation
@@ -69,7 +68,7 @@ def _run(corpus: Corpus, instance: dg.DagsterInstance, request: dg.RunRequest) -
 def _crawl(corpus: Corpus) -> None:
     """What the tables are after the runs, without the runs."""
     for partition in backlog(corpus.store):
-        raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, (), read_forgotten(corpus.store))
+        raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, ())
         extracted_text.refresh(corpus.store, partition, corpus.extractor)
         embeddings.refresh(corpus.store, partition, corpus.profile)
 
@@ -272,7 +271,7 @@ def test_what_was_crawled_and_then_not_embedded_is_asked_for_again_once_and_then
     (first,) = _tick(corpus, instance)
     _record(instance, first, dg.DagsterRunStatus.FAILURE)
     (partition,) = corpus.store.batches.segments()
-    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, (), read_forgotten(corpus.store))
+    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, ())
     (second,) = _tick(corpus, instance)  # it came further than before
     run = _record(instance, second, dg.DagsterRunStatus.FAILURE)
     assert run.run_id in _why(corpus, instance)

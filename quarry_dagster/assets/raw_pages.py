@@ -4,7 +4,6 @@ import dagster as dg
 import polars as pl
 
 from quarry_dagster.assets.reporting import Metadata, column_schema, materialize_each, preview, table
-from quarry_dagster.forget import read_forgotten
 from quarry_dagster.partitions import crawl_batches
 from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import raw_pages as stage
@@ -24,10 +23,9 @@ _HOSTS_SHOWN = 10
 def raw_pages(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """One row for every seed URL (or archived record) and what fetching it gave; a page that failed is a row too."""
     store, profile = quarry.store(), quarry.hardware_profile()
-    forgotten = read_forgotten(store)
 
     def refresh(partition: str) -> StageReport:
-        return stage.refresh(store, partition, profile.crawl, quarry.allow_addresses(), forgotten)
+        return stage.refresh(store, partition, profile.crawl, quarry.allow_addresses())
 
     def show(partition: str) -> Metadata:
         rows = store.raw_pages.scan([partition])

@@ -77,8 +77,8 @@ class Journal:
         self._file.flush()  # to the system, which a killed process does not take with it
 
     def done(self) -> set[str]:
-        """URLs whose responses killed attempts recorded."""
-        return {response.url for file in self._taken_over for response in _read(file)}
+        """URLs whose responses are recorded, by killed attempts too."""
+        return {response.url for response in self.responses()}
 
     def responses(self) -> Iterator[Response]:
         """What was recorded, by killed attempts too; one body at a time is in memory."""

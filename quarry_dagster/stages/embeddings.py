@@ -29,6 +29,11 @@ def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRepo
         StoreError: the partition has no extracted text, or the store cannot be written.
         ModelError: the model cannot be loaded.
     """
+    with store.embeddings.lock(partition):
+        return _refresh(store, partition, profile)
+
+
+def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageReport:
     start = time.monotonic()
     source = store.extracted_text.segment(partition)
     if source is None:

@@ -33,6 +33,11 @@ def refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
     Raises:
         StoreError: the partition has no raw pages, or the store cannot be written.
     """
+    with store.extracted_text.lock(partition):
+        return _refresh(store, partition, extractor)
+
+
+def _refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
     start = time.monotonic()
     raw = store.raw_pages.segment(partition)
     if raw is None:

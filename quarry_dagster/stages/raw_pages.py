@@ -25,7 +25,7 @@ from quarry_dagster.crawl import Request, Response
 from quarry_dagster.crawl.addresses import Network
 from quarry_dagster.crawl.journal import Journal
 from quarry_dagster.errors import StoreError
-from quarry_dagster.forget import Forgotten
+from quarry_dagster.forget import Forgotten, read_forgotten
 from quarry_dagster.profiles import Crawl
 from quarry_dagster.stages.crawling import fetch, open_journal
 from quarry_dagster.stages.further_seeds import FurtherSeeds
@@ -44,41 +44,71 @@ _GONE = (404, 410)
 Row = dict[str, Any]
 
 
-def refresh(
-    store: Store, partition: str, settings: Crawl, allow_addresses: Sequence[Network], forgotten: Forgotten
-) -> StageReport:
+def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequence[Network]) -> StageReport:
     """Bring one partition of `raw_pages` up to date; memory holds a few bodies at a time, not the partition.
 
     Raises:
         StoreError: the partition has no batch, or the store cannot be written.
     """
     start = time.monotonic()
-    batch, old = _Version(store.batches.segment(partition)), _Version(store.raw_pages.segment(partition))
-    if batch.segment is None:
-        raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
-    made_from = {"batch": batch.segment.version, "policy": _policy(settings)}
-    same = {k for k, v in made_from.items() if old.segment and old.segment.metadata[k] == v}
-    rows = {i: row for i, seed in batch.rows.items() if (row := _carried(seed, old.rows.get(i), forgotten))}
-    waiting = {seed["url"]: seed for i, seed in batch.rows.items() if i not in rows}
-    report, further = StageReport(), FurtherSeeds()
-    with open_journal(store, partition, old.segment, settings, allow_addresses) as journal:
-        requests = (_request(seed, old.rows.get(seed["doc_id"]), same) for seed in waiting.values())
-        report.worked = fetch(store, requests, journal, settings, allow_addresses, total=len(waiting))
-        for response in journal.responses():
-            if seed := waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
-                response = further.look(_unless_forgotten(response, forgotten), seed["discover"])
-                doc_id = seed["doc_id"]
-                rows[doc_id] = _row(doc_id, response, old.rows.get(doc_id), keep_gone=settings.keep_gone)
-        further.drop(store, partition, settings.found_per_host, forgotten)
-        if same != made_from.keys() or _states(rows) != _states(old.rows):
-            _write(store, partition, rows, batch, old, journal, made_from, warc=settings.write_warc)
-            report.written = 1
+    state = _State(store, partition, settings)
+    report = StageReport()
+    with open_journal(store, partition, state.old.segment, settings, allow_addresses) as journal:
+        while True:
+            requests = map(state.request, state.waiting.values())
+            report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(state.waiting))
+            with store.raw_pages.lock(partition):
+                crawled, state = (
+                    state,
+                    _State(store, partition, settings),
+                )  # a takedown counts from when it is asked for
+                if state.batch.segment == crawled.batch.segment:
+                    report.written = _bring_in(store, state, journal, settings)
+                    break
     journal.delete()
     store.raw_pages.prune(partition=partition)
-    report.rows = len(rows)
-    report.outcomes = Counter(row["outcome"] for row in rows.values())
+    report.rows = len(state.rows)
+    report.outcomes = Counter(row["outcome"] for row in state.rows.values())
     report.seconds = time.monotonic() - start
     return report
+
+
+class _State:
+    """What there is of a partition: its batch, the version before, and what the two make of each other."""
+
+    def __init__(self, store: Store, partition: str, settings: Crawl) -> None:
+        self.partition = partition
+        self.forgotten = read_forgotten(store)
+        self.batch = _Version(store.batches.segment(partition))
+        self.old = _Version(store.raw_pages.segment(partition))
+        if self.batch.segment is None:
+            raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
+        self.made_from = {"batch": self.batch.segment.version, "policy": _policy(settings)}
+        old = self.old.segment
+        self.same = {k for k, v in self.made_from.items() if old and old.metadata[k] == v}
+        """What the version before was made from too."""
+        carried = {i: _carried(seed, self.old.rows.get(i), self.forgotten) for i, seed in self.batch.rows.items()}
+        self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
+        self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
+        """Seeds that need a request, by URL."""
+
+    def request(self, seed: Row) -> Request:
+        return _request(seed, self.old.rows.get(seed["doc_id"]), self.same)
+
+
+def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) -> int:
+    """Make rows of the responses, and write the partition if it is another one now; returns how often that was."""
+    further = FurtherSeeds()
+    for response in journal.responses():
+        if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
+            response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
+            doc_id = seed["doc_id"]
+            state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), keep_gone=settings.keep_gone)
+    further.drop(store, state.partition, settings.found_per_host, state.forgotten)
+    if state.same == state.made_from.keys() and _states(state.rows) == _states(state.old.rows):
+        return 0
+    _write(store, state, journal, warc=settings.write_warc)
+    return 1
 
 
 class _Version:
@@ -181,25 +211,16 @@ def _states(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _write(
-    store: Store,
-    partition: str,
-    rows: dict[str, Row],
-    batch: _Version,
-    old: _Version,
-    journal: Journal,
-    made_from: dict[str, Any],
-    *,
-    warc: bool,
-) -> None:
+def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None:
     """The next version of the partition, and its WARC file."""
+    rows, found = state.rows, (state.batch, state.old, journal)
     content = pl.DataFrame([{k: row[k] for k in CONTENT} for row in rows.values()], {k: RAW_PAGES[k] for k in CONTENT})
-    with store.raw_pages.write(partition) as writer:
-        for i, body in _bodies(rows, batch, old, journal):
-            writer.append([rows[i] | {"body": body, "partition": partition}])
-        writer.note(content=digest_rows(content), rows=len(rows), **made_from)
+    with store.raw_pages.write(state.partition) as writer:
+        for i, body in _bodies(rows, *found):
+            writer.append([rows[i] | {"body": body, "partition": state.partition}])
+        writer.note(content=digest_rows(content), rows=len(rows), **state.made_from)
         if warc:
-            write_warc(store, writer.segment, _pages(rows, batch, old, journal))
+            write_warc(store, writer.segment, _pages(rows, *found))
 
 
 def _bodies(

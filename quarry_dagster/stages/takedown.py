@@ -29,17 +29,21 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
         StoreError: the store cannot be written.
     """
     forget_journals(journals(store))
-    forget_in_warcs(store, forgotten)
     before = {p: s.version for p, s in store.batches.segments().items()}
     with store.files.lock("intake"):
         for segment in store.batches.segments().values():
             _rewrite(store.batches, segment, forgotten)
     after = {p: s.version for p, s in store.batches.segments().items()}
     taken = 0
-    for partition, segment in store.raw_pages.segments().items():
-        made_from = segment.metadata["batch"]  # a partition that is behind its batch stays so
-        batch = after[partition] if made_from == before[partition] else made_from
-        taken += _rewrite(store.raw_pages, segment, forgotten, batch=batch)
+    for partition in store.raw_pages.segments():
+        with store.raw_pages.lock(partition):
+            segment = store.raw_pages.segment(partition)
+            if segment is None:
+                continue
+            made_from = segment.metadata["batch"]  # a partition that is behind its batch stays so
+            batch = after[partition] if made_from == before[partition] else made_from
+            taken += _rewrite(store.raw_pages, segment, forgotten, batch=batch)
+    forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in store.raw_pages.segments():
             if store.extracted_text.segment(partition):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -118,6 +118,10 @@ class Table:
                 yield writer
             finally:
                 writer.close()
+
+    def lock(self, partition: str) -> AbstractContextManager[None]:
+        """Hold a partition, among the processes of this machine, from reading what it is made from to writing it."""
+        return self.files.lock(f"{self.name}/{partition}")
 
     def delete(self, partition: str) -> None:
         """Delete every version of a partition."""
