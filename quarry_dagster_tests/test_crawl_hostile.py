@@ -27,7 +27,6 @@ SCRIPT = """
 import json, sys
 from ipaddress import ip_network
 from pathlib import Path
-from quarry_dagster.forget import Forgotten
 from quarry_dagster.stages import raw_pages
 from quarry_dagster_tests.corpus import Corpus, profile
 corpus = Corpus(Path(sys.argv[1]), profile(crawl=json.loads(sys.argv[2])))
@@ -174,3 +173,19 @@ def test_a_cookie_never_comes_back() -> None:
         url = site.redirect("/r", "/set")
         assert _outcome(url) == "fetched" and _outcome(site.page("/b")) == "fetched"
         assert not any("cookie" in asked.headers for asked in site.requests)
+
+
+def test_an_error_that_nobody_foresaw_costs_its_page_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(content_type: str | None) -> None:
+        if content_type == "text/odd":
+            raise IndexError("of a library")
+
+    monkeypatch.setattr("quarry_dagster.crawl.page.refused_type", fails)
+    site.pages = {"/odd": html("Odd", words(1)), "/1": html("One", words(1))}
+    site.types["/odd"] = "text/odd"
+    requests = [Request(site.url("/odd")), Request(site.url("/1"))]
+    network = allowed_networks("127.0.0.1/32")
+    found = {r.url: r for r in crawl(requests, Crawl(delay_per_host=0), allow_addresses=network)}
+    assert found[site.url("/1")].outcome == "fetched"
+    odd = found[site.url("/odd")]
+    assert (odd.outcome, odd.detail) == ("network_error", "the answer cannot be read: IndexError: of a library")

@@ -180,6 +180,8 @@ class Engine:
             self._statement_failed(host, origin, said, late)
         except Failed as e:
             self._statement_failed(host, origin, said, e)
+        except Exception as e:  # noqa: BLE001  as of a page
+            self._statement_failed(host, origin, said, _unforeseen(e))
         host.reads_statement = False
         self._done(host)
 
@@ -219,6 +221,8 @@ class Engine:
             if not e.transient:
                 host.answered(loop.time() - started)
             self._page_failed(host, job, e)
+        except Exception as e:  # noqa: BLE001  whatever an answer does to a library costs this page alone
+            self._page_failed(host, job, _unforeseen(e))
         else:
             host.answered(loop.time() - started)
             if isinstance(found, Response):
@@ -272,6 +276,10 @@ class Engine:
         self._unread += 1
         self._unread_bytes += len(response.body or b"")
         self._deliver_out(response)
+
+
+def _unforeseen(error: Exception) -> Failed:
+    return Failed("network_error", f"the answer cannot be read: {type(error).__name__}: {error}")
 
 
 def _closed(host: Host, now: float) -> Failed | None:
