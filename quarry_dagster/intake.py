@@ -141,12 +141,15 @@ def _read(
 
 
 def _inbox(store: Store, min_age: float) -> dict[str, str]:
-    """Settled seed files by name, first the one changed first, with a state that changes when the file does."""
+    """Settled files by name, first the one changed first, with a state that changes when the file does.
+
+    One of another suffix is among them, so that it is reported once that it is no seed.
+    """
     now = time.time()
     found: list[tuple[float, str, str]] = []
     for path, info in store.files.details(SEEDS).items():
         name = path.removeprefix(f"{SEEDS}/")
-        if seeds.is_seed_name(name):
+        if seeds.is_whole(name):
             changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
             at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
             if abs(now - at) >= min_age:  # one from the future was copied by a machine whose clock is ahead

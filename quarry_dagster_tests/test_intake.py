@@ -35,6 +35,16 @@ def test_the_latest_capture_counts_wherever_it_stands_in_the_seed(corpus: Corpus
         assert body["body"].to_list() == [b"new"], i
 
 
+def test_a_file_that_is_no_seed_is_reported_once(corpus: Corpus) -> None:
+    for name in ("urls.json", "urls.txt.gz", ".hidden.json", "half.json.part"):
+        corpus.seed(name, "http://a.test/")
+    reports = {report.name: report.problems for report in corpus.take_in()}
+    assert set(reports) == {"urls.json", "urls.txt.gz"}
+    for problems in reports.values():
+        assert len(problems) == 1 and "must end in one of" in problems[0]
+    assert corpus.take_in() == []
+
+
 def test_a_seed_with_two_versions_of_a_document_writes_nothing_when_it_comes_again(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

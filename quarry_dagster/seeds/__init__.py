@@ -6,7 +6,7 @@ becomes seeds in turn. Fetching, and cutting seeds into partitions, belong elsew
 
 from quarry_dagster.seeds.discovery import Discovery, Found, discover, parse_discovery
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
-from quarry_dagster.seeds.reader import SUFFIXES, is_seed_name, read_seeds
+from quarry_dagster.seeds.reader import SUFFIXES, is_seed_name, is_whole, read_seeds
 
 __all__ = [
     "SUFFIXES",
@@ -17,6 +17,7 @@ __all__ = [
     "Seed",
     "discover",
     "is_seed_name",
+    "is_whole",
     "parse_discovery",
     "read_seeds",
     "shown",

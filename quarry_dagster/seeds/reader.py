@@ -60,11 +60,15 @@ _PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9._-]*(?::[0-9]{1,4})?(?:[/?#][
 
 
 def is_seed_name(name: str) -> bool:
-    """Whether a file of this name (or path) is a seed: a known suffix, not hidden, not half downloaded."""
+    """Whether a file of this name (or path) is a seed: whole, by :func:`is_whole`, and of a known suffix."""
+    return is_whole(name) and _suffix(name) is not None
+
+
+def is_whole(name: str) -> bool:
+    """Whether a file of this name (or path) is one that somebody put there: not hidden, not half downloaded."""
     path = PurePosixPath(name)
     # Tools that synchronize folders keep unfinished and deleted files in hidden ones.
-    hidden = any(part.startswith(".") for part in path.parts)
-    return not hidden and not path.name.endswith(_UNFINISHED) and _suffix(path.name) is not None
+    return not any(part.startswith(".") for part in path.parts) and not path.name.endswith(_UNFINISHED)
 
 
 def read_seeds(
