@@ -62,7 +62,8 @@ def history(data: str, document: str) -> History | None:
         found.witness_text = witness.item()
     elif not kept.is_empty():
         n = kept["duplicates"].item()
-        found.steps.append(("deduped_corpus", f"kept, and stands for {n} duplicates" if n else "kept; no duplicates"))
+        duplicates = "no duplicates" if not n else "stands for 1 duplicate" if n == 1 else f"stands for {n} duplicates"
+        found.steps.append(("deduped_corpus", f"kept; {duplicates}"))
         found.removed = decisions.filter(pl.col("kept_id") == id_).collect().sort("removed_url")
     else:
         found.steps.append(("deduped_corpus", "waits: materialize faiss_index and deduped_corpus"))

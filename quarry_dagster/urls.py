@@ -17,6 +17,9 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from w3lib.url import canonicalize_url
 
+SAME_PAGE_VERSION = "page-2"
+"""Changes whenever :func:`same_page_url` would give something else for the same URL."""
+
 # Names that analytics services made up. `ref`, `source`, `cid` and the like are not here: on many sites they choose
 # the content, and a document removed for its URL is removed unread.
 _TRACKERS = frozenset(

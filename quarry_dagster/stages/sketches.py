@@ -9,9 +9,9 @@ import polars as pl
 from quarry_dagster.dedup import decide, shingles
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES, embeddings_schema
-from quarry_dagster.urls import same_page_url
+from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
 
-VERSION = f"{shingles.VERSION}/binary"
+VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/binary"
 """Changes whenever the same documents would give other sketches."""
 
 
