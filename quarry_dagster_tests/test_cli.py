@@ -71,7 +71,7 @@ def test_the_demo_site_gives_the_corpus_its_authors_planted(quarry: Quarry, tmp_
         _, removed, _ = quarry("explain", row["removed_url"])
         assert f"duplicate of {row['kept_url']}" in removed and row["rule"] in removed and " | " in removed
         _, kept, _ = quarry("explain", row["kept_id"])
-        assert "kept, and stands for 1 duplicates" in kept and row["removed_url"] in kept
+        assert "kept; stands for 1 duplicate" in kept and row["removed_url"] in kept
         _, failed, _ = quarry("explain", f"{base}/harbour-news/archive/regatta-1999.html")
         assert "http_error, HTTP 404" in failed and "not_fetched" in failed
         _, private, _ = quarry("explain", f"{base}/harbour-news/private/board-minutes.html")
