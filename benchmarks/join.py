@@ -27,7 +27,9 @@ from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKe
 
 THRESHOLD = 0.85
 _HNSW_K = 32
-_MARGINS = (0.06, 0.1, 0.14)
+_HNSW_MOST = 128
+_DEFAULT = 0.1
+_MARGINS = (0.06, _DEFAULT, 0.14)
 KERNELS: dict[str, MakeKernel] = {"float32": Float32, "int8": Int8, "cuda": partial(Float16, device="cuda")}
 
 
@@ -113,26 +115,91 @@ def _exact(vectors: np.ndarray, kernels: dict[str, MakeKernel]) -> dict[str, flo
 
 
 def _cells(vectors: np.ndarray, kernel: MakeKernel) -> None:
-    """Recall is measured on the pairs of a sample with all, which the exact join finds."""
+    """The cell join, and what FAISS takes to find as much. Recall is of the pairs of a sample with all, which the exact
+    join finds; FAISS' indexes are asked for those of the sample, and the cost is multiplied."""
     size = len(vectors)
     count = int(2 * size**0.5)
     start = time.process_time()
-    cells = Cells.train(vectors[:: max(1, size // (40 * count))], count)
+    training = vectors[:: max(1, size // (40 * count))]
+    cells = Cells.train(training, count)
     print(f"\n{count:,} cells of {size:,} vectors: trained in {time.process_time() - start:.1f} CPU-s\n")
     print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     sample = min(size, 5000)
     first = ThresholdJoin(vectors[:sample], THRESHOLD, kernel)
     within = _keys(first.within(), size)
     beyond = [p.a * size + p.b + sample for p in first.against(vectors[sample:])]
-    truth = np.concatenate([within, *beyond])
+    truth, wanted = np.concatenate([within, *beyond]), 1.0
     for margin in _MARGINS:
 
         def join(margin: float = margin) -> np.ndarray:
             near = cells.near(vectors, margin)
             return _keys(CellJoin(vectors, near, THRESHOLD, kernel).within(), size)
 
-        _row(size, f"cell join, margin {margin}", join, truth=truth)
-    print(f"\npeak {peak():,.0f} MiB")
+        found, _ = _row(size, f"cell join, margin {margin}", join, truth=truth)
+        if margin == _DEFAULT:
+            wanted = _recall(truth, found)
+        del found
+    print(f"\npeak {peak():,.0f} MiB\n")
+    print("| vectors | way | CPU-s | seconds | pairs | recall |\n| ---: | --- | ---: | ---: | ---: | ---: |")
+    for name, make, efforts in _FAISS:
+        index, made = _built(size, name, partial(make, vectors, training, count))
+        for effort in efforts:
+            ask = partial(_asked, index, vectors[:sample], effort, size)
+            found, cost = _row(size, f"{name} at {effort}", ask, times=size / sample, truth=truth)
+            print(f"| | that is {made + cost:,.0f} CPU-s with its building | | | | |")
+            if _recall(truth, found) >= wanted:
+                break
+
+
+def _ivf(vectors: np.ndarray, training: np.ndarray, count: int) -> Any:
+    import faiss
+
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], count, faiss.METRIC_INNER_PRODUCT)
+    index.train(training)  # pyright: ignore[reportCallIssue]
+    index.add(vectors)  # pyright: ignore[reportCallIssue]
+    return index
+
+
+def _hnsw(vectors: np.ndarray, training: np.ndarray, count: int) -> Any:
+    import faiss
+
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 64
+    index.add(vectors)  # pyright: ignore[reportCallIssue]
+    return index
+
+
+_FAISS = (
+    ("FAISS IndexIVFFlat", _ivf, ("nprobe=8", "nprobe=16", "nprobe=32", "nprobe=64")),
+    # Not asked by range_search: in inner product it ends the process.
+    (f"FAISS IndexHNSWFlat M16 efC64 k{_HNSW_MOST}", _hnsw, ("efSearch=128", "efSearch=256", "efSearch=512")),
+)
+
+
+def _built(size: int, name: str, make: Callable[[], Any]) -> tuple[Any, float]:
+    made: list[Any] = []
+    _, cost = _row(size, f"{name}, building", lambda: made.append(make()))
+    return made[0], cost
+
+
+def _asked(index: Any, sample: np.ndarray, effort: str, size: int) -> np.ndarray:
+    """The pairs of a sample, which are the first vectors, that an index finds with so much effort."""
+    import faiss
+
+    faiss.ParameterSpace().set_index_parameters(index, effort)
+    if isinstance(index, faiss.IndexHNSW):
+        cosines, found = index.search(sample, _HNSW_MOST)
+        a, at = np.nonzero((cosines >= THRESHOLD) & (found >= 0))
+        ids = found[a, at]
+    else:
+        limits, _, ids = index.range_search(sample, THRESHOLD)
+        a = np.repeat(np.arange(len(sample)), np.diff(limits.astype(np.int64)))
+    keys = np.minimum(a, ids) * size + np.maximum(a, ids)
+    return np.unique(keys[a != ids])
+
+
+def _recall(truth: np.ndarray, found: np.ndarray) -> float:
+    return float(np.isin(truth, found).mean())
 
 
 def _row(
@@ -142,7 +209,7 @@ def _row(
     found = work()
     cpu, wall = (time.process_time() - cpu) * times, (time.perf_counter() - wall) * times
     pairs = f"{len(found):,}" if isinstance(found, np.ndarray) else ""
-    recall = "" if truth is None else f"{np.isin(truth, found).mean():.4f}"
+    recall = "" if truth is None else f"{_recall(truth, found):.4f}"
     print(f"| {size:,} | {way} | {cpu:,.1f} | {wall:,.1f} | {pairs} | {recall} |", flush=True)
     return found, cpu
 
