@@ -41,6 +41,8 @@ WAYS: dict[str, dict[str, object]] = {
     "OpenVINO float32": {"backend": "openvino"},
     "OpenVINO bfloat16": {"backend": "openvino", "precision": "bfloat16"},
     "OpenVINO int8": {"backend": "openvino", "precision": "int8", "batch_tokens": 1024},
+    "ONNX Runtime float32": {"backend": "onnx"},
+    "ONNX Runtime int8": {"backend": "onnx", "precision": "int8"},
     "static": {"backend": "static", "batch_tokens": 4096},
     "static, 4 windows": {"backend": "static", "batch_tokens": 4096, "windows": 4},
 }

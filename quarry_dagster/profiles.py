@@ -109,14 +109,14 @@ class Embedding(Settings):
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None
     """Hub commit of the model; null: the pinned one for the default model, else required by the hub loader."""
-    backend: Literal["auto", "torch", "openvino", "static"] = "auto"
+    backend: Literal["auto", "torch", "openvino", "onnx", "static"] = "auto"
     """What runs it. `static`: a table of token vectors distilled from the model, about a hundred times as fast on a
-    CPU; `auto`: OpenVINO for int8 where it is installed, else torch."""
+    CPU; `auto`: OpenVINO for int8 where it is installed, else torch; `onnx`: ONNX Runtime."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where torch runs it, and compares very many vectors; the other backends use the CPU."""
     precision: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
-    """Of the computation; a static model is always float32. int8 is OpenVINO's, float16 torch's; `auto` takes float32
-    for int8 where OpenVINO is not installed."""
+    """Of the computation; a static model is always float32. int8 is OpenVINO's and ONNX Runtime's, float16 torch's;
+    `auto` takes float32 for int8 where OpenVINO is not installed."""
     batch_tokens: Positive = 2048
     """Tokens in one batch at most, padding included; a text that has more is a batch of its own."""
     max_tokens: Positive = 256
@@ -126,7 +126,11 @@ class Embedding(Settings):
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Embedding:
-        runs = {"torch": ("float32", "bfloat16", "float16"), "openvino": ("float32", "bfloat16", "int8")}
+        runs = {
+            "torch": ("float32", "bfloat16", "float16"),
+            "openvino": ("float32", "bfloat16", "int8"),
+            "onnx": ("float32", "int8"),
+        }
         if self.precision not in runs.get(self.backend, (self.precision,)):
             raise ValueError(f"backend {self.backend} runs {', '.join(runs[self.backend])}, not {self.precision}")
         return self

@@ -21,6 +21,8 @@ WAYS = {
     "torch bfloat16": Embedding(device="cpu", precision="bfloat16", batch_tokens=600),
     "openvino": Embedding(backend="openvino", batch_tokens=600),
     "openvino int8": Embedding(backend="openvino", precision="int8", batch_tokens=600),
+    "onnx": Embedding(backend="onnx", batch_tokens=600),
+    "onnx int8": Embedding(backend="onnx", precision="int8", batch_tokens=600),
     "static": Embedding(backend="static", batch_tokens=600),
 }
 TEXTS = [
@@ -56,7 +58,8 @@ def test_vectors_come_in_the_order_of_the_texts_with_unit_norm(way: str) -> None
 @needs_openvino
 def test_conversions_agree_with_the_published_model() -> None:
     wanted = load_encoder(SETTINGS, 0.8).encode(TEXTS[:-1])
-    for way, least in {"torch bfloat16": 0.999, "openvino": 0.99999, "openvino int8": 0.95}.items():
+    least_of = {"torch bfloat16": 0.999, "openvino": 0.99999, "openvino int8": 0.95, "onnx": 0.99999, "onnx int8": 0.95}
+    for way, least in least_of.items():
         made = load_encoder(WAYS[way], 0.8).encode(TEXTS[:-1])
         assert (wanted * made).sum(axis=1).min() > least, way
 
@@ -132,6 +135,8 @@ def test_auto_is_openvino_for_int8_where_it_is_installed(monkeypatch: pytest.Mon
     assert "pip install 'quarry-dagster[workstation]'" in without.reason
     with pytest.raises(ConfigError, match=r"quarry-dagster\[workstation\]"):
         choose(Embedding(backend="openvino"))
+    with pytest.raises(ConfigError, match=r"onnxruntime and onnx not installed: .*quarry-dagster\[onnx\]"):
+        choose(Embedding(backend="onnx"))
 
 
 def test_a_precision_that_a_backend_has_not_is_refused() -> None:

@@ -14,8 +14,8 @@ from quarry_dagster.profiles import Embedding
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_NEEDS = {"openvino": ("openvino", "nncf")}
-"""Packages that a backend needs beyond those that are always there."""
+_NEEDS = {"openvino": ("workstation", "openvino", "nncf"), "onnx": ("onnx", "onnxruntime", "onnx")}
+"""The extra that brings what a backend needs beyond what is always there, and the packages that this is."""
 
 
 class Backend(Protocol):
@@ -42,7 +42,7 @@ class Backend(Protocol):
 class Choice:
     """How a model is run, and why."""
 
-    backend: Literal["torch", "openvino", "static"]
+    backend: Literal["torch", "openvino", "onnx", "static"]
     precision: str
     reason: str
 
@@ -53,14 +53,19 @@ def choose(settings: Embedding) -> Choice:
     Raises:
         ConfigError: the settings name a backend that is not installed.
     """
-    missing = [p for p in _NEEDS["openvino"] if find_spec(p) is None]
-    install = f"{' and '.join(missing)} not installed: pip install 'quarry-dagster[workstation]'"
-    if settings.backend == "auto":
-        if settings.precision != "int8":
-            return Choice("torch", settings.precision, f"auto: torch runs {settings.precision}")
-        if missing:
-            return Choice("torch", "float32", f"auto: int8 would be several times as fast, but {install}")
+    if settings.backend != "auto":
+        if lacking := _lacking(settings.backend):
+            raise ConfigError(f"embedding.backend is {settings.backend}, but {lacking}, or set it to auto")
+        return Choice(settings.backend, settings.precision, "as the profile says")
+    if settings.precision != "int8":
+        return Choice("torch", settings.precision, f"auto: torch runs {settings.precision}")
+    if not (lacking := _lacking("openvino")):
         return Choice("openvino", "int8", "auto: int8, and openvino is installed")
-    if settings.backend == "openvino" and missing:
-        raise ConfigError(f"embedding.backend is openvino, but {install}, or set it to auto")
-    return Choice(settings.backend, settings.precision, "as the profile says")
+    return Choice("torch", "float32", f"auto: int8 would be several times as fast, but {lacking}")
+
+
+def _lacking(backend: str) -> str:
+    """What is not installed of what a backend needs, and how to install it; empty where nothing lacks."""
+    extra, *packages = _NEEDS.get(backend, ("",))
+    missing = [p for p in packages if find_spec(p) is None]
+    return f"{' and '.join(missing)} not installed: pip install 'quarry-dagster[{extra}]'" if missing else ""

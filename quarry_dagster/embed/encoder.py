@@ -33,8 +33,8 @@ def vector_id(settings: Embedding) -> str:
         from quarry_dagster.embed.calibration import calibration_id
 
         way = f"openvino int8-{calibration_id()}"
-    elif chosen.backend == "openvino":
-        way = f"openvino {chosen.precision}"
+    elif chosen.backend in ("openvino", "onnx"):
+        way = f"{chosen.backend} {chosen.precision}"
     else:
         way = chosen.precision
     windows = f" x{settings.windows}" if settings.windows > 1 else ""
@@ -161,6 +161,10 @@ def _load(settings: Embedding, gpu_memory_fraction: float) -> Encoder:
         from quarry_dagster.embed.openvino_model import OpenVinoModel
 
         return Encoder(OpenVinoModel(settings, choice.precision), settings, choice)
+    if choice.backend == "onnx":
+        from quarry_dagster.embed.onnx_model import OnnxModel
+
+        return Encoder(OnnxModel(settings, choice.precision), settings, choice)
     from quarry_dagster.embed.torch_model import TorchModel, find_devices
 
     devices = find_devices(settings, gpu_memory_fraction)
