@@ -66,9 +66,11 @@ def test_ways_to_embed_that_are_not_installed_are_skipped_with_a_word(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    assert embedding.installed(embedding.WAYS) == [way for way in embedding.WAYS if "OpenVINO" not in way]
+    converted = ("OpenVINO ", "ONNX Runtime ")
+    assert embedding.installed(embedding.WAYS) == [way for way in embedding.WAYS if not way.startswith(converted)]
     out = capsys.readouterr().out
     assert out.count("skipped: OpenVINO ") == out.count("pip install 'quarry-dagster[workstation]'") == 3
+    assert out.count("skipped: ONNX Runtime ") == out.count("pip install 'quarry-dagster[onnx]'") == 2
 
 
 @pytest.mark.parametrize("part", ["speed", "again"])
