@@ -1,7 +1,7 @@
 """A page's start tags, read before anything is known of the page: in one pass, whatever it is.
 
-Not by a parser: of a few megabytes of nested elements lxml's takes minutes, and this is asked of every page by the
-process that crawls.
+Not by a parser: nested elements take lxml's quadratic time, and this is asked of every page by the process that
+crawls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""trafilatura's XPath expressions, a third cheaper.
+"""trafilatura's XPath expressions, made cheaper.
 
 Most of them test an attribute by a regular expression, which lxml does by a call into Python for each element, with
 the attribute as an object that knows its parent. Asked first whether an element has the attribute, and given its bare

@@ -42,8 +42,8 @@ class Cells:
         """The cells near each of n unit vectors, home first: int32 of shape (n, most or fewer), -1 where there is none.
 
         Near are those whose centroid's cosine is within `margin` of the nearest one's, at most `most`: a vector in the
-        middle of its cell needs no other, one between many needs them all (as in SPANN, Chen et al. 2021). So a quarter
-        of the comparisons finds as many pairs as the same number of cells for each vector does.
+        middle of its cell needs no other, one between many needs them all (as in SPANN, Chen et al. 2021). So fewer
+        comparisons find as many pairs as with the same number of cells for each vector.
 
         A function of the vector alone: coordinates are rounded to integers whose sums of products float32 holds, so it
         does not matter in which order they are summed. That moves a cosine by some thousandths at most.
