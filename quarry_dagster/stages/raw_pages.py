@@ -58,10 +58,9 @@ def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequ
             requests = map(state.request, state.waiting.values())
             report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(state.waiting))
             with store.raw_pages.lock(partition):
-                crawled, state = (
-                    state,
-                    _State(store, partition, settings),
-                )  # a takedown counts from when it is asked for
+                crawled = state
+                if not state.holds(store):  # seeds and takedowns may have come meanwhile
+                    state = _State(store, partition, settings)
                 if state.batch.segment == crawled.batch.segment:
                     report.written = _bring_in(store, state, journal, settings)
                     break
@@ -91,6 +90,11 @@ class _State:
         self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
         self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
         """Seeds that need a request, by URL."""
+
+    def holds(self, store: Store) -> bool:
+        """Whether nothing that it was made from is another now."""
+        segments = store.batches.segment(self.partition), store.raw_pages.segment(self.partition)
+        return (read_forgotten(store), *segments) == (self.forgotten, self.batch.segment, self.old.segment)
 
     def request(self, seed: Row) -> Request:
         return _request(seed, self.old.rows.get(seed["doc_id"]), self.same)
