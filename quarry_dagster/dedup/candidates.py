@@ -16,12 +16,13 @@ from itertools import chain
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from quarry_dagster.dedup.shingles import SAMPLE_RATE
+from quarry_dagster.dedup.shingles import SAMPLE_RATE, SKETCH_MIN
 from quarry_dagster.dedup.verify import cosines, rounded
-from quarry_dagster.index import Float32, MakeKernel, ThresholdJoin
+from quarry_dagster.index import Float32, MakeKernel, ThresholdJoin, may_reach
 
-VERSION = "candidates-2"
+VERSION = "candidates-3"
 
 LIMIT = 16
 """Of the texts with one hash, and of the earlier neighbours of a vector, the first so many count."""
@@ -29,6 +30,8 @@ _MIN_SHARED = 0.2
 """Share of the smaller sample that must be common; near duplicates have twice that."""
 _ROWS = 1_000_000
 """Rows of the join of sketches, and pairs by vector, that are held at once."""
+_OUTLINES = 65_536
+"""Outlines that are unpacked at once."""
 _PAIRS = 1024
 """Pairs of vectors that are held side by side."""
 _ROUNDING = 1e-4
@@ -45,7 +48,7 @@ Vectors = tuple[np.ndarray, np.ndarray]
 class Sketches:
     """The sketches of texts, one behind the other.
 
-    `texts` are their numbers (uint32, shape (n,)), each once; the sketch of `texts[i]` ends before row `ends[i]`
+    `texts` are their numbers (uint32, shape (n,)), ascending; the sketch of `texts[i]` ends before row `ends[i]`
     (int64, shape (n,)) of `hashes` (UInt64), and is not empty.
     """
 
@@ -57,33 +60,43 @@ class Sketches:
     def unpacked(cls, texts: pl.Series, packed: pl.Series) -> Sketches:
         """From each text's sketch as bytes (Binary), none of them empty: its hashes, uint64, one behind the other."""
         ends = packed.bin.size().cast(pl.Int64).cum_sum().to_numpy() // 8
-        # Their bytes lie one behind the other in Arrow's layout already.
-        _, _, values = packed.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
-        return cls(texts.to_numpy(), ends, pl.Series(np.frombuffer(values, np.uint64)))
+        values = pa.Array.from_buffers(pa.uint64(), int(ends[-1]) if len(ends) else 0, [None, _bytes(packed)])
+        return cls(texts.to_numpy(), ends, pl.Series("hash", values))
 
     def sizes(self) -> pl.DataFrame:
         """What a share of a text's sketch is taken of: columns text, size. Of very few samples, one is enough."""
-        sampled = (self.hashes < 2**64 // SAMPLE_RATE).to_numpy()
-        starts = self.ends - np.diff(self.ends, prepend=0)
-        size = np.add.reduceat(sampled, starts, dtype=np.uint32) if len(starts) else np.empty(0, np.uint32)
-        return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, np.uint32(1))})
+        size = np.diff(self.ends, prepend=0)
+        filled_up = np.flatnonzero(size <= SKETCH_MIN)
+        if len(filled_up):
+            sampled = self.hashes.gather(self._rows(filled_up)) < 2**64 // SAMPLE_RATE
+            starts = np.cumsum(size[filled_up]) - size[filled_up]
+            size[filled_up] = np.add.reduceat(sampled.to_numpy(), starts, dtype=np.int64)
+        return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, 1)})
 
     def sharing(self, wanted: pl.Series) -> pl.DataFrame:
-        """All rows, schema HASHES, of the hashes that a wanted text and another have.
+        """All rows, schema HASHES, of the hashes that a wanted text and another have; those of a hash in order of text.
 
         Most hashes are one text's alone. So beside the rows that are returned only a part of the others is held.
         """
-        is_wanted = pl.Series(np.repeat(np.isin(self.texts, wanted.to_numpy()), np.diff(self.ends, prepend=0)))
+        at = np.flatnonzero(_marked(wanted, self.texts))
+        every = self.hashes if len(at) == len(self.texts) else self.hashes.gather(self._rows(at))
         found = [pl.DataFrame(schema=HASHES)]
-        for rows in self._parts(1 + is_wanted.arg_true().len() // _ROWS):
+        number = 1 + len(every) // _ROWS
+        for part, rows in enumerate(self._parts(number)):
             hashes = self.hashes if rows is None else self.hashes.gather(rows)
-            mine = hashes.filter(is_wanted if rows is None else is_wanted.gather(rows)).unique()
-            at = hashes.is_in(mine.implode()).arg_true()
+            mine = every if rows is None else every.filter(every % number == part)
+            at = hashes.is_in(mine.unique().implode()).arg_true()
             at = at.filter(hashes.gather(at).is_duplicated())
             rows = (at if rows is None else rows.gather(at)).to_numpy()
             texts = self.texts[np.searchsorted(self.ends, rows, "right")]
             found.append(pl.DataFrame({"text": texts, "hash": hashes.gather(at)}, HASHES))
         return pl.concat(found)
+
+    def _rows(self, at: np.ndarray) -> np.ndarray:
+        """The rows of the sketches of `texts[at]`, one behind the other."""
+        ends = self.ends[at]
+        sizes = ends - np.where(at > 0, self.ends[at - 1], 0)
+        return np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)
 
     def _parts(self, number: int) -> Iterator[pl.Series | None]:
         """The rows of so many parts of all hashes; None: all of them."""
@@ -95,19 +108,42 @@ class Sketches:
             yield (part_of == part).arg_true()
 
 
+@dataclass(frozen=True)
+class _Ranked:
+    """Rows by hash and text; of each row the hash's first row, the row behind its last, and its place among them."""
+
+    texts: np.ndarray
+    hashes: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, hashes: pl.DataFrame) -> _Ranked:
+        """Of rows with schema HASHES, those of a hash in order of text."""
+        rows = hashes.sort("hash", maintain_order=True)
+        values = rows["hash"].to_numpy()
+        starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))
+        sizes = np.diff(starts, append=len(values))
+        return cls(rows["text"].to_numpy(), values, np.repeat(starts, sizes), np.repeat(starts + sizes, sizes))
+
+    def places(self, counted: np.ndarray) -> np.ndarray:
+        """How many of the rows that are counted (bool) stand before each row among those of its hash."""
+        before = np.cumsum(counted) - counted
+        return before - before[self.starts]
+
+
 def moved(hashes: pl.DataFrame, came: pl.Series, gone: pl.Series) -> pl.Series:
     """The texts that became a head of some hash, or ceased to be one, though they were there before and are now.
 
     Args:
-        hashes: schema HASHES, of texts now and before: what they share with those that came or are gone.
+        hashes: what texts now and before share with those that came or are gone (:meth:`Sketches.sharing`).
         came: texts that were not there before.
         gone: texts that are not there now.
     """
-    is_new, is_old = (pl.col("text").is_in(texts.implode()) for texts in (came, gone))
-    before, now = (_ranked(hashes.filter(~other)).filter(pl.col("rank") < LIMIT) for other in (is_new, is_old))
-    key = ["text", "hash"]
-    changed = pl.concat([before.join(now, on=key, how="anti"), now.join(before, on=key, how="anti")])
-    return changed.filter(~is_new & ~is_old)["text"].unique()
+    rows = _Ranked.of(hashes)
+    is_new, is_old = _marked(came, rows.texts), _marked(gone, rows.texts)
+    was_head, is_head = (rows.places(~other) < LIMIT for other in (is_new, is_old))
+    return pl.Series(rows.texts[(was_head != is_head) & ~is_new & ~is_old], dtype=pl.UInt32).unique()
 
 
 def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -> pl.DataFrame:
@@ -115,81 +151,73 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
 
     Args:
         wanted: texts to find partners for.
-        hashes: schema HASHES, all that texts share with the wanted ones (:meth:`Sketches.sharing`).
+        hashes: all that texts share with the wanted ones (:meth:`Sketches.sharing`).
         sizes: columns text, size (:meth:`Sketches.sizes`) of all texts.
 
     Returns:
         Schema PAIRS, left < right, each pair once.
     """
-    rows = _ranked(hashes).with_row_index("at").with_columns(wanted=pl.col("text").is_in(wanted.implode()))
-    hidden = rows.filter(pl.col("rank") >= LIMIT).select("text", "hash")
-    texts = rows["text"].to_numpy()
+    rows = _Ranked.of(hashes)
+    rank = rows.places(np.ones(len(rows.texts), np.bool_))
+    hidden = pl.DataFrame({"text": rows.texts, "hash": rows.hashes}, HASHES).filter(pl.Series(rank >= LIMIT))
+    least = np.zeros(1 + int(sizes["text"].max() or 0))  # pyright: ignore[reportArgumentType]
+    least[sizes["text"].to_numpy()] = sizes["size"].to_numpy() * _MIN_SHARED
     # Each wanted text with the heads before it; each wanted head with the texts after it that are not wanted.
-    unwanted = texts[~rows["wanted"].to_numpy()]
-    before = np.concatenate([[0], np.cumsum(~rows["wanted"].to_numpy())])
-    mine = rows.filter("wanted")
-    seeking = mine.select("text", first="start", number=pl.col("rank").clip(upper_bound=LIMIT))
-    leading = mine.filter(pl.col("rank") < LIMIT).select(
-        "text",
-        first=pl.col("at").map_batches(lambda at: pl.Series(before[at.to_numpy()]), pl.Int64),
-        end=pl.col("end").map_batches(lambda at: pl.Series(before[at.to_numpy()]), pl.Int64),
-    )
-    leading = leading.select("text", "first", number=pl.col("end") - pl.col("first"))
+    is_wanted = _marked(wanted, rows.texts)
+    at = np.flatnonzero(is_wanted)
     found = [pl.DataFrame(schema=PAIRS)]
-    for block in _blocks(seeking):
-        left, right = _expanded(block, texts)
-        found.append(_sharing_enough(left, right, hidden, sizes))
-    for block in _blocks(leading):
-        right, left = _expanded(block, unwanted)
-        found.append(_sharing_enough(left, right, hidden, sizes))
+    for mine, heads in _expanded(rows.texts[at], rows.starts[at], np.minimum(rank[at], LIMIT), rows.texts):
+        found.append(_sharing_enough(heads, mine, hidden, least))
+    at = at[rank[at] < LIMIT]
+    before = np.concatenate([[0], np.cumsum(~is_wanted)])
+    number = before[rows.ends[at]] - before[at]
+    for mine, others in _expanded(rows.texts[at], before[at], number, rows.texts[~is_wanted]):
+        found.append(_sharing_enough(mine, others, hidden, least))
     return pl.concat(found)
 
 
-def _ranked(hashes: pl.DataFrame) -> pl.DataFrame:
-    """The rows by hash and text, with `rank` of the text among those of its hash, and `start` and `end` of those."""
-    rows = hashes.sort("hash", "text")
-    values = rows["hash"].to_numpy()
-    start = np.flatnonzero(np.diff(values, prepend=~values[:1]))
-    sizes = np.diff(start, append=len(values))
-    starts, ends = np.repeat(start, sizes), np.repeat(start + sizes, sizes)
-    return rows.with_columns(start=starts, end=ends, rank=np.arange(len(values)) - starts)
+def _marked(wanted: pl.Series, texts: np.ndarray) -> np.ndarray:
+    """Which of these texts are wanted: bool."""
+    marks = np.zeros(1 + max(int(texts.max(initial=0)), int(wanted.max() or 0)), np.bool_)  # pyright: ignore[reportArgumentType]
+    marks[wanted.to_numpy()] = True
+    return marks[texts]
 
 
-def _blocks(runs: pl.DataFrame) -> list[pl.DataFrame]:
-    """Runs (columns text, first, number) in blocks of about _ROWS, those of one text in one block."""
-    runs = runs.filter(pl.col("number") > 0).sort("text")
-    before = runs["number"].cum_sum() - runs["number"]
-    block = before.to_frame("before").select(pl.col("before").min().over(runs["text"]) // _ROWS).to_series()
-    return runs.with_columns(block=block).partition_by("block")
+def _expanded(
+    mine: np.ndarray, first: np.ndarray, number: np.ndarray, texts: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each of mine (texts, some more than once) the `number` texts from `first` on, with itself beside each.
+
+    In blocks of about _ROWS, all of a text in one.
+    """
+    at = np.flatnonzero(number)
+    at = at[np.argsort(mine[at], kind="stable")]
+    mine, first, number = mine[at], first[at], number[at]
+    ends = np.cumsum(number)
+    of_text = np.searchsorted(mine, mine)  # the first of each text's rows
+    blocks = (ends - number)[of_text] // _ROWS
+    for part in np.split(np.arange(len(mine)), np.flatnonzero(np.diff(blocks)) + 1):
+        starts = np.repeat(first[part] - (np.cumsum(number[part]) - number[part]), number[part])
+        yield np.repeat(mine[part], number[part]), texts[np.arange(len(starts)) + starts]
 
 
-def _expanded(runs: pl.DataFrame, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each run the `number` texts from `first` on, and beside each of these the run's own text."""
-    number = runs["number"].to_numpy()
-    starts = np.repeat(runs["first"].to_numpy() - (np.cumsum(number) - number), number)
-    return texts[np.arange(len(starts)) + starts], np.repeat(runs["text"].to_numpy(), number)
+def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, least: np.ndarray) -> pl.DataFrame:
+    """Of pairs, once for each hash that makes them one, those that share enough hashes, `hidden` ones counted too.
 
-
-def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, sizes: pl.DataFrame) -> pl.DataFrame:
-    """Of pairs, once for each hash that makes them one, those that share enough hashes, `hidden` ones counted too."""
-    size = sizes.with_columns(pl.col("size") * _MIN_SHARED)
-    pairs = (
-        pl.DataFrame({"left": left, "right": right}, schema=PAIRS)
-        .group_by("left", "right")
-        .agg(shared=pl.len())
-        .join(size.rename({"text": "left", "size": "of_left"}), on="left")
-        .join(size.rename({"text": "right", "size": "of_right"}), on="right")
-        .with_columns(enough=pl.min_horizontal("of_left", "of_right"))
-    )
-    number = hidden.group_by("text").agg(hidden=pl.len())
-    perhaps = (
-        pairs.filter(pl.col("shared") < pl.col("enough"))
-        .join(number.rename({"text": "left", "hidden": "in_left"}), on="left")
-        .join(number.rename({"text": "right", "hidden": "in_right"}), on="right")
-        .filter(pl.col("shared") + pl.min_horizontal("in_left", "in_right") >= pl.col("enough"))
-    )
-    found = [pairs.filter(pl.col("shared") >= pl.col("enough")).select("left", "right")]
-    for block in perhaps.iter_slices(_ROWS // 64):
+    `least` is by text the number that is enough; of two texts the smaller counts.
+    """
+    keys = np.sort(left.astype(np.uint64) << np.uint64(32) | right)
+    first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
+    shared = np.diff(first, append=len(keys))
+    left, right = (keys[first] >> np.uint64(32)).astype(np.uint32), keys[first].astype(np.uint32)
+    enough = np.minimum(least[left], least[right])
+    pairs = pl.DataFrame({"left": left, "right": right, "shared": shared, "enough": enough})
+    pairs = pairs.cast({**PAIRS})
+    is_enough = shared >= enough
+    of_text = np.bincount(hidden["text"].to_numpy(), minlength=len(least))
+    is_perhaps = ~is_enough & (shared + np.minimum(of_text[left], of_text[right]) >= enough)
+    found = [pairs.filter(pl.Series(is_enough)).select("left", "right")]
+    for block in pairs.filter(pl.Series(is_perhaps)).iter_slices(_ROWS // 64):
         more = (
             block.lazy()
             .join(hidden.lazy(), left_on="left", right_on="text")
@@ -199,6 +227,24 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, s
             .filter(pl.col("shared") + pl.col("more") >= pl.col("enough"))
         )
         found.append(more.select("left", "right").collect())
+    return pl.concat(found)
+
+
+def _bytes(packed: pl.Series) -> pa.Buffer:
+    """The bytes of these rows (Binary, none null), one behind the other, as they lie in Arrow's layout."""
+    _, _, values = packed.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    return values or pa.py_buffer(b"")
+
+
+def near_any(vectors: np.ndarray, outlines: pl.Series, directions: np.ndarray, threshold: float) -> pl.Series:
+    """Which texts, told by their outlines (Binary), may be in a pair by vector with one of these: Boolean.
+
+    For `vectors` and `directions` see :func:`quarry_dagster.index.may_reach`.
+    """
+    found = [pl.Series(dtype=pl.Boolean)]
+    for start in range(0, len(outlines), _OUTLINES):
+        block = np.frombuffer(_bytes(outlines.slice(start, _OUTLINES)), np.float16).reshape(-1, directions.shape[1] + 1)
+        found.append(pl.Series(may_reach(vectors, block, directions, threshold - _ROUNDING)))
     return pl.concat(found)
 
 

@@ -38,8 +38,17 @@ class Shingled:
     @classmethod
     def of(cls, texts: Sequence[str]) -> list[Shingled]:
         """Each of these texts."""
-        found = (np.unique(s, return_inverse=True) for s in shingles(texts, SHINGLE))
-        return [cls(distinct, order.astype(np.int32)) for distinct, order in found]
+        return [cls._of(hashes) for hashes in shingles(texts, SHINGLE)]
+
+    @classmethod
+    def _of(cls, hashes: np.ndarray) -> Shingled:
+        places = np.argsort(hashes)
+        ordered = hashes[places]
+        is_first = np.not_equal(ordered, np.roll(ordered, 1))
+        is_first[:1] = True
+        order = np.empty(len(hashes), np.int32)
+        order[places] = np.cumsum(is_first) - 1
+        return cls(ordered[is_first], order)
 
 
 def scores(texts: Sequence[Shingled], left: np.ndarray, right: np.ndarray) -> pl.DataFrame:

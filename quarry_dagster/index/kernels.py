@@ -1,9 +1,7 @@
 """How tiles of vectors are compared: by NumPy, by torch in bytes, by torch on a GPU. All find the same pairs.
 
-Most pairs are dismissed by a bound that holds for every pair. Let x1 be the part of x in a subspace and x2 the rest:
-by Cauchy-Schwarz ``<a, b> <= <a1, b1> + |a2| |b2|``. That is a dot product too, of the coordinates in the subspace
-with the norm of the rest as one more; in the directions in which the vectors vary most a few are enough to leave less
-than one pair in a thousand to be computed in full.
+Most pairs are dismissed by a bound (:mod:`quarry_dagster.index.bound`), that leaves less than one pair in a thousand to
+be computed in full.
 
 A pair's cosine is a function of its two vectors, the same bit for bit wherever it is met.
 """
@@ -17,19 +15,19 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import threadpool_limits
+
+from quarry_dagster.index.bound import SAMPLE, coordinates, directions, one_thread, rounding, sample
 
 if TYPE_CHECKING:
     import torch
 
 _WORTH_TORCH = 3_000_000_000  # comparisons; fewer take NumPy less time than it takes to import torch
-_SAMPLE = 20_000  # vectors that the directions, and the scale of bytes, are taken from
 _DENSE = 0.02  # share of a tile from which computing all of it is cheaper than picking pairs out
 _PROJECTED = 4096  # vectors whose coordinates are computed at once
 _PAIRS = 1024  # computed in full at once: what fits in a core's cache
@@ -77,10 +75,14 @@ MakeKernel = Callable[[np.ndarray, float], Kernel]
 """A kernel for vectors like these, unit vectors of shape (n, dim), and a threshold."""
 
 
-def fastest(comparisons: int, *, gpu: bool) -> MakeKernel:
-    """The kernel that is fastest on this machine for so many comparisons; `gpu` says whether a GPU may be used."""
+def fastest(comparisons: int, *, gpu: bool, along: np.ndarray | None = None) -> MakeKernel:
+    """The kernel that is fastest on this machine for so many comparisons.
+
+    `gpu` says whether a GPU may be used. `along` are directions that are known already (see :class:`Float32`): to find
+    some takes longer than to compare a few hundred vectors.
+    """
     if comparisons < _WORTH_TORCH:
-        return Float32
+        return Float32 if along is None else partial(Float32, along=along)
     import torch
 
     if gpu and torch.cuda.is_available():
@@ -125,7 +127,7 @@ class _OnCpu(ABC):
         """The bound of each pair of a tile, made in `sums` (four bytes a pair), and the least that a hit has."""
 
     def find(self, left: Side, right: Side, tiles: Iterable[Tile], keep: Keep) -> Iterator[Pairs]:
-        least = self._threshold - _rounding(left.vectors.shape[1])
+        least = self._threshold - rounding(left.vectors.shape[1])
 
         def compare(tile: Tile) -> Pairs:
             rows, columns = tile
@@ -151,19 +153,22 @@ class _OnCpu(ABC):
 
 
 class Float32(_OnCpu):
-    """NumPy: a sixth of the arithmetic of all pairs in full."""
+    """NumPy: a sixth of the arithmetic of all pairs in full.
+
+    `along`: directions in which vectors like these are large, the largest first; None: they are found.
+    """
 
     tile: tuple[int, int] = (512, 1024)  # 2 MiB of sums: a core's cache holds them
 
-    def __init__(self, vectors: np.ndarray, threshold: float) -> None:
+    def __init__(self, vectors: np.ndarray, threshold: float, along: np.ndarray | None = None) -> None:
         super().__init__(vectors, threshold)
-        self._directions = _directions(vectors, 63)
+        self._directions = directions(vectors, 63) if along is None else np.ascontiguousarray(along[:, :63])
 
     def side(self, vectors: np.ndarray) -> Side:
         bound = np.empty((len(vectors), self._directions.shape[1] + 1), np.float32)
 
         def fill(part: slice) -> None:
-            bound[part] = _coordinates(vectors[part], self._directions)
+            bound[part] = coordinates(vectors[part], self._directions)
 
         for_parts(fill, len(vectors))
         return Side(vectors, bound)
@@ -196,11 +201,11 @@ class Int8(_OnCpu):
         import torch  # noqa: F401  before its threads start: they limit what is loaded then
 
         super().__init__(vectors, threshold)
-        self._directions = _directions(vectors, 127)
+        self._directions = directions(vectors, 127)
         width = self._directions.shape[1] + 1
         rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(width, width)))
         self._rotation = rotation.astype(np.float32)
-        most = np.abs(_coordinates(_sample(vectors), self._directions) @ self._rotation).max(initial=1e-3)
+        most = np.abs(coordinates(sample(vectors), self._directions) @ self._rotation).max(initial=1e-3)
         self._scale = float(most) / 127
 
     def side(self, vectors: np.ndarray) -> Side:
@@ -208,10 +213,10 @@ class Int8(_OnCpu):
         made = _Bytes(np.empty((len(vectors), width), np.int8), np.empty(len(vectors), np.float32))
 
         def fill(part: slice) -> None:
-            exact = _coordinates(vectors[part], self._directions) @ self._rotation
+            exact = coordinates(vectors[part], self._directions) @ self._rotation
             rounded = np.clip(np.rint(exact / self._scale), -127, 127)
             made.values[part] = rounded
-            made.error[part] = np.linalg.norm(exact - rounded * self._scale, axis=1) + width**0.5 * _rounding(width)
+            made.error[part] = np.linalg.norm(exact - rounded * self._scale, axis=1) + width**0.5 * rounding(width)
 
         for_parts(fill, len(vectors))
         return Side(vectors, made)
@@ -243,7 +248,7 @@ class Float16:
     tile: tuple[int, int] = (8192, 8192)  # a launch costs more than its sums
 
     def __init__(self, vectors: np.ndarray, threshold: float, device: str) -> None:
-        self._directions = _directions(vectors, 127)
+        self._directions = directions(vectors, 127)
         self._threshold = threshold
         self._device = device
 
@@ -252,15 +257,15 @@ class Float16:
 
         here = torch.from_numpy(np.ascontiguousarray(vectors)).to(self._device)
         bound = [
-            torch.from_numpy(_coordinates(vectors[start : start + _SAMPLE], self._directions)).to(self._device).half()
-            for start in range(0, len(vectors), _SAMPLE)
+            torch.from_numpy(coordinates(vectors[start : start + SAMPLE], self._directions)).to(self._device).half()
+            for start in range(0, len(vectors), SAMPLE)
         ]
         return Side(vectors, _OnDevice(here, torch.cat(bound) if bound else here[:, :0].half()))
 
     def find(self, left: Side, right: Side, tiles: Iterable[Tile], keep: Keep) -> Iterator[Pairs]:
         import torch
 
-        least = self._threshold - _rounding(left.vectors.shape[1])
+        least = self._threshold - rounding(left.vectors.shape[1])
         # Two factors and the sum are rounded to half a unit each; a coordinate of a unit vector is at most one.
         at_bound = least - 2 * torch.finfo(torch.float16).eps
 
@@ -281,33 +286,6 @@ class Float16:
             return _exact(left, a.cpu().numpy(), right, b.cpu().numpy(), keep, self._threshold)
 
         return _in_order(compare, tiles, 1)
-
-
-def _directions(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Orthonormal directions in which a sample of the vectors is largest: float32 of shape (dim, count or fewer)."""
-    sample = _sample(vectors).astype(np.float64)
-    with _one_thread():  # so small a problem is slower on many threads
-        _, axes = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(axes[:, ::-1][:, :count], np.float32)
-
-
-def _sample(vectors: np.ndarray) -> np.ndarray:
-    """At most _SAMPLE of them, spread evenly."""
-    return vectors[:: max(1, -(-len(vectors) // _SAMPLE))]
-
-
-def _coordinates(vectors: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Coordinates of vectors in these directions, and the norm of the rest last: float32 of shape (n, count + 1).
-
-    The norm is rounded up: it comes from a difference, which for a small rest is mostly rounding.
-    """
-    vectors = vectors.astype(np.float32, copy=False)
-    out = np.empty((len(vectors), directions.shape[1] + 1), np.float32)
-    inside = out[:, :-1]
-    np.matmul(vectors, directions, out=inside)
-    rest = np.einsum("ij,ij->i", vectors, vectors) - np.einsum("ij,ij->i", inside, inside)
-    out[:, -1] = np.sqrt(np.maximum(rest, 0) + _rounding(vectors.shape[1]))
-    return out
 
 
 def for_parts(fill: Callable[[slice], None], count: int, size: int = _PROJECTED) -> None:
@@ -334,11 +312,6 @@ def _exact(left: Side, a: np.ndarray, right: Side, b: np.ndarray, keep: Keep, th
     return Pairs(a[hits], b[hits], cosines[hits])
 
 
-def _rounding(dim: int) -> float:
-    """What a float32 sum of `dim` products of unit vectors is off by at most."""
-    return dim * float(np.finfo(np.float32).eps)
-
-
 @cache
 def _pool(threads: int, of_torch: bool) -> ThreadPoolExecutor:
     """Threads that stay, for theirs is the memory that they have warmed.
@@ -347,16 +320,6 @@ def _pool(threads: int, of_torch: bool) -> ThreadPoolExecutor:
     """
     limit = partial(threadpool_limits, 1, "openmp") if of_torch else None
     return ThreadPoolExecutor(threads, "join", initializer=limit)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries that NumPy calls: looking for them takes longer than a small product."""
-    return ThreadpoolController().select(user_api="blas")
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    return _blas().limit(limits=1)
 
 
 def _in_order(
@@ -368,7 +331,7 @@ def _in_order(
     """
     ahead: deque[Future[Result]] = deque()
     pool = _pool(threads, of_torch)
-    with _one_thread():
+    with one_thread():
         for task in tasks:
             ahead.append(pool.submit(work, task))
             if len(ahead) > threads:

@@ -19,7 +19,7 @@ import polars as pl
 from quarry_dagster.dedup import candidates, decide, verify
 from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles import Deduplication
-from quarry_dagster.stages import pairs, sketches
+from quarry_dagster.stages import directions, pairs, sketches
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Snapshot, Store
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
@@ -62,7 +62,8 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu
         report.seconds = time.monotonic() - start
         return report
 
-    tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors))
+    along = directions.current(store, published, vectors, index.manifest["model"])
+    tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along), along)
     documents = sketches.documents(store, tables.sketches.values())
     known = _known(store, published, inputs["evidence"])
     scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
@@ -74,6 +75,7 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu
         manifest |= {
             "inputs": inputs,
             "sketches": {p: s.path for p, s in tables.sketches.items()},
+            "directions": along and along.record,
             "layers": {
                 "kept": store.kept.extend(before["kept"], kept),
                 "decisions": store.decisions.extend(before["decisions"], _signed(store, decisions, published, run_id)),
@@ -120,6 +122,7 @@ def prune(store: Store, *, previous: bool = True) -> None:
     store.extracted_text.prune((p for of in texts for p in of.values()), existing=batches, previous=previous)
     store.embeddings.prune((p for of in vectors for p in of.values()), existing=batches, previous=previous)
     store.sketches.prune((p for c in corpora for p in c.get("sketches", {}).values()), existing=batches, previous=False)
+    directions.prune(store, snapshots)
     for name, table in {"kept": store.kept, "decisions": store.decisions, "pairs": store.pairs}.items():
         table.prune(path for s in snapshots for path in layers(s)[name])
 

@@ -19,23 +19,24 @@ _WORDS_IN_MEMORY = 1_000_000  # of the texts that are cut into shingles at once
 _SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
 
 
-def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) -> candidates.Sketches:
-    """The sketches in these segments of numbered texts: columns text, text_digest."""
-    rows = (
-        store.files.scan([s.path for s in segments], SKETCHES)
-        .filter(pl.col("hashes").bin.size() > 0)
-        .select("text_digest", "hashes")
-        .collect()
-        .with_row_index("row")
-    )
-    # A text whose place changed has two numbers, one that was not asked for has none, one in two partitions two rows.
-    found = (
-        rows.select("row", "text_digest")
-        .join(texts.select("text", "text_digest"), on="text_digest")
-        .unique("text", keep="any")
-        .sort("row")
-    )
-    return candidates.Sketches.unpacked(found["text"], rows["hashes"].gather(found["row"]))
+_SKETCH = ["hashes", "outline"]
+
+
+def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) -> pl.DataFrame:
+    """The sketch and the outline of each of these texts, in order of their numbers: columns text, hashes, outline.
+
+    `texts` are numbered texts: columns text, text_digest, and the `row` of a document that has it in these segments,
+    laid one behind the other.
+    """
+    rows = store.files.scan([s.path for s in segments], SKETCHES)
+    found = texts.select("text", "text_digest").hstack(rows.select(_SKETCH).collect()[texts["row"]])
+    is_there = pl.col("hashes").is_not_null()
+    twins = found.filter(~is_there).drop(_SKETCH)  # an earlier document of the partition has the same text
+    if twins.height:
+        theirs = rows.filter(pl.col("text_digest").is_in(twins["text_digest"].implode()), is_there)
+        theirs = theirs.select("text_digest", *_SKETCH).collect().unique("text_digest", keep="any")
+        found = pl.concat([found.filter(is_there), twins.join(theirs, on="text_digest")])
+    return found.drop("text_digest").sort("text")
 
 
 def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
@@ -44,9 +45,10 @@ def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> 
     `texts` has columns text, text_digest, and the partition to read it in.
     """
     for home in texts.partition_by("partition"):
-        digests, array = read_vectors(store, segments[home["partition"][0]])
+        wanted = home["text_digest"].to_list()
+        digests, array = read_vectors(store, segments[home["partition"][0]], frozenset(wanted))
         row = {digest: i for i, digest in enumerate(digests.to_list())}
-        yield home["text"].to_numpy(), array[[row[digest] for digest in home["text_digest"].to_list()]]
+        yield home["text"].to_numpy(), array[[row[digest] for digest in wanted]]
 
 
 def joined(blocks: Iterable[candidates.Vectors]) -> candidates.Vectors:
@@ -130,7 +132,8 @@ def with_cosines(store: Store, segments: dict[str, Segment], home: pl.DataFrame,
     `home` names a partition to read each text's vector in: columns text_digest, partition.
     """
     digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
-    texts = home.filter(pl.col("text_digest").is_in(digests.implode())).unique("text_digest").sort("text_digest")
+    homes = home.select("text_digest", "partition").filter(pl.col("text_digest").is_in(digests.implode()))
+    texts = homes.unique("text_digest").sort("text_digest")
     numbered = pairs.select(digests.search_sorted(pairs[side]).alias(side) for side in ("left", "right"))
     found = candidates.cosines_of(numbered, *joined(vectors(store, segments, texts.with_row_index("text"))))
     return pairs.with_columns(found["cosine"])

@@ -7,10 +7,8 @@ it, and only pairs without scores are scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup import candidates, decide
@@ -18,12 +16,18 @@ from quarry_dagster.index import fastest
 from quarry_dagster.profiles import Deduplication
 from quarry_dagster.progress import track
 from quarry_dagster.stages import evidence, sketches
+from quarry_dagster.stages.directions import Directions
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import SCORED_PAIRS
 
 _WORTH_KEEPING = 0.3
-"""Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again."""
+"""Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again. Those
+of pairs by vector always are."""
 _VECTORS_IN_MEMORY = 32_768
+_PAIRS = 16_384
+"""Pairs whose cosines are computed at once, outside the join."""
+_FEW = 2048
+"""Texts for which the outlines of the others are asked before their vectors: of more, most others are near one."""
 _PLACE = ["text_digest", "word_count", "date", "doc_id"]
 """A text, and its place in the order of keeping, which its first document gives it."""
 
@@ -35,6 +39,8 @@ class Tables:
     texts: dict[str, Segment]
     vectors: dict[str, Segment]
     sketches: dict[str, Segment]
+    directions: Directions | None
+    """That the outlines in `sketches` are made along; None where there is no vector."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def refresh(
 ) -> tuple[pl.DataFrame, int]:
     """All pairs of current texts that are worth keeping (schema SCORED_PAIRS), and how many were scored now.
 
-    `documents` are those of `tables` (schema decide.DOCUMENTS plus `partition`); `gpu` says whether a GPU may compare.
+    `documents` are those of `tables`, as :func:`sketches.documents` has them; `gpu` says whether a GPU may compare.
     """
     texts = _changes(store, tables, documents, known, settings)
     if not texts.select((pl.col("came") | pl.col("gone")).any()).item():
@@ -63,18 +69,17 @@ def refresh(
     stays = standing.drop("by_sketch").join(wanted.drop("cosine"), on=["left", "right"])
     # By the right text: what is left of many is among the first of a crowd, and stays in memory.
     fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), texts)
-    pairs = [_named(stays, texts).select(SCORED_PAIRS.names())]
+    is_worth_keeping = (pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING) | pl.col("by_vector")
+    pairs = [_named(stays.filter(is_worth_keeping), texts).select(SCORED_PAIRS.names())]
     current = texts.filter(~pl.col("gone"))
     with track("deduped_corpus", fresh.height, "pairs") as advance:
         for rows in evidence.scored(store, tables.texts, current, fresh):
-            contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
-            pairs.append(rows.filter(contained | _is_close(settings)).select(SCORED_PAIRS.names()))
+            pairs.append(rows.filter(is_worth_keeping).select(SCORED_PAIRS.names()))
             advance(rows.height)
-    return pl.concat(pairs).sort("left", "right"), fresh.height
-
-
-def _is_close(settings: Deduplication) -> pl.Expr:
-    return pl.col("cosine") >= settings.similarity_threshold
+    kept = pl.concat(pairs)
+    far = kept.filter(pl.col("cosine").is_null())  # for the join of vectors to tell
+    cosines = [evidence.with_cosines(store, tables.vectors, current, block) for block in far.iter_slices(_PAIRS)]
+    return pl.concat([kept.drop_nulls("cosine"), *cosines]).sort("left", "right"), fresh.height
 
 
 def _changes(
@@ -82,13 +87,13 @@ def _changes(
 ) -> pl.DataFrame:
     """The texts there are and there were, numbered in the order of keeping: the left one of a pair may be kept.
 
-    Columns text (the number), _PLACE, `partition` to read each in, and whether it `came` or is `gone`. A text whose
-    place changed is gone from the old one and came to the new.
+    Columns text (the number), _PLACE, `partition` to read each in, its `row` in :func:`_segments`, and whether it
+    `came` or is `gone`. A text whose place changed is gone from the old one and came to the new.
     """
     changed = [p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)]
-    was = sketches.documents(store, [known.sketches[p] for p in changed if p in known.sketches])
-    both = pl.concat([documents.with_columns(is_now=True), was.with_columns(is_now=False)])
-    rows = decide.in_order(both, settings).select(*_PLACE, "partition", "is_now").with_row_index("at")
+    was = sketches.documents(store, _replaced(tables, known))
+    both = pl.concat([documents.with_columns(is_now=True), was.with_columns(is_now=False)]).with_row_index("row")
+    rows = decide.in_order(both, settings).select(*_PLACE, "partition", "is_now", "row").with_row_index("at")
     is_changed = pl.col("partition").is_in(changed)
     is_touched = pl.col("text_digest").is_in(rows.filter(is_changed)["text_digest"].unique().implode())
     first = pl.col("text_digest").is_first_distinct()
@@ -106,6 +111,11 @@ def _changes(
     )
 
 
+def _replaced(tables: Tables, known: Known) -> list[Segment]:
+    """Segments of sketches that there were, and are no more."""
+    return [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
+
+
 def _candidates(
     store: Store,
     tables: Tables,
@@ -115,30 +125,33 @@ def _candidates(
     settings: Deduplication,
     gpu: bool,
 ) -> pl.DataFrame:
-    """All candidate pairs of current texts: columns left, right, by_sketch, cosine; of those without scores worth
-    keeping only such with a text that was looked for again.
+    """All candidate pairs of current texts: columns left, right, by_sketch, by_vector, and the cosine, null where it is
+    not known; of those without scores worth keeping only such with a text that was looked for again.
 
     `texts` are those of :func:`_changes`; `standing` are the known pairs of those that stay.
     """
-    again, by_sketch = _by_sketch(store, tables, known, texts)
-    unscored = by_sketch.join(standing, on=["left", "right"], how="anti")
+    segments = [*tables.sketches.values(), *_replaced(tables, known)]
+    sketched = evidence.read_sketches(store, segments, texts)
+    again, by_sketch = _by_sketch(sketched, texts)
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
     # Where a text had as many candidates by vector as count, others count in place of those that are gone.
     changed = texts.filter(pl.col("came") | pl.col("gone"))["text_digest"].implode()
-    full = known.pairs.filter(_is_close(settings)).filter(pl.len().over("right") >= candidates.LIMIT)
+    is_close = pl.col("cosine") >= settings.similarity_threshold
+    full = known.pairs.filter(is_close).filter(pl.len().over("right") >= candidates.LIMIT)
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
     current = texts.filter(~pl.col("gone"))
+    current = current.join(sketched.select("text", "outline"), on="text")
     wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))
-    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, unscored, gpu)
+    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, gpu)
     cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
-    by_vector = candidates.first_neighbours(cosines.filter(_is_close(settings)))
+    by_vector = candidates.first_neighbours(cosines.filter(is_close))
 
-    both = by_sketch.with_columns(by_sketch=True).join(
-        by_vector.select("left", "right"), on=["left", "right"], how="full", coalesce=True
-    )
-    return both.with_columns(pl.col("by_sketch").fill_null(False)).join(cosines, on=["left", "right"])
+    ways = [by_sketch.with_columns(by_sketch=True), by_vector.select("left", "right", by_vector=True)]
+    both = ways[0].join(ways[1], on=["left", "right"], how="full", coalesce=True)
+    both = both.with_columns(pl.col("by_sketch", "by_vector").fill_null(False))
+    return both.join(cosines, on=["left", "right"], how="left")
 
 
 def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -154,10 +167,10 @@ def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     return pairs.with_columns(texts["text_digest"].gather(pairs[side]).alias(side) for side in ("left", "right"))
 
 
-def _by_sketch(store: Store, tables: Tables, known: Known, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+def _by_sketch(sketched: pl.DataFrame, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """The texts whose partners were looked for again, and all pairs that they are in by their sketches."""
-    before = [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
-    every = evidence.read_sketches(store, [*tables.sketches.values(), *before], texts)
+    sketched = sketched.filter(pl.col("hashes").bin.size() > 0)
+    every = candidates.Sketches.unpacked(sketched["text"], sketched["hashes"])
     came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
     hashes = every.sharing(pl.concat([came, gone]))
     moved = candidates.moved(hashes, came, gone)
@@ -174,34 +187,24 @@ def _by_vector(
     current: pl.DataFrame,
     wanted: pl.DataFrame,
     threshold: float,
-    asked: pl.DataFrame,
     gpu: bool,
 ) -> pl.DataFrame:
-    """Cosines (schema candidates.COSINES) of the pairs by vector of wanted texts, where a text has very many the first
-    of them, and of the pairs asked for (schema candidates.PAIRS)."""
-    missing = pl.concat([asked["left"], asked["right"]]).unique().to_numpy()
-    picked: list[candidates.Vectors] = []
+    """The pairs by vector of wanted texts (schema candidates.COSINES), where a text has very many the first of them.
 
-    def passing(blocks: Iterable[candidates.Vectors]) -> Iterator[candidates.Vectors]:
-        """The same blocks; of texts in pairs asked for the vector is kept, so that none is read twice."""
-        nonlocal missing
-        for texts, vectors in blocks:
-            rows = np.flatnonzero(np.isin(texts, missing))
-            picked.append((texts[rows], vectors[rows]))
-            missing = np.setdiff1d(missing, texts[rows])
-            yield texts, vectors
-
-    kernel = fastest(wanted.height * (current.height - wanted.height // 2), gpu=gpu)
+    `current` are the texts of :func:`_changes` that are not gone, with their `outline`.
+    """
+    along = tables.directions.array if tables.directions else None
+    comparisons = wanted.height * (current.height - wanted.height // 2)
     found = [pl.DataFrame(schema=candidates.COSINES)]
     others = current
     # By partition: each block is read from a few.
     for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
-        mine = evidence.joined(passing(evidence.vectors(store, tables.vectors, block)))
-        theirs = passing(evidence.vectors(store, tables.vectors, others))
+        mine = evidence.joined(evidence.vectors(store, tables.vectors, block))
+        if along is not None and wanted.height <= _FEW:
+            others = others.filter(candidates.near_any(mine[1], others["outline"], along, threshold))
+            comparisons = block.height * (others.height + block.height // 2)
+        kernel = fastest(comparisons, gpu=gpu, along=along)
+        theirs = evidence.vectors(store, tables.vectors, others)
         found.append(candidates.vector_pairs(mine, theirs, threshold, kernel))
-    rest = current.filter(pl.col("text").is_in(missing))
-    picked += evidence.vectors(store, tables.vectors, rest)
-    if asked.height:
-        found.append(candidates.cosines_of(asked, *evidence.joined(picked)))
     return pl.concat(found).unique(["left", "right"])

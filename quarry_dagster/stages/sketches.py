@@ -1,4 +1,5 @@
-"""`sketches`: for each embedded document what deciding on it needs, so that its text need not be read again."""
+"""`sketches`: for each embedded document what deciding on it needs, so that its text and its vector need not be read
+again."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from collections.abc import Iterable
 import polars as pl
 
 from quarry_dagster.dedup import decide, shingles
+from quarry_dagster.index import outlined
+from quarry_dagster.stages.directions import Directions
+from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES, embeddings_schema
 from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
@@ -15,8 +19,12 @@ VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/binary"
 """Changes whenever the same documents would give other sketches."""
 
 
-def refresh(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]) -> dict[str, Segment]:
-    """Bring the sketches of these partitions in line with their texts, and return them.
+def refresh(
+    store: Store, texts: dict[str, Segment], vectors: dict[str, Segment], directions: Directions | None
+) -> dict[str, Segment]:
+    """Bring the sketches of these partitions in line with their texts and vectors, and return them.
+
+    `directions` are those to outline vectors in; None where there is no vector.
 
     Raises:
         StoreError: the store cannot be written.
@@ -24,15 +32,16 @@ def refresh(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]
     existing = store.sketches.segments()
     current = {}
     for partition, segment in texts.items():
-        made_from = f"{segment.path} {vectors[partition].path} {VERSION}"
+        made_from = f"{segment.path} {vectors[partition].path} {directions and directions.path} {VERSION}"
         old = existing.get(partition)
-        is_current = old is not None and old.metadata["input"] == made_from
-        current[partition] = old if is_current else _sketch(store, segment, vectors[partition], old, made_from)
+        if old is None or old.metadata["input"] != made_from:
+            old = _sketch(store, segment, vectors[partition], directions, old, made_from)
+        current[partition] = old
     return current
 
 
 def documents(store: Store, segments: Iterable[Segment]) -> pl.DataFrame:
-    """Documents to decide on, schema decide.DOCUMENTS plus `partition`."""
+    """Documents to decide on, schema decide.DOCUMENTS plus `partition`, one segment behind the other."""
     rows = store.files.scan([s.path for s in segments], SKETCHES)
     return rows.select(*decide.DOCUMENTS.names(), "partition").collect()
 
@@ -59,7 +68,9 @@ def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
     return documents.with_columns(pages).select(*decide.DOCUMENTS.names(), "partition")
 
 
-def _sketch(store: Store, text: Segment, vectors: Segment, old: Segment | None, made_from: str) -> Segment:
+def _sketch(
+    store: Store, text: Segment, vectors: Segment, directions: Directions | None, old: Segment | None, made_from: str
+) -> Segment:
     rows = with_page_urls(embedded_documents(store, {text.partition: text}, {text.partition: vectors}))
     first = rows.unique("text_digest", keep="first", maintain_order=True).select("doc_id", "text_digest")
     is_same = old is not None and old.metadata["input"].endswith(f" {VERSION}")
@@ -71,8 +82,19 @@ def _sketch(store: Store, text: Segment, vectors: Segment, old: Segment | None, 
             fresh = frame.join(unknown, on="doc_id")
             hashes = [h.tobytes() for h in shingles.sketches(fresh["text"].to_list())]
             made.append(fresh.select("text_digest", pl.Series("hashes", hashes, dtype=pl.Binary)))
-    hashes = first.join(pl.concat(made), on="text_digest").select("doc_id", "hashes")
+    found = first.join(pl.concat(made), on="text_digest")
+    if directions and found.height:
+        found = found.join(_outlines(store, vectors, directions), on="text_digest")
+    else:
+        found = found.with_columns(outline=pl.lit(None, pl.Binary))
     with store.sketches.write(text.partition) as writer:
-        writer.append(rows.join(hashes, on="doc_id", how="left"))
+        writer.append(rows.join(found.drop("text_digest"), on="doc_id", how="left"))
         writer.note(input=made_from, rows=writer.rows)
     return writer.segment
+
+
+def _outlines(store: Store, vectors: Segment, directions: Directions) -> pl.DataFrame:
+    """Columns text_digest, outline: a row a text."""
+    digests, array = read_vectors(store, vectors)
+    outlines = [outline.tobytes() for outline in outlined(array, directions.array)]
+    return pl.DataFrame([digests, pl.Series("outline", outlines, dtype=pl.Binary)]).unique("text_digest", keep="first")

@@ -109,7 +109,9 @@ SKETCHES = pl.Schema(
     {
         **decide.DOCUMENTS,
         "partition": pl.String,
-        "hashes": pl.Binary,  # sampled shingles, uint64; null where another row of the partition has the same text
+        # Null where an earlier row of the partition has the same text:
+        "hashes": pl.Binary,  # sampled shingles, uint64
+        "outline": pl.Binary,  # of the vector, float16: quarry_dagster.index.outlines
     }
 )
 """What deciding on an embedded document needs of it."""

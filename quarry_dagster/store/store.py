@@ -42,7 +42,7 @@ class Store:
 
     @cached_property
     def sketches(self) -> Table:
-        """What deciding on a document needs, the near level's sampled shingles too; derived from `extracted_text`."""
+        """What deciding on a document needs of its text and vector; derived from `extracted_text` and `embeddings`."""
         return Table(self.files, "sketches", schemas.SKETCHES)
 
     @cached_property

@@ -21,11 +21,16 @@ import pyarrow.parquet as pq
 
 from quarry_dagster.store.files import Files, arrow_schema
 
-_ROW_GROUP_BYTES = 512 << 10
-"""Small: who looks for a few texts reads the row groups that have them."""
+_ROW_GROUP_BYTES = 2 << 20
+_VECTORS_BYTES = 512 << 10
+"""Of a row group with vectors: who looks for a few of them reads the row groups that have them."""
+_PAGE_BYTES = 128 << 10
+"""Small: who looks for a few texts unpacks the pages that have them."""
+_PAGE_STEP = 4
+"""Rows after which a page may end: a body may be as large as many pages."""
 _PENDING_BYTES = 16 << 20
 _METADATA_KEY = b"quarry"
-_NOISE = {"embedding", "hashes"}
+_NOISE = {"embedding", "hashes", "outline"}
 _LARGE = {"body", "text"}
 
 
@@ -176,7 +181,10 @@ class SegmentWriter:
             # Vectors and hashes are noise to a compressor, and reading them plain takes a fifth of the time.
             compression={c: "none" if c in _NOISE else "zstd" for c in names},  # pyright: ignore[reportArgumentType]
             use_dictionary=[c for c in names if c not in _NOISE | _LARGE],  # pyright: ignore[reportArgumentType]
+            data_page_size=_PAGE_BYTES,
+            write_batch_size=_PAGE_STEP,
         )
+        self._group_bytes = _VECTORS_BYTES if "embedding" in names else _ROW_GROUP_BYTES
         self._pending: list[pl.DataFrame] = []
         self._pending_bytes = 0
 
@@ -204,7 +212,7 @@ class SegmentWriter:
         if self._pending:
             frame = pl.concat(self._pending)
             table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._arrow)
-            rows = int(table.num_rows * _ROW_GROUP_BYTES / self._pending_bytes) if self._pending_bytes else 1
+            rows = int(table.num_rows * self._group_bytes / self._pending_bytes) if self._pending_bytes else 1
             self._writer.write_table(table, row_group_size=max(1, rows))
             self._pending, self._pending_bytes = [], 0
 

@@ -1,0 +1,110 @@
+"""What outlines of vectors dismiss is never near, whatever directions they are made along; and vectors go unread."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quarry_dagster.index import WIDTH, directions, may_reach, outlined
+from quarry_dagster.stages import directions as stage
+from quarry_dagster.stages import evidence
+from quarry_dagster.stages.vectors import read_vectors
+from quarry_dagster.store import Segment, Store
+from quarry_dagster_tests.corpus import words
+from quarry_dagster_tests.test_dedup_scenarios import edited, quick, url
+from quarry_dagster_tests.test_join import THRESHOLD, vectors
+
+
+def _along(kind: str, dim: int) -> np.ndarray:
+    """Directions made of such vectors; of a few unlike them; or any."""
+    if kind == "fitting":
+        return directions(vectors(2000, dim, seed=7), WIDTH)
+    if kind == "of three":
+        return directions(vectors(3, dim, seed=8)[:, ::-1], WIDTH)
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0][:, :WIDTH].astype(np.float32)
+
+
+@pytest.mark.parametrize("dim", [40, 384])
+@pytest.mark.parametrize("kind", ["fitting", "of three", "any"])
+def test_every_vector_that_reaches_the_threshold_with_a_new_one_may_do_so_by_its_outline(kind: str, dim: int) -> None:
+    new, old = vectors(700, dim), vectors(5000, dim, seed=1)
+    old[:600] = new[:600] + np.linspace(0, 1.2, 600)[:, None] * old[:600]
+    old /= np.linalg.norm(old, axis=1, keepdims=True)
+    along = _along(kind, dim)
+    near = (new.astype(np.float64) @ old.T.astype(np.float64)).max(axis=0) >= THRESHOLD
+    assert 200 < near.sum() < 600
+    may = may_reach(new, outlined(old, along), along, THRESHOLD)
+    assert not (near & ~may).any()
+    if kind == "fitting":
+        assert may.sum() < 1000, "of the others few are left"
+
+
+def test_no_vector_at_the_threshold_itself_is_dismissed() -> None:
+    """Cosines a rounding error around the threshold, in a plane within the directions, across it, and outside."""
+    dim = 384
+    turns = np.arccos(THRESHOLD) + np.linspace(-1e-6, 1e-6, 401)
+    axes = np.linalg.qr(np.random.default_rng(3).normal(size=(dim, dim)))[0]
+    along = np.ascontiguousarray(axes[:, :WIDTH], np.float32)
+    for first, second in ((0, 1), (0, 200), (200, 201), (62, 63)):
+        new = axes[:, first][None].astype(np.float32)
+        old = (np.outer(np.cos(turns), axes[:, first]) + np.outer(np.sin(turns), axes[:, second])).astype(np.float32)
+        near = (new.astype(np.float64) @ old.T.astype(np.float64))[0] >= THRESHOLD
+        assert 0 < near.sum() < 401
+        assert may_reach(new, outlined(old, along), along, THRESHOLD)[near].all()
+
+
+def test_there_may_be_none_on_either_side() -> None:
+    along, none, some = _along("any", 40), np.empty((0, 40), np.float32), vectors(30, 40)
+    assert not may_reach(none, outlined(some, along), along, THRESHOLD).any()
+    assert may_reach(some, outlined(none, along), along, THRESHOLD).shape == (0,)
+
+
+def test_new_documents_read_no_vectors_but_those_near_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = quick(tmp_path, partitions={"pages_per_partition": 5})
+    base = {url(i): words(i, 60) for i in range(60)}
+    corpus.seed_texts("1.jsonl", base)
+    corpus.run()
+    read: list[str] = []
+
+    def counted(store: Store, segment: Segment, some: frozenset[str]) -> object:
+        read.append(segment.partition)
+        return read_vectors(store, segment, some)
+
+    monkeypatch.setattr(evidence, "read_vectors", counted)
+    corpus.seed_texts("2.jsonl", {url("late"): edited(base[url(7)], 20)})
+    corpus.run()
+    home, late = (
+        corpus.read("embeddings").filter(doc_id=i)["partition"][0]
+        for i in corpus.read("dedup_decisions").select("kept_id", "removed_id").row(0)
+    )
+    assert {home, late} <= set(read)
+    assert len(set(read)) < 8, "of 13 partitions"
+
+
+def test_directions_that_a_corpus_has_outgrown_are_made_anew_with_the_same_result(tmp_path: Path) -> None:
+    few = {url(i): words(i % 7, 60 + i) for i in range(3)}
+    more = {url(i): edited(words(i % 7, 60 + i), 20) for i in range(3, 30)}
+    grown, clean = quick(tmp_path / "grown"), quick(tmp_path / "clean")
+    corpus_of = grown.store.deduped_corpus
+    grown.seed_texts("1.jsonl", few)
+    grown.run()
+    first = _directions(grown.store)
+    grown.seed_texts("2.jsonl", {url(100): words(100, 80)})
+    grown.run()
+    assert _directions(grown.store) == first
+    grown.seed_texts("3.jsonl", more)
+    grown.run()
+    assert _directions(grown.store) != first
+    assert _directions(grown.store)["made_of"] == 31
+    live = {s.manifest["directions"]["path"] for s in corpus_of.live()}
+    assert {*grown.store.files.list(stage.FOLDER)} == live
+    clean.seed_texts("all.jsonl", {**more, **few, url(100): words(100, 80)})
+    clean.run()
+    for mine, theirs in zip(grown.result(), clean.result(), strict=True):
+        assert mine.drop("cosine", strict=False).equals(theirs.drop("cosine", strict=False))
+
+
+def _directions(store: Store) -> dict[str, object]:
+    published = store.deduped_corpus.current()
+    assert published
+    return published.manifest["directions"]
