@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quarry_dagster.errors import StoreError
 from quarry_dagster.index import WIDTH, directions, may_reach, outlined
 from quarry_dagster.stages import directions as stage
 from quarry_dagster.stages import evidence
@@ -108,3 +109,21 @@ def _directions(store: Store) -> dict[str, object]:
     published = store.deduped_corpus.current()
     assert published
     return published.manifest["directions"]
+
+
+def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -> None:
+    corpus = quick(tmp_path)
+    corpus.seed_texts("1.jsonl", {url(i): words(i, 60) for i in range(5)})
+    corpus.run()
+    path = str(_directions(corpus.store)["path"])
+    file = tmp_path / path
+    whole = file.read_bytes()
+    for i, change in enumerate((b"", whole[:-9])):
+        file.write_bytes(change)
+        corpus.seed_texts(f"{i}-new.jsonl", {url(f"n{i}"): words(90 + i, 60)})
+        with pytest.raises(StoreError, match=rf"{path} is damaged .*restore it"):
+            corpus.run()
+    file.unlink()
+    corpus.run()
+    assert (tmp_path / str(_directions(corpus.store)["path"])).exists()
+    assert len(corpus.urls()) == 7

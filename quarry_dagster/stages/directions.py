@@ -37,16 +37,15 @@ class Directions:
 
 
 def current(store: Store, published: Snapshot | None, vectors: dict[str, Segment], model: str) -> Directions | None:
-    """The directions of the published corpus, or others where it had none for this model, or has outgrown them.
+    """The directions of the published corpus, or others where it has none for this model, or has outgrown them.
 
     `vectors` are the segments that the next snapshot is made from; without a vector in them there are no directions.
     """
     known = published.manifest.get("directions") if published else None
-    if published and known and known["model"] == model:
+    if published and known and known["model"] == model and store.files.exists(known["path"]):
         new = (s.metadata["rows"] for p, s in vectors.items() if p not in published.manifest["sketches"])
         if min(published.manifest["documents"] + sum(new), SAMPLE) < _OUTGROWN * known["made_of"]:
-            with store.files.open(known["path"]) as f:
-                return Directions(known["path"], model, known["made_of"], np.load(f))
+            return Directions(known["path"], model, known["made_of"], store.files.read_array(known["path"]))
     return _made(store, vectors, model)
 
 
@@ -64,6 +63,5 @@ def _made(store: Store, vectors: dict[str, Segment], model: str) -> Directions |
     some = np.concatenate([read_vectors(store, s)[1] for s in segments[::step]])
     array = directions(some, WIDTH)
     path = f"{FOLDER}/{hashlib.sha256(array.tobytes()).hexdigest()[:16]}.npy"
-    with store.files.create(path) as f:
-        np.save(f, array)
+    store.files.write_array(path, array)
     return Directions(path, model, min(len(some), SAMPLE), array)

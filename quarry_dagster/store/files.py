@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import fsspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
@@ -181,6 +182,22 @@ class Files:
     def write_json(self, path: str, value: Any) -> None:
         with self.create(path) as f:
             f.write(json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def read_array(self, path: str) -> np.ndarray:
+        """What a file in NumPy's format holds.
+
+        Raises:
+            StoreError: it is damaged; the message names it.
+        """
+        with self.open(path) as f:
+            try:
+                return np.load(f)
+            except (ValueError, EOFError) as e:
+                raise self._damaged(path, e) from e
+
+    def write_array(self, path: str, array: np.ndarray) -> None:
+        with self.create(path) as f:
+            np.save(f, array)
 
     def write_frame(self, path: str, frame: pl.DataFrame) -> None:
         """Write a small table as Parquet."""
