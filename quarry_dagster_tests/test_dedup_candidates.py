@@ -109,7 +109,7 @@ def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> Non
 @given(sketches=_sketches, wanted=st.sets(st.integers(0, 12)), rows=st.sampled_from([4, 10_000]))
 def test_the_rows_that_share_a_hash_with_a_wanted_text(sketches: Sketches, wanted: set[int], rows: int) -> None:
     sketches = dict(sorted(sketches.items()))
-    packed = [np.array(sorted(hashes), np.uint64).tobytes() for hashes in sketches.values()]
+    packed = [np.array(sorted(hashes), np.uint32).tobytes() for hashes in sketches.values()]
     numbers = pl.Series(sketches.keys(), dtype=pl.UInt32)
     unpacked = candidates.Sketches.unpacked(numbers, pl.Series(packed, dtype=pl.Binary))
     with pytest.MonkeyPatch.context() as patch:

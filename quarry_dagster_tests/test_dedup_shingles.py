@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quarry_dagster.dedup.shingles import SKETCH_MIN, shingles, sketches
+from quarry_dagster.dedup.shingles import SAMPLE_RATE, SAMPLED, SKETCH_MIN, SKETCH_SHINGLE, shingles, sketches
 
 ENGLISH = " ".join(f"word{i} and then some" for i in range(400))
 
@@ -77,6 +77,15 @@ def test_short_texts_have_a_sketch_too() -> None:
     short, tiny, empty = sketches(["one two three four five six seven eight", "one two", ""])
     assert len(short) == 4
     assert len(tiny) == len(empty) == 0
+
+
+def test_what_fills_a_sketch_up_is_no_sample_and_still_the_same_in_other_texts() -> None:
+    words = [f"w{i}" for i in range(24)]
+    short, shorter = sketches([" ".join(words), " ".join(words[:20])])
+    of_short, of_shorter = (shingles([" ".join(w)], SKETCH_SHINGLE)[0] for w in (words, words[:20]))
+    assert (short < SAMPLED).sum() == (of_short < 2**64 // SAMPLE_RATE).sum() < len(short) == len(of_short) == 20
+    assert set(shorter.tolist()) < set(short.tolist())
+    assert len(shorter) == len(of_shorter) == 16
 
 
 def test_a_text_without_enough_words_has_none_of_its_neighbours_shingles() -> None:

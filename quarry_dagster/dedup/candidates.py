@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from quarry_dagster.dedup.shingles import SAMPLE_RATE, SKETCH_MIN
+from quarry_dagster.dedup.shingles import SAMPLED, SKETCH_MIN
 from quarry_dagster.dedup.verify import cosines, rounded
 from quarry_dagster.index import Float32, MakeKernel, ThresholdJoin, may_reach
 
@@ -30,6 +30,8 @@ _MIN_SHARED = 0.2
 """Share of the smaller sample that must be common; near duplicates have twice that."""
 _ROWS = 1_000_000
 """Rows of the join of sketches, and pairs by vector, that are held at once."""
+_LOOKED_UP = 65_536
+"""Hashes that are looked up at once: what fits in a core's cache."""
 _OUTLINES = 65_536
 """Outlines that are unpacked at once."""
 _PAIRS = 1024
@@ -38,7 +40,7 @@ _ROUNDING = 1e-4
 """More than a cosine changes when it is rounded."""
 
 PAIRS = pl.Schema({"left": pl.UInt32, "right": pl.UInt32})
-HASHES = pl.Schema({"text": pl.UInt32, "hash": pl.UInt64})
+HASHES = pl.Schema({"text": pl.UInt32, "hash": pl.UInt32})
 COSINES = pl.Schema({**PAIRS, "cosine": pl.Float64})
 Vectors = tuple[np.ndarray, np.ndarray]
 """Numbers of texts (uint32, shape (n,)), and their unit vectors (float32, shape (n, dim))."""
@@ -49,28 +51,26 @@ class Sketches:
     """The sketches of texts, one behind the other.
 
     `texts` are their numbers (uint32, shape (n,)), ascending; the sketch of `texts[i]` ends before row `ends[i]`
-    (int64, shape (n,)) of `hashes` (UInt64), and is not empty.
+    (int64, shape (n,)) of `hashes` (uint32), and is not empty.
     """
 
     texts: np.ndarray
     ends: np.ndarray
-    hashes: pl.Series
+    hashes: np.ndarray
 
     @classmethod
     def unpacked(cls, texts: pl.Series, packed: pl.Series) -> Sketches:
-        """From each text's sketch as bytes (Binary), none of them empty: its hashes, uint64, one behind the other."""
-        ends = packed.bin.size().cast(pl.Int64).cum_sum().to_numpy() // 8
-        values = pa.Array.from_buffers(pa.uint64(), int(ends[-1]) if len(ends) else 0, [None, _bytes(packed)])
-        return cls(texts.to_numpy(), ends, pl.Series("hash", values))
+        """From each text's sketch as bytes (Binary), none of them empty: its hashes, uint32, one behind the other."""
+        ends = packed.bin.size().cast(pl.Int64).cum_sum().to_numpy() // 4
+        return cls(texts.to_numpy(), ends, np.frombuffer(_bytes(packed), np.uint32))
 
     def sizes(self) -> pl.DataFrame:
         """What a share of a text's sketch is taken of: columns text, size. Of very few samples, one is enough."""
         size = np.diff(self.ends, prepend=0)
         filled_up = np.flatnonzero(size <= SKETCH_MIN)
         if len(filled_up):
-            sampled = self.hashes.gather(self._rows(filled_up)) < 2**64 // SAMPLE_RATE
             starts = np.cumsum(size[filled_up]) - size[filled_up]
-            size[filled_up] = np.add.reduceat(sampled.to_numpy(), starts, dtype=np.int64)
+            size[filled_up] = np.add.reduceat(self._of(filled_up) < SAMPLED, starts, dtype=np.int64)
         return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, 1)})
 
     def sharing(self, wanted: pl.Series) -> pl.DataFrame:
@@ -79,33 +79,38 @@ class Sketches:
         Most hashes are one text's alone. So beside the rows that are returned only a part of the others is held.
         """
         at = np.flatnonzero(_marked(wanted, self.texts))
-        every = self.hashes if len(at) == len(self.texts) else self.hashes.gather(self._rows(at))
+        mine = self.hashes if len(at) == len(self.texts) else self._of(at)
+        number = 1 + len(mine) // _ROWS
         found = [pl.DataFrame(schema=HASHES)]
-        number = 1 + len(every) // _ROWS
-        for part, rows in enumerate(self._parts(number)):
-            hashes = self.hashes if rows is None else self.hashes.gather(rows)
-            mine = every if rows is None else every.filter(every % number == part)
-            at = hashes.is_in(mine.unique().implode()).arg_true()
-            at = at.filter(hashes.gather(at).is_duplicated())
-            rows = (at if rows is None else rows.gather(at)).to_numpy()
+        for part in range(number):
+            if number == 1:
+                rows = _among(self.hashes, mine)
+            else:
+                rows = np.flatnonzero(self.hashes % number == part)
+                rows = rows[_among(self.hashes[rows], mine[mine % number == part])]
+            rows = rows[pl.Series(self.hashes[rows]).is_duplicated().to_numpy()]
             texts = self.texts[np.searchsorted(self.ends, rows, "right")]
-            found.append(pl.DataFrame({"text": texts, "hash": hashes.gather(at)}, HASHES))
+            found.append(pl.DataFrame({"text": texts, "hash": self.hashes[rows]}, HASHES))
         return pl.concat(found)
 
-    def _rows(self, at: np.ndarray) -> np.ndarray:
-        """The rows of the sketches of `texts[at]`, one behind the other."""
+    def _of(self, at: np.ndarray) -> np.ndarray:
+        """The sketches of `texts[at]`, one behind the other."""
         ends = self.ends[at]
         sizes = ends - np.where(at > 0, self.ends[at - 1], 0)
-        return np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)
+        return self.hashes[np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)]
 
-    def _parts(self, number: int) -> Iterator[pl.Series | None]:
-        """The rows of so many parts of all hashes; None: all of them."""
-        if number == 1:
-            yield None
-            return
-        part_of = (self.hashes % number).cast(pl.UInt32)
-        for part in range(number):
-            yield (part_of == part).arg_true()
+
+def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Rows of those that are among the wanted ones (uint32). Most are dismissed by a table of the wanted first bits."""
+    bits = min(24, 6 + len(wanted).bit_length())
+    shift = np.uint32(32 - bits)
+    table = np.zeros(1 << bits, np.bool_)
+    table[wanted >> shift] = True
+    parts = [np.empty(0, np.int64)]
+    for start in range(0, len(hashes), _LOOKED_UP):
+        parts.append(start + np.flatnonzero(table[hashes[start : start + _LOOKED_UP] >> shift]))
+    rows = np.concatenate(parts)
+    return rows[pl.Series(hashes[rows]).is_in(pl.Series(wanted).unique().implode()).to_numpy()]
 
 
 @dataclass(frozen=True)

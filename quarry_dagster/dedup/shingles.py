@@ -28,6 +28,12 @@ SAMPLE_RATE = 16
 SKETCH_MIN = 24
 """A short text's sketch is filled up with its smallest hashes to this many."""
 
+SAMPLED = 2**31
+"""Numbers in a sketch below this are of sampled shingles, others fill it up."""
+_LIMIT = np.uint64(2**64 // SAMPLE_RATE)
+_UNSHARED = np.uint64(64 - 31 - (SAMPLE_RATE - 1).bit_length())
+"""Bits that are dropped: 31 are left below those that are 0 in every sampled hash."""
+
 _ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _UNSPACED = rf"\p{{Han}}\p{{Hiragana}}\p{{Katakana}}{_ALPHABETIC}"
 _TOKEN = rf"[{_UNSPACED}]|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
@@ -50,16 +56,20 @@ def shingles(texts: Sequence[str], n: int) -> list[np.ndarray]:
 
 
 def sketches(texts: Sequence[str]) -> list[np.ndarray]:
-    """Each text's sample of distinct shingles: sorted uint64, the same whatever other texts there are.
+    """Each text's sample of distinct shingles: sorted uint32, the same whatever other texts there are.
 
-    A hash is in the sample if it is below 2**64 / SAMPLE_RATE, so that a part of a text shares its samples with
-    the whole; texts with fewer than SKETCH_MIN such hashes take their smallest SKETCH_MIN.
+    A shingle is in the sample if its hash is below 2**64 / SAMPLE_RATE, so that a part of a text shares its samples
+    with the whole; texts with fewer than SKETCH_MIN such hashes are filled up with the next. Of a hash 31 bits are
+    kept, and one that says which of the two it is (SAMPLED); where two shingles are alike in them, two texts are
+    candidates for nothing, and no more.
     """
-    limit = np.uint64(2**64 // SAMPLE_RATE)
     out = []
     for grams in shingles(texts, SKETCH_SHINGLE):
-        sampled = _distinct(grams[grams < limit])
-        out.append(sampled if len(sampled) >= SKETCH_MIN else _distinct(grams)[:SKETCH_MIN])
+        sampled = _distinct(grams[grams < _LIMIT])
+        if len(sampled) < SKETCH_MIN:
+            sampled = _distinct(grams)[:SKETCH_MIN]
+        short = (sampled >> _UNSHARED).astype(np.uint32) & np.uint32(SAMPLED - 1)
+        out.append(_distinct(short | np.where(sampled < _LIMIT, np.uint32(0), np.uint32(SAMPLED))))
     return out
 
 

@@ -66,5 +66,6 @@ def may_reach(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray,
 def _first(coordinates: np.ndarray) -> np.ndarray:
     """The first of the coordinates, and the norm of all others: of the same vectors, in fewer directions."""
     out = coordinates[:, :_FIRST].copy()
-    out[:, -1] = np.linalg.norm(coordinates[:, _FIRST - 1 :], axis=1)
+    others = coordinates[:, _FIRST - 1 :]
+    out[:, -1] = np.sqrt(np.einsum("ij,ij->i", others, others))
     return out

@@ -15,7 +15,7 @@ from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES, embeddings_schema
 from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
 
-VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/binary"
+VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
 """Changes whenever the same documents would give other sketches."""
 
 

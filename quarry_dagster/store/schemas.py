@@ -110,7 +110,7 @@ SKETCHES = pl.Schema(
         **decide.DOCUMENTS,
         "partition": pl.String,
         # Null where an earlier row of the partition has the same text:
-        "hashes": pl.Binary,  # sampled shingles, uint64
+        "hashes": pl.Binary,  # sampled shingles, uint32: quarry_dagster.dedup.shingles
         "outline": pl.Binary,  # of the vector, float16: quarry_dagster.index.outlines
     }
 )
