@@ -63,14 +63,23 @@ def sketches(texts: Sequence[str]) -> list[np.ndarray]:
     kept, and one that says which of the two it is (SAMPLED); where two shingles are alike in them, two texts are
     candidates for nothing, and no more.
     """
-    out = []
-    for grams in shingles(texts, SKETCH_SHINGLE):
-        sampled = _distinct(grams[grams < _LIMIT])
-        if len(sampled) < SKETCH_MIN:
-            sampled = _distinct(grams)[:SKETCH_MIN]
-        short = (sampled >> _UNSHARED).astype(np.uint32) & np.uint32(SAMPLED - 1)
-        out.append(_distinct(short | np.where(sampled < _LIMIT, np.uint32(0), np.uint32(SAMPLED))))
-    return out
+    grams = shingles(texts, SKETCH_SHINGLE)
+    every = np.concatenate([np.empty(0, np.uint64), *grams])
+    at = np.flatnonzero(every < _LIMIT)
+    of_text = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(g) for g in grams])[at]
+    keys = _distinct(of_text << np.uint64(32) | _numbers(every[at]))  # of all texts at once: they are many and short
+    ends = np.searchsorted(keys >> np.uint64(32), np.arange(len(texts)), "right")
+    sampled = np.split(keys.astype(np.uint32), ends[:-1]) if grams else []
+    return [
+        mine if len(mine) >= SKETCH_MIN else _distinct(_numbers(_distinct(all_)[:SKETCH_MIN]))
+        for mine, all_ in zip(sampled, grams, strict=True)
+    ]
+
+
+def _numbers(hashes: np.ndarray) -> np.ndarray:
+    """What is kept of hashes: uint32."""
+    short = (hashes >> _UNSHARED).astype(np.uint32) & np.uint32(SAMPLED - 1)
+    return short | np.where(hashes < _LIMIT, np.uint32(0), np.uint32(SAMPLED))
 
 
 def _distinct(hashes: np.ndarray) -> np.ndarray:
