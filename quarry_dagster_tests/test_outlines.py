@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from quarry_dagster.errors import StoreError
@@ -127,3 +128,17 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
     corpus.run()
     assert (tmp_path / str(_directions(corpus.store)["path"])).exists()
     assert len(corpus.urls()) == 7
+
+
+def test_of_a_text_that_a_replaced_segment_had_too_the_outline_of_today_counts(tmp_path: Path) -> None:
+    """The document that stands for the text is not the one of its partition that has the sketch."""
+    store = Store(str(tmp_path))
+    segments = []
+    for outline in (b"old", b"new"):
+        with store.sketches.write("p") as writer:
+            rows = [{"doc_id": "1", "hashes": b"hash", "outline": outline}, {"doc_id": "2"}]
+            writer.append([{**row, "text_digest": "x", "word_count": 5, "partition": "p"} for row in rows])
+        segments.append(writer.segment)
+    texts = pl.DataFrame({"text": [0], "text_digest": ["x"], "row": [1]})
+    found = evidence.read_sketches(store, segments[::-1], texts)
+    assert found.rows() == [(0, b"hash", b"new")]

@@ -17,8 +17,6 @@ from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
 _WORDS_IN_MEMORY = 1_000_000  # of the texts that are cut into shingles at once
 _SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
-
-
 _SKETCH = ["hashes", "outline"]
 
 
@@ -26,7 +24,7 @@ def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) ->
     """The sketch and the outline of each of these texts, in order of their numbers: columns text, hashes, outline.
 
     `texts` are numbered texts: columns text, text_digest, and the `row` of a document that has it in these segments,
-    laid one behind the other.
+    laid one behind the other, those of today first.
     """
     rows = store.files.scan([s.path for s in segments], SKETCHES)
     found = texts.select("text", "text_digest").hstack(rows.select(_SKETCH).collect()[texts["row"]])
@@ -34,7 +32,8 @@ def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) ->
     twins = found.filter(~is_there).drop(_SKETCH)  # an earlier document of the partition has the same text
     if twins.height:
         theirs = rows.filter(pl.col("text_digest").is_in(twins["text_digest"].implode()), is_there)
-        theirs = theirs.select("text_digest", *_SKETCH).collect().unique("text_digest", keep="any")
+        # The first: outlines in segments that were replaced, which come last, may be along other directions.
+        theirs = theirs.select("text_digest", *_SKETCH).collect().unique("text_digest", keep="first")
         found = pl.concat([found.filter(is_there), twins.join(theirs, on="text_digest")])
     return found.drop("text_digest").sort("text")
 

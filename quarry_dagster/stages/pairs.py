@@ -87,8 +87,9 @@ def _changes(
 ) -> pl.DataFrame:
     """The texts there are and there were, numbered in the order of keeping: the left one of a pair may be kept.
 
-    Columns text (the number), _PLACE, `partition` to read each in, its `row` in :func:`_segments`, and whether it
-    `came` or is `gone`. A text whose place changed is gone from the old one and came to the new.
+    Columns text (the number), _PLACE, `partition` to read each in, its `row` in the sketches of `tables` and the
+    replaced ones behind them, and whether it `came` or is `gone`. A text whose place changed is gone from the old one
+    and came to the new.
     """
     changed = [p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)]
     was = sketches.documents(store, _replaced(tables, known))
