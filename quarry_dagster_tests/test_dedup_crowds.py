@@ -202,3 +202,27 @@ def test_copies_of_one_text_are_one_text(tmp_path: Path) -> None:
     kept, decisions, _ = _result(store)
     assert kept["duplicates"].to_list() == [499]
     assert set(decisions["level"]) == {"exact"}
+
+
+def test_a_pair_that_takes_the_place_of_another_is_stored_as_in_a_clean_build(tmp_path: Path) -> None:
+    """By vector `last` has more earlier neighbours than count; one goes, and `seventeenth` takes its place, with which
+    `last` shares sampled shingles, but too few words to be kept for them."""
+    shared = words(999, 30).replace("\n\n", " ")
+    texts = {f"first{i}": words(i, 160 - i) for i in range(candidates.LIMIT)}
+    texts |= {"seventeenth": f"{words(500, 75)} {shared}", "last": f"{words(501, 70)} {shared}"}
+    near = {t: np.eye(_DIM)[0] + 0.02 * _vector(t) for t in texts.values()}
+    deduplication = Deduplication(keep=("longest",))
+    grown, clean = Store(str(tmp_path / "grown")), Store(str(tmp_path / "clean"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "_vector", lambda text: (near[text] / np.linalg.norm(near[text])).astype(np.float32))
+        goes, *stay = ({f"http://x.test/{name}": text} for name, text in texts.items())
+        _put(grown, "p0", goes)
+        for store in (grown, clean):
+            _put(store, "p1", {url: text for of in stay for url, text in of.items()})
+            _decide(store, deduplication)
+        _put(grown, "p0", {})
+        _decide(grown, deduplication)
+    pair = tuple(text_digest(texts[name]) for name in ("seventeenth", "last"))
+    assert pair in _result(grown)[2].select("left", "right").rows()
+    for mine, theirs in zip(_result(grown), _result(clean), strict=True):
+        assert_frame_equal(mine, theirs)

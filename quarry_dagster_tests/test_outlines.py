@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from quarry_dagster.errors import StoreError
+from quarry_dagster.forget import forget
 from quarry_dagster.index import WIDTH, directions, may_reach, outlined
 from quarry_dagster.stages import directions as stage
-from quarry_dagster.stages import evidence
+from quarry_dagster.stages import evidence, takedown
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Store
 from quarry_dagster_tests.corpus import words
@@ -19,6 +20,8 @@ from quarry_dagster_tests.test_join import THRESHOLD, vectors
 
 def _along(kind: str, dim: int) -> np.ndarray:
     """Directions made of such vectors; of a few unlike them; or any."""
+    if kind == "few":
+        return directions(vectors(2000, dim, seed=7), 30)
     if kind == "fitting":
         return directions(vectors(2000, dim, seed=7), WIDTH)
     if kind == "of three":
@@ -27,7 +30,7 @@ def _along(kind: str, dim: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dim", [40, 384])
-@pytest.mark.parametrize("kind", ["fitting", "of three", "any"])
+@pytest.mark.parametrize("kind", ["fitting", "of three", "any", "few"])
 def test_every_vector_that_reaches_the_threshold_with_a_new_one_may_do_so_by_its_outline(kind: str, dim: int) -> None:
     new, old = vectors(700, dim), vectors(5000, dim, seed=1)
     old[:600] = new[:600] + np.linspace(0, 1.2, 600)[:, None] * old[:600]
@@ -119,7 +122,7 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
     path = str(_directions(corpus.store)["path"])
     file = tmp_path / path
     whole = file.read_bytes()
-    for i, change in enumerate((b"", whole[:-9])):
+    for i, change in enumerate((b"", whole[:-9], whole[:900] + bytes(len(whole) - 900))):
         file.write_bytes(change)
         corpus.seed_texts(f"{i}-new.jsonl", {url(f"n{i}"): words(90 + i, 60)})
         with pytest.raises(StoreError, match=rf"{path} is damaged .*restore it"):
@@ -127,7 +130,7 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
     file.unlink()
     corpus.run()
     assert (tmp_path / str(_directions(corpus.store)["path"])).exists()
-    assert len(corpus.urls()) == 7
+    assert len(corpus.urls()) == 8
 
 
 def test_of_a_text_that_a_replaced_segment_had_too_the_outline_of_today_counts(tmp_path: Path) -> None:
@@ -140,5 +143,19 @@ def test_of_a_text_that_a_replaced_segment_had_too_the_outline_of_today_counts(t
             writer.append([{**row, "text_digest": "x", "word_count": 5, "partition": "p"} for row in rows])
         segments.append(writer.segment)
     texts = pl.DataFrame({"text": [0], "text_digest": ["x"], "row": [1]})
-    found = evidence.read_sketches(store, segments[::-1], texts)
+    found = evidence.read_sketches(store, segments[::-1], texts, ["hashes", "outline"])
     assert found.rows() == [(0, b"hash", b"new")]
+
+
+def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tmp_path: Path) -> None:
+    corpus = quick(tmp_path, partitions={"pages_per_partition": 1})
+    corpus.seed_texts("1.jsonl", {url("first"): words(1, 60)})
+    corpus.run()
+    corpus.seed_texts("2.jsonl", {url("second"): words(2, 60)})
+    corpus.run()
+    before = _directions(corpus.store)
+    assert before["made_of"] == 1
+    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, url("first")))
+    after = _directions(corpus.store)
+    assert after["path"] != before["path"]
+    assert corpus.store.files.list(stage.FOLDER) == [after["path"]]

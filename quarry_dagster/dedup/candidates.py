@@ -80,14 +80,15 @@ class Sketches:
         """
         at = np.flatnonzero(_marked(wanted, self.texts))
         mine = self.hashes if len(at) == len(self.texts) else self._of(at)
-        number = 1 + len(mine) // _ROWS
+        number = min(1 + len(mine) // _ROWS, 2**16)
+        part_of, part_of_mine = ((h % number).astype(np.uint16) if number > 1 else None for h in (self.hashes, mine))
         found = [pl.DataFrame(schema=HASHES)]
         for part in range(number):
-            if number == 1:
+            if part_of is None:
                 rows = _among(self.hashes, mine)
             else:
-                rows = np.flatnonzero(self.hashes % number == part)
-                rows = rows[_among(self.hashes[rows], mine[mine % number == part])]
+                rows = np.flatnonzero(part_of == part)
+                rows = rows[_among(self.hashes[rows], mine[part_of_mine == part])]
             rows = rows[pl.Series(self.hashes[rows]).is_duplicated().to_numpy()]
             texts = self.texts[np.searchsorted(self.ends, rows, "right")]
             found.append(pl.DataFrame({"text": texts, "hash": self.hashes[rows]}, HASHES))

@@ -65,6 +65,8 @@ def may_reach(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray,
 
 def _first(coordinates: np.ndarray) -> np.ndarray:
     """The first of the coordinates, and the norm of all others: of the same vectors, in fewer directions."""
+    if coordinates.shape[1] <= _FIRST:
+        return coordinates
     out = coordinates[:, :_FIRST].copy()
     others = coordinates[:, _FIRST - 1 :]
     out[:, -1] = np.sqrt(np.einsum("ij,ij->i", others, others))

@@ -62,7 +62,7 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu
         report.seconds = time.monotonic() - start
         return report
 
-    along = directions.current(store, published, vectors, index.manifest["model"])
+    along = directions.current(store, None if anew else published, vectors, index.manifest["model"])
     tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along), along)
     documents = sketches.documents(store, tables.sketches.values())
     known = _known(store, published, inputs["evidence"])

@@ -17,23 +17,22 @@ from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
 _WORDS_IN_MEMORY = 1_000_000  # of the texts that are cut into shingles at once
 _SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
-_SKETCH = ["hashes", "outline"]
 
 
-def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame) -> pl.DataFrame:
-    """The sketch and the outline of each of these texts, in order of their numbers: columns text, hashes, outline.
+def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """The sketch (`hashes`), and if asked for the `outline`, of each of these texts, in order of their numbers `text`.
 
     `texts` are numbered texts: columns text, text_digest, and the `row` of a document that has it in these segments,
     laid one behind the other, those of today first.
     """
     rows = store.files.scan([s.path for s in segments], SKETCHES)
-    found = texts.select("text", "text_digest").hstack(rows.select(_SKETCH).collect()[texts["row"]])
+    found = texts.select("text", "text_digest").hstack(rows.select(columns).collect()[texts["row"]])
     is_there = pl.col("hashes").is_not_null()
-    twins = found.filter(~is_there).drop(_SKETCH)  # an earlier document of the partition has the same text
+    twins = found.filter(~is_there).drop(columns)  # an earlier document of the partition has the same text
     if twins.height:
         theirs = rows.filter(pl.col("text_digest").is_in(twins["text_digest"].implode()), is_there)
         # The first: outlines in segments that were replaced, which come last, may be along other directions.
-        theirs = theirs.select("text_digest", *_SKETCH).collect().unique("text_digest", keep="first")
+        theirs = theirs.select("text_digest", *columns).collect().unique("text_digest", keep="first")
         found = pl.concat([found.filter(is_there), twins.join(theirs, on="text_digest")])
     return found.drop("text_digest").sort("text")
 

@@ -27,7 +27,7 @@ _VECTORS_IN_MEMORY = 32_768
 _PAIRS = 16_384
 """Pairs whose cosines are computed at once, outside the join."""
 _FEW = 2048
-"""Texts for which the outlines of the others are asked before their vectors: of more, most others are near one."""
+"""New texts for which the outlines of the others are asked before their vectors: of more, most others are near one."""
 _PLACE = ["text_digest", "word_count", "date", "doc_id"]
 """A text, and its place in the order of keeping, which its first document gives it."""
 
@@ -69,17 +69,32 @@ def refresh(
     stays = standing.drop("by_sketch").join(wanted.drop("cosine"), on=["left", "right"])
     # By the right text: what is left of many is among the first of a crowd, and stays in memory.
     fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), texts)
-    is_worth_keeping = (pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING) | pl.col("by_vector")
-    pairs = [_named(stays.filter(is_worth_keeping), texts).select(SCORED_PAIRS.names())]
+    pairs = [_worth_keeping(_named(stays, texts))]
     current = texts.filter(~pl.col("gone"))
     with track("deduped_corpus", fresh.height, "pairs") as advance:
         for rows in evidence.scored(store, tables.texts, current, fresh):
-            pairs.append(rows.filter(is_worth_keeping).select(SCORED_PAIRS.names()))
+            pairs.append(_worth_keeping(rows))
             advance(rows.height)
-    kept = pl.concat(pairs)
-    far = kept.filter(pl.col("cosine").is_null())  # for the join of vectors to tell
-    cosines = [evidence.with_cosines(store, tables.vectors, current, block) for block in far.iter_slices(_PAIRS)]
-    return pl.concat([kept.drop_nulls("cosine"), *cosines]).sort("left", "right"), fresh.height
+    return _with_cosines(store, tables, current, pl.concat(pairs)).sort("left", "right"), fresh.height
+
+
+def _worth_keeping(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Of scored pairs those that are worth keeping, schema SCORED_PAIRS."""
+    is_contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
+    # Another pair is kept for its vectors alone: which of its texts was looked for again must not show.
+    kept = pairs.filter(is_contained | pl.col("by_vector")).with_columns(by_sketch=pl.col("by_sketch") & is_contained)
+    return kept.select(SCORED_PAIRS.names())
+
+
+def _with_cosines(store: Store, tables: Tables, texts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """These pairs (schema SCORED_PAIRS) with the cosines that the join of vectors did not tell."""
+    homes = texts.select("text_digest", "partition")
+    far = pairs.filter(pl.col("cosine").is_null())
+    for side in ("left", "right"):
+        far = far.join(homes.rename({"partition": f"{side}_home"}), left_on=side, right_on="text_digest")
+    far = far.sort("right_home", "left_home").select(SCORED_PAIRS.names())  # so that a block is read from few
+    found = [evidence.with_cosines(store, tables.vectors, texts, block) for block in far.iter_slices(_PAIRS)]
+    return pl.concat([pairs.drop_nulls("cosine"), *found])
 
 
 def _changes(
@@ -132,8 +147,10 @@ def _candidates(
     `texts` are those of :func:`_changes`; `standing` are the known pairs of those that stay.
     """
     segments = [*tables.sketches.values(), *_replaced(tables, known)]
-    sketched = evidence.read_sketches(store, segments, texts)
+    columns = ["hashes", "outline"] if texts["came"].sum() <= _FEW else ["hashes"]
+    sketched = evidence.read_sketches(store, segments, texts, columns)
     again, by_sketch = _by_sketch(sketched, texts)
+    sketched = sketched.drop("hashes")
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
@@ -143,7 +160,7 @@ def _candidates(
     full = known.pairs.filter(is_close).filter(pl.len().over("right") >= candidates.LIMIT)
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
     current = texts.filter(~pl.col("gone"))
-    current = current.join(sketched.select("text", "outline"), on="text")
+    current = current.join(sketched, on="text")
     wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))
     found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, gpu)
     cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
@@ -192,7 +209,7 @@ def _by_vector(
 ) -> pl.DataFrame:
     """The pairs by vector of wanted texts (schema candidates.COSINES), where a text has very many the first of them.
 
-    `current` are the texts of :func:`_changes` that are not gone, with their `outline`.
+    `current` are the texts of :func:`_changes` that are not gone; with their `outline`, others are told by it.
     """
     along = tables.directions.array if tables.directions else None
     comparisons = wanted.height * (current.height - wanted.height // 2)
@@ -202,7 +219,7 @@ def _by_vector(
     for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
         mine = evidence.joined(evidence.vectors(store, tables.vectors, block))
-        if along is not None and wanted.height <= _FEW:
+        if along is not None and wanted.height <= _FEW and "outline" in current.columns:
             others = others.filter(candidates.near_any(mine[1], others["outline"], along, threshold))
             comparisons = block.height * (others.height + block.height // 2)
         kernel = fastest(comparisons, gpu=gpu, along=along)

@@ -53,15 +53,14 @@ def read_vectors(store: Store, segment: Segment, some: Set[str] | None = None) -
     """
     columns = ["text_digest", "embedding"]
     with store.files.parquet(segment.path) as f:  # thrice as fast as polars with columns of vectors
-        if some is None:
+        if some is None or len(some) >= f.metadata.num_rows:
             table = f.read(columns, use_threads=False)
         else:
-            groups = [
-                group
-                for group in range(f.num_row_groups)
-                if not some.isdisjoint(f.read_row_group(group, columns[:1], use_threads=False)[0].to_pylist())
-            ]
-            table = f.read_row_groups(groups, columns, use_threads=False)
+            digests = f.read(columns[:1], use_threads=False)[0].to_pylist()
+            ends = np.cumsum([f.metadata.row_group(i).num_rows for i in range(f.num_row_groups)])
+            wanted = [row for row, digest in enumerate(digests) if digest in some]
+            groups = {*np.searchsorted(ends, wanted, "right").tolist()}
+            table = f.read_row_groups(sorted(groups), columns, use_threads=False)
     column = table["embedding"].combine_chunks()
     array = column.flatten().to_numpy().reshape(len(column), -1)
     return pl.Series("text_digest", table["text_digest"]), array.astype(np.float32, copy=False)

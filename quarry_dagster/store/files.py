@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import fsspec
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
@@ -177,27 +176,11 @@ class Files:
             try:
                 return json.load(f)
             except ValueError as e:
-                raise self._damaged(path, e) from e
+                raise self.damaged(path, e) from e
 
     def write_json(self, path: str, value: Any) -> None:
         with self.create(path) as f:
             f.write(json.dumps(value, indent=1, sort_keys=True).encode())
-
-    def read_array(self, path: str) -> np.ndarray:
-        """What a file in NumPy's format holds.
-
-        Raises:
-            StoreError: it is damaged; the message names it.
-        """
-        with self.open(path) as f:
-            try:
-                return np.load(f)
-            except (ValueError, EOFError) as e:
-                raise self._damaged(path, e) from e
-
-    def write_array(self, path: str, array: np.ndarray) -> None:
-        with self.create(path) as f:
-            np.save(f, array)
 
     def write_frame(self, path: str, frame: pl.DataFrame) -> None:
         """Write a small table as Parquet."""
@@ -235,7 +218,7 @@ class Files:
                 yield pq.ParquetFile(f, pre_buffer=not self.is_local)  # it pays where a request takes long
             except (pa.ArrowException, OSError) as e:
                 if isinstance(e, pa.ArrowException) or type(e) is OSError:  # others are of the network
-                    raise self._damaged(path, e) from e
+                    raise self.damaged(path, e) from e
                 raise
 
     @contextmanager
@@ -271,12 +254,13 @@ class Files:
         finally:
             os.close(handle)
         if end != _MAGIC:
-            raise self._damaged(path, "its end is missing")
+            raise self.damaged(path, "its end is missing")
 
     def _locked(self, path: str) -> StoreError:
         return StoreError(f"cannot read {self.url(path)}: make it readable for the user that runs this")
 
-    def _damaged(self, path: str, why: object) -> StoreError:
+    def damaged(self, path: str, why: object) -> StoreError:
+        """What to raise for a file that is not as it was written."""
         return StoreError(
             f"{self.url(path)} is damaged ({why}): restore it from a backup; what can be deleted, to be made again, "
             "stands in docs/operate.md under 'A damaged file'"
