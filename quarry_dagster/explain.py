@@ -27,8 +27,12 @@ class History:
 
 
 def history(data: str, document: str) -> History | None:
-    """The history of a document named by URL or doc_id; None where no table knows it."""
-    store = Store(data)
+    """The history of a document named by URL or doc_id; None where no table knows it.
+
+    Raises:
+        StoreError: there is no such data root, or a file in it is damaged.
+    """
+    store = Store.existing(data)
     seed = _row(store.batches.scan().drop("body"), _id(document)) or _broken_seed(store, document)
     if seed is None:
         return None

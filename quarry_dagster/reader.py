@@ -24,13 +24,14 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.Laz
 
     Raises:
         ConfigError: neither `data` nor QUARRY_DATA is given.
-        StoreError: a file is damaged or may not be read, or vectors of two models are not of one length.
+        StoreError: there is no such folder, a file is damaged or may not be read, or vectors of two models are not of
+            one length.
         ValueError: there is no such table.
     """
     root = os.fspath(data) if data is not None else os.environ.get("QUARRY_DATA")
     if not root:
         raise ConfigError("name the data root: scan(table, data=...) or the environment variable QUARRY_DATA")
-    store = Store(root)
+    store = Store.existing(root)
     if table == "raw_pages":
         return store.raw_pages.scan()
     if table == "extracted_text":

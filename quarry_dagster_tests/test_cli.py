@@ -93,6 +93,14 @@ def test_the_demo_site_gives_the_corpus_its_authors_planted(quarry: Quarry, tmp_
         assert row["removed_url"] in corpus and row["kept_url"] not in corpus
 
 
+def test_a_mistyped_data_root_is_named_and_nothing_is_made_there(quarry: Quarry, tmp_path: Path) -> None:
+    mistyped = tmp_path / "copus"
+    for command in (("explain", "http://a.test/"), ("forget", "a.test"), ("search", "bread"), ("check",)):
+        status, _, err = quarry(*command, "--data", mistyped)
+        assert status == 1 and f"{mistyped}" in err, command
+    assert not mistyped.exists()
+
+
 def _warc(path: Path, pages: int) -> None:
     with path.open("wb") as file:
         writer = WARCWriter(file, gzip=True)

@@ -22,3 +22,10 @@ def test_vectors_of_two_lengths_are_named_until_every_partition_has_the_new_mode
         writer.note(**segment.metadata | {"dim": 4, "model": "another"})
     with pytest.raises(StoreError, match="vectors of 4 and 384 dimensions"):
         scan("embeddings", tmp_path)
+
+
+def test_a_data_root_that_is_not_there_is_no_empty_corpus(tmp_path: Path) -> None:
+    assert scan("deduped_corpus", tmp_path).collect().is_empty(), "a folder without a corpus is one"
+    mistyped = tmp_path / "copus"
+    with pytest.raises(StoreError, match=f"there is no data root {mistyped}"):
+        scan("deduped_corpus", mistyped)

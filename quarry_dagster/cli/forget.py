@@ -24,7 +24,7 @@ def forget(url_or_host: str, data: str | None, profile: str | None) -> None:
     from quarry_dagster.embed import vector_id
     from quarry_dagster.stages import takedown as stage
 
-    store = Store(data_root(data))
+    store = Store.existing(data_root(data))
     settings = choose_profile(profile_name(profile)).profile
     index = store.faiss_index.current()
     if index and index.manifest["model"] != vector_id(settings.embedding):

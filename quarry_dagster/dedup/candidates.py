@@ -116,7 +116,7 @@ def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Rows by hash and text; of each row the hash's first row, the row behind its last, and its place among them."""
+    """Rows by hash and text, and of each row where those of its hash start and end."""
 
     texts: np.ndarray
     hashes: np.ndarray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from quarry_dagster.errors import StoreError
 from quarry_dagster.store import schemas
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.layers import Layers
@@ -22,6 +23,18 @@ class Store:
 
     def __init__(self, root: str) -> None:
         self.files = Files(root)
+
+    @classmethod
+    def existing(cls, root: str) -> Store:
+        """The store of a root that is there: who reads, or takes out, does not mean an empty one.
+
+        Raises:
+            StoreError: there is no such folder. Of an object store, where there are no folders, that cannot be said.
+        """
+        store = cls(root)
+        if store.files.is_local and not store.files.exists(""):
+            raise StoreError(f"there is no data root {store.files.full('')}: name the folder that quarry run wrote to")
+        return store
 
     @cached_property
     def batches(self) -> Table:
