@@ -109,7 +109,7 @@ def _changes(
     changed = [p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)]
     was = sketches.documents(store, _replaced(tables, known))
     both = pl.concat([documents.with_columns(is_now=True), was.with_columns(is_now=False)]).with_row_index("row")
-    rows = decide.in_order(both, settings).select(*_PLACE, "partition", "is_now", "row").with_row_index("at")
+    rows = decide.in_order(both.drop("url", "page_url"), settings).with_row_index("at")
     is_changed = pl.col("partition").is_in(changed)
     is_touched = pl.col("text_digest").is_in(rows.filter(is_changed)["text_digest"].unique().implode())
     first = pl.col("text_digest").is_first_distinct()
