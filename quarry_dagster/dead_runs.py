@@ -31,7 +31,10 @@ def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Fail the runs of this host whose process is gone, free the slots of all that ended; returns the failed runs."""
+    """Fail the runs of this host whose process is gone, free the slots of all that ended; returns the failed runs.
+
+    Steps that wait for a slot that nobody will give them are let in too.
+    """
     failed = []
     for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
         noted = run.tags.get(_PROCESS, "").split()
@@ -43,6 +46,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.report_run_failed(run, f"Its process ({pid}) is gone: {cause}. Run it again: it resumes.")
             failed.append(run.run_id)
     _free_slots_of_finished_runs(instance)
+    _let_in_forgotten_steps(instance)
     return failed
 
 
@@ -52,6 +56,23 @@ def _free_slots_of_finished_runs(instance: dg.DagsterInstance) -> None:
     if holders:
         for run in instance.get_runs(RunsFilter(run_ids=list(holders), statuses=_FINISHED)):
             storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _let_in_forgotten_steps(instance: dg.DagsterInstance) -> None:
+    """Let steps that wait although their pool has a free slot ask for it anew.
+
+    Dagster (1.13.27) looks for a free slot, and then puts the step into the queue. A slot that is freed in between goes
+    to nobody, and the step would wait for ever.
+    """
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        waiting = [step for step in info.pending_steps if step.assigned_timestamp is None]
+        if len(info.pending_steps) - len(waiting) < info.slot_count:
+            for step in waiting:
+                storage.free_concurrency_slot_for_step(step.run_id, step.step_key)
 
 
 def _is_hidden(pid: int) -> bool:

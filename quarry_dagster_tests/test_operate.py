@@ -241,6 +241,10 @@ def test_two_runs_never_write_the_index_or_the_corpus_at_once(
     processes = [start(*command) for _ in range(2)]
     _wait_until(lambda: storage.get_concurrency_info("corpus").pending_step_count == 2, "both runs")
     storage.free_concurrency_slots_for_run("test")
+    deadline = time.monotonic() + 150
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        fail_dead_runs(instance)  # as the sensor does: Dagster may forget one of them
+        time.sleep(1)
     _finish(environment, *processes)
     runs = [run for run in instance.get_runs() if run.run_id not in before]
     assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
@@ -252,6 +256,20 @@ def test_two_runs_never_write_the_index_or_the_corpus_at_once(
     ordered = sorted((start, end) for start, end in steps if start and end)
     assert len(ordered) == 4
     assert all(end <= start for (_, end), (start, _) in pairwise(ordered))
+
+
+def test_a_step_that_waits_though_its_slot_is_free_is_let_in(instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("corpus", 1)
+    with pytest.MonkeyPatch.context() as patch:  # the slot is freed after it was looked for
+        patch.setattr(type(storage), "has_unassigned_slots", lambda *_: False)
+        assert not storage.claim_concurrency_slot("corpus", "run", "step").is_claimed
+    assert not storage.claim_concurrency_slot("corpus", "run", "step").is_claimed, "Dagster needs this no more"
+    fail_dead_runs(instance)
+    assert storage.claim_concurrency_slot("corpus", "run", "step").is_claimed
+    assert not storage.claim_concurrency_slot("corpus", "other", "step").is_claimed
+    fail_dead_runs(instance)
+    assert not storage.claim_concurrency_slot("corpus", "other", "step").is_claimed, "there is one slot"
 
 
 @pytest.mark.parametrize(
