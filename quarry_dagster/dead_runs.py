@@ -4,6 +4,8 @@ A killed process cannot say that its run ended. The run stays "started", counts 
 keeps its pool slot: the next run would wait for ever. So every run notes its process when it starts, and whoever
 starts next, or the sensor, fails the runs whose process is gone. Only processes of this host can be seen; a run of
 another host is left alone.
+
+A step that Dagster forgot in the queue for a slot would wait for ever too, and is let in by the same call.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from quarry_dagster.errors import StoreError
 from quarry_dagster.forget import forget
-from quarry_dagster.index import WIDTH, directions, may_reach, outlined
+from quarry_dagster.index import OUTLINE_WIDTH, directions, may_reach, outlined
 from quarry_dagster.stages import directions as stage
 from quarry_dagster.stages import evidence, takedown
 from quarry_dagster.stages.vectors import read_vectors
@@ -23,10 +23,10 @@ def _along(kind: str, dim: int) -> np.ndarray:
     if kind == "few":
         return directions(vectors(2000, dim, seed=7), 30)
     if kind == "fitting":
-        return directions(vectors(2000, dim, seed=7), WIDTH)
+        return directions(vectors(2000, dim, seed=7), OUTLINE_WIDTH)
     if kind == "of three":
-        return directions(vectors(3, dim, seed=8)[:, ::-1], WIDTH)
-    return np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0][:, :WIDTH].astype(np.float32)
+        return directions(vectors(3, dim, seed=8)[:, ::-1], OUTLINE_WIDTH)
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0][:, :OUTLINE_WIDTH].astype(np.float32)
 
 
 @pytest.mark.parametrize("dim", [40, 384])
@@ -49,7 +49,7 @@ def test_no_vector_at_the_threshold_itself_is_dismissed() -> None:
     dim = 384
     turns = np.arccos(THRESHOLD) + np.linspace(-1e-6, 1e-6, 401)
     axes = np.linalg.qr(np.random.default_rng(3).normal(size=(dim, dim)))[0]
-    along = np.ascontiguousarray(axes[:, :WIDTH], np.float32)
+    along = np.ascontiguousarray(axes[:, :OUTLINE_WIDTH], np.float32)
     for first, second in ((0, 1), (0, 200), (200, 201), (62, 63)):
         new = axes[:, first][None].astype(np.float32)
         old = (np.outer(np.cos(turns), axes[:, first]) + np.outer(np.sin(turns), axes[:, second])).astype(np.float32)

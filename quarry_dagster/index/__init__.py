@@ -5,13 +5,13 @@ from quarry_dagster.index.cells import CellJoin, Cells
 from quarry_dagster.index.exact import nearest
 from quarry_dagster.index.join import ThresholdJoin
 from quarry_dagster.index.kernels import Float16, Float32, Int8, MakeKernel, Pairs, fastest
-from quarry_dagster.index.outlines import WIDTH, may_reach, outlined
+from quarry_dagster.index.outlines import OUTLINE_WIDTH, may_reach, outlined
 from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, training_size
 from quarry_dagster.index.vector_index import Size, VectorIndex, plan
 
 __all__ = [
+    "OUTLINE_WIDTH",
     "SAMPLE",
-    "WIDTH",
     "CellJoin",
     "Cells",
     "Float16",

@@ -13,7 +13,7 @@ import numpy as np
 from quarry_dagster.index.bound import coordinates, one_thread, rounding
 from quarry_dagster.index.kernels import for_parts
 
-WIDTH = 127
+OUTLINE_WIDTH = 127
 """Directions that vectors are outlined in."""
 _FIRST = 64  # coordinates, the norm of the rest among them, that all outlines are compared by
 _TILE = (1024, 512)  # outlines, and new vectors, that are compared at once: their sums fit in a core's cache

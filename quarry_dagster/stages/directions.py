@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from quarry_dagster.index import SAMPLE, WIDTH, directions
+from quarry_dagster.index import OUTLINE_WIDTH, SAMPLE, directions
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Segment, Snapshot, Store
 
@@ -64,7 +64,7 @@ def _made(store: Store, vectors: dict[str, Segment], model: str) -> Directions |
         return None
     rows = sum(s.metadata["rows"] for s in segments)
     step = -(-rows // SAMPLE)
-    array = directions(np.concatenate([read_vectors(store, s)[1][::step].copy() for s in segments]), WIDTH)
+    array = directions(np.concatenate([read_vectors(store, s)[1][::step].copy() for s in segments]), OUTLINE_WIDTH)
     path = _path(array.tobytes())
     with store.files.create(path) as f:
         f.write(array.tobytes())

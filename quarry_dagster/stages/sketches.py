@@ -34,9 +34,10 @@ def refresh(
     for partition, segment in texts.items():
         made_from = f"{segment.path} {vectors[partition].path} {directions and directions.path} {VERSION}"
         old = existing.get(partition)
-        if old is None or old.metadata["input"] != made_from:
-            old = _sketch(store, segment, vectors[partition], directions, old, made_from)
-        current[partition] = old
+        if old and old.metadata["input"] == made_from:
+            current[partition] = old
+        else:
+            current[partition] = _sketch(store, segment, vectors[partition], directions, old, made_from)
     return current
 
 
