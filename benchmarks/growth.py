@@ -235,13 +235,14 @@ def _sketch(n: int) -> int:
     texts = [text for _, text, _ in web(np.random.default_rng(n), n)]
     words = float(np.median([text.count(" ") + 1 for text in texts]))
     start = time.process_time()
-    packed: list[bytes] = []
+    made: list[np.ndarray] = []
     for block in range(0, n, 1024):
-        packed += [h.tobytes() for h in shingles.sketches(texts[block : block + 1024])]
+        made += shingles.sketches(texts[block : block + 1024])
     sketched = time.process_time() - start
-    numbers = pl.Series(range(n), dtype=pl.UInt32)
-    sketches = candidates.Sketches.unpacked(numbers, pl.Series(packed, dtype=pl.Binary))
-    found = candidates.sketch_pairs(numbers, sketches.sharing(numbers), sketches.sizes()).height
+    numbers = np.arange(n, dtype=np.uint32)
+    every = candidates.Sketches(numbers, np.cumsum([len(hashes) for hashes in made]), np.concatenate(made))
+    wanted = pl.Series(numbers)
+    found = candidates.sketch_pairs(wanted, every.sharing(wanted), every.sizes()).height
     cpu = time.process_time() - start
     print(
         f"\nSketch and join of {n:,} documents, {words:.0f} words in the median: {n / cpu:,.0f} a CPU-second "

@@ -71,7 +71,7 @@ def test_new_documents_read_no_vectors_but_those_near_theirs(tmp_path: Path, mon
     corpus.run()
     read: list[str] = []
 
-    def counted(store: Store, segment: Segment, some: frozenset[str]) -> object:
+    def counted(store: Store, segment: Segment, some: list[str]) -> object:
         read.append(segment.partition)
         return read_vectors(store, segment, some)
 
@@ -137,14 +137,17 @@ def test_of_a_text_that_a_replaced_segment_had_too_the_outline_of_today_counts(t
     """The document that stands for the text is not the one of its partition that has the sketch."""
     store = Store(str(tmp_path))
     segments = []
-    for outline in (b"old", b"new"):
+    for outline in (1, 2):
         with store.sketches.write("p") as writer:
-            rows = [{"doc_id": "1", "hashes": b"hash", "outline": outline}, {"doc_id": "2"}]
+            made = np.array([outline], np.float16).tobytes()
+            rows = [{"doc_id": "1", "hashes": b"hash", "outline": made}, {"doc_id": "2"}]
             writer.append([{**row, "text_digest": "x", "word_count": 5, "partition": "p"} for row in rows])
         segments.append(writer.segment)
     texts = pl.DataFrame({"text": [0], "text_digest": ["x"], "row": [1]})
-    found = evidence.read_sketches(store, segments[::-1], texts, ["hashes", "outline"])
-    assert found.rows() == [(0, b"hash", b"new")]
+    found = evidence.read_sketches(store, segments[::-1], texts, 1)
+    assert found.outlines[found.outlined == 0].tolist() == [[2]]
+    assert found.sketches.texts.tolist() == [0]
+    assert found.sketches.hashes.tobytes() == b"hash"
 
 
 def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from itertools import chain
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from quarry_dagster.dedup.shingles import SAMPLED, SKETCH_MIN
 from quarry_dagster.dedup.verify import cosines, rounded
@@ -32,8 +31,6 @@ _ROWS = 1_000_000
 """Rows of the join of sketches, and pairs by vector, that are held at once."""
 _LOOKED_UP = 65_536
 """Hashes that are looked up at once: what fits in a core's cache."""
-_OUTLINES = 65_536
-"""Outlines that are unpacked at once."""
 _PAIRS = 1024
 """Pairs of vectors that are held side by side."""
 _ROUNDING = 1e-4
@@ -50,31 +47,25 @@ Vectors = tuple[np.ndarray, np.ndarray]
 class Sketches:
     """The sketches of texts, one behind the other.
 
-    `texts` are their numbers (uint32, shape (n,)), ascending; the sketch of `texts[i]` ends before row `ends[i]`
-    (int64, shape (n,)) of `hashes` (uint32), and is not empty.
+    `texts` are their numbers (uint32, shape (n,)), each once; the sketch of `texts[i]` ends before row `ends[i]`
+    (int64, shape (n,)) of `hashes` (uint32).
     """
 
     texts: np.ndarray
     ends: np.ndarray
     hashes: np.ndarray
 
-    @classmethod
-    def unpacked(cls, texts: pl.Series, packed: pl.Series) -> Sketches:
-        """From each text's sketch as bytes (Binary), none of them empty: its hashes, uint32, one behind the other."""
-        ends = packed.bin.size().cast(pl.Int64).cum_sum().to_numpy() // 4
-        return cls(texts.to_numpy(), ends, np.frombuffer(_bytes(packed), np.uint32))
-
     def sizes(self) -> pl.DataFrame:
         """What a share of a text's sketch is taken of: columns text, size. Of very few samples, one is enough."""
         size = np.diff(self.ends, prepend=0)
-        filled_up = np.flatnonzero(size <= SKETCH_MIN)
+        filled_up = np.flatnonzero((size > 0) & (size <= SKETCH_MIN))
         if len(filled_up):
             starts = np.cumsum(size[filled_up]) - size[filled_up]
             size[filled_up] = np.add.reduceat(self._of(filled_up) < SAMPLED, starts, dtype=np.int64)
         return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, 1)})
 
     def sharing(self, wanted: pl.Series) -> pl.DataFrame:
-        """All rows, schema HASHES, of the hashes that a wanted text and another have; those of a hash in order of text.
+        """All rows, schema HASHES, of the hashes that a wanted text and another have.
 
         Most hashes are one text's alone. So beside the rows that are returned only a part of the others is held.
         """
@@ -109,7 +100,8 @@ def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     table[wanted >> shift] = True
     parts = [np.empty(0, np.int64)]
     for start in range(0, len(hashes), _LOOKED_UP):
-        parts.append(start + np.flatnonzero(table[hashes[start : start + _LOOKED_UP] >> shift]))
+        at = hashes[start : start + _LOOKED_UP] >> shift
+        parts.append(start + np.flatnonzero(table.take(at, mode="clip")))  # all are in it; not to check that is faster
     rows = np.concatenate(parts)
     return rows[pl.Series(hashes[rows]).is_in(pl.Series(wanted).unique().implode()).to_numpy()]
 
@@ -125,12 +117,12 @@ class _Ranked:
 
     @classmethod
     def of(cls, hashes: pl.DataFrame) -> _Ranked:
-        """Of rows with schema HASHES, those of a hash in order of text."""
-        rows = hashes.sort("hash", maintain_order=True)
-        values = rows["hash"].to_numpy()
+        """Of rows with schema HASHES."""
+        keys = np.sort(_keys(hashes["hash"].to_numpy(), hashes["text"].to_numpy()))
+        values = (keys >> np.uint64(32)).astype(np.uint32)
         starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))
         sizes = np.diff(starts, append=len(values))
-        return cls(rows["text"].to_numpy(), values, np.repeat(starts, sizes), np.repeat(starts + sizes, sizes))
+        return cls(keys.astype(np.uint32), values, np.repeat(starts, sizes), np.repeat(starts + sizes, sizes))
 
     def places(self, counted: np.ndarray) -> np.ndarray:
         """How many of the rows that are counted (bool) stand before each row among those of its hash."""
@@ -165,9 +157,10 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
     """
     rows = _Ranked.of(hashes)
     rank = rows.places(np.ones(len(rows.texts), np.bool_))
-    hidden = pl.DataFrame({"text": rows.texts, "hash": rows.hashes}, HASHES).filter(pl.Series(rank >= LIMIT))
     least = np.zeros(1 + int(sizes["text"].max() or 0))  # pyright: ignore[reportArgumentType]
     least[sizes["text"].to_numpy()] = sizes["size"].to_numpy() * _MIN_SHARED
+    is_hidden = rank >= LIMIT
+    hidden = _Hidden.of(rows.texts[is_hidden], rows.hashes[is_hidden], len(least))
     # Each wanted text with the heads before it; each wanted head with the texts after it that are not wanted.
     is_wanted = _marked(wanted, rows.texts)
     at = np.flatnonzero(is_wanted)
@@ -207,51 +200,63 @@ def _expanded(
         yield np.repeat(mine[part], number[part]), texts[np.arange(len(starts)) + starts]
 
 
-def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: pl.DataFrame, least: np.ndarray) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _Hidden:
+    """Hashes of texts that are no head of theirs: keys of text and hash, sorted, and where those of each text start."""
+
+    keys: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, texts: np.ndarray, hashes: np.ndarray, number: int) -> _Hidden:
+        """Of rows of texts whose numbers are below `number`."""
+        keys = np.sort(_keys(texts, hashes))
+        return cls(keys, np.searchsorted(keys, np.arange(number + 1, dtype=np.uint64) << np.uint64(32)))
+
+    def most(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """How many hidden hashes pairs of texts share at most."""
+        number = np.diff(self.starts)
+        return np.minimum(number[left], number[right])
+
+    def shared(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """How many they share."""
+        number = np.diff(self.starts)[left]
+        pair = np.repeat(np.arange(len(left)), number)
+        at = np.arange(len(pair)) + np.repeat(self.starts[left] - (np.cumsum(number) - number), number)
+        theirs = _keys(right[pair], self.keys[at].astype(np.uint32))
+        is_shared = self.keys.take(np.searchsorted(self.keys, theirs), mode="clip") == theirs
+        return np.bincount(pair[is_shared], minlength=len(left))
+
+
+def _keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Two uint32 as one uint64, that is ordered by the first and then the second."""
+    return high.astype(np.uint64) << np.uint64(32) | low
+
+
+def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: _Hidden, least: np.ndarray) -> pl.DataFrame:
     """Of pairs, once for each hash that makes them one, those that share enough hashes, `hidden` ones counted too.
 
     `least` is by text the number that is enough; of two texts the smaller counts.
     """
-    keys = np.sort(left.astype(np.uint64) << np.uint64(32) | right)
+    keys = np.sort(_keys(left, right))
     first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
     shared = np.diff(first, append=len(keys))
     left, right = (keys[first] >> np.uint64(32)).astype(np.uint32), keys[first].astype(np.uint32)
     enough = np.minimum(least[left], least[right])
-    pairs = pl.DataFrame({"left": left, "right": right, "shared": shared, "enough": enough})
-    pairs = pairs.cast({**PAIRS})
+    perhaps = np.flatnonzero((shared < enough) & (shared + hidden.most(left, right) >= enough))
+    for start in range(0, len(perhaps), _ROWS // 64):
+        at = perhaps[start : start + _ROWS // 64]
+        shared[at] += hidden.shared(left[at], right[at])
     is_enough = shared >= enough
-    of_text = np.bincount(hidden["text"].to_numpy(), minlength=len(least))
-    is_perhaps = ~is_enough & (shared + np.minimum(of_text[left], of_text[right]) >= enough)
-    found = [pairs.filter(pl.Series(is_enough)).select("left", "right")]
-    for block in pairs.filter(pl.Series(is_perhaps)).iter_slices(_ROWS // 64):
-        more = (
-            block.lazy()
-            .join(hidden.lazy(), left_on="left", right_on="text")
-            .join(hidden.lazy(), left_on=["right", "hash"], right_on=["text", "hash"], how="semi")
-            .group_by("left", "right")
-            .agg(pl.col("shared", "enough").first(), more=pl.len())
-            .filter(pl.col("shared") + pl.col("more") >= pl.col("enough"))
-        )
-        found.append(more.select("left", "right").collect())
-    return pl.concat(found)
+    return pl.DataFrame({"left": left[is_enough], "right": right[is_enough]}, PAIRS)
 
 
-def _bytes(packed: pl.Series) -> pa.Buffer:
-    """The bytes of these rows (Binary, none null), one behind the other, as they lie in Arrow's layout."""
-    _, _, values = packed.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
-    return values or pa.py_buffer(b"")
+def near_any(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray, threshold: float) -> np.ndarray:
+    """Which vectors, told by their outlines, may be in a pair by vector with one of these: bool of shape (n,).
 
-
-def near_any(vectors: np.ndarray, outlines: pl.Series, directions: np.ndarray, threshold: float) -> pl.Series:
-    """Which texts, told by their outlines (Binary), may be in a pair by vector with one of these: Boolean.
-
-    For `vectors` and `directions` see :func:`quarry_dagster.index.may_reach`.
+    For the arguments see :func:`quarry_dagster.index.may_reach`.
     """
-    found = [pl.Series(dtype=pl.Boolean)]
-    for start in range(0, len(outlines), _OUTLINES):
-        block = np.frombuffer(_bytes(outlines.slice(start, _OUTLINES)), np.float16).reshape(-1, directions.shape[1] + 1)
-        found.append(pl.Series(may_reach(vectors, block, directions, threshold - _ROUNDING)))
-    return pl.concat(found)
+    return may_reach(vectors, outlines, directions, threshold - _ROUNDING)
 
 
 def vector_pairs(

@@ -55,19 +55,21 @@ def may_reach(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray,
         return best >= least
 
     def fill(part: slice) -> None:
-        theirs = outlines[part].astype(np.float32)
+        theirs = outlines[part]
         left = np.flatnonzero(may(_first(theirs), my_first))  # half the work dismisses most
-        found[part.start + left] = may(theirs[left], mine)
+        found[part.start + left] = may(theirs[left].astype(np.float32), mine)
 
     for_parts(fill, len(outlines), _TILE[0])
     return found
 
 
 def _first(coordinates: np.ndarray) -> np.ndarray:
-    """The first of the coordinates, and the norm of all others: of the same vectors, in fewer directions."""
+    """The first of the coordinates of unit vectors, float32, and the most that the norm of all others is."""
     if coordinates.shape[1] <= _FIRST:
-        return coordinates
-    out = coordinates[:, :_FIRST].copy()
-    others = coordinates[:, _FIRST - 1 :]
-    out[:, -1] = np.sqrt(np.einsum("ij,ij->i", others, others))
+        return coordinates.astype(np.float32, copy=False)
+    out = np.empty((len(coordinates), _FIRST), np.float32)
+    some = out[:, :-1]
+    some[:] = coordinates[:, : _FIRST - 1]
+    inside = np.einsum("ij,ij->i", some, some)
+    out[:, -1] = np.sqrt(np.maximum(1 + _ROUNDED - (1 - 2 * _ROUNDED) * inside, 0))  # inside may be rounded up
     return out

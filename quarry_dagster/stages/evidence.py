@@ -6,9 +6,11 @@ Texts are named by their digests in the tables, and by numbers where very many a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from quarry_dagster.dedup import candidates, verify
 from quarry_dagster.stages.vectors import read_vectors
@@ -19,22 +21,67 @@ _WORDS_IN_MEMORY = 1_000_000  # of the texts that are cut into shingles at once
 _SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
 
 
-def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """The sketch (`hashes`), and if asked for the `outline`, of each of these texts, in order of their numbers `text`.
+@dataclass(frozen=True)
+class Sketched:
+    """What the sketches of numbered texts have, as they lie in their segments.
+
+    `outlines` (float16, shape (n, width)) are of the texts whose numbers are `outlined` (int64, shape (n,)); -1 is none
+    of them.
+    """
+
+    sketches: candidates.Sketches
+    outlines: np.ndarray
+    outlined: np.ndarray
+
+
+def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, width: int) -> Sketched:
+    """The sketches of these texts, and their outlines where these have a `width`; 0: those are not read.
 
     `texts` are numbered texts: columns text, text_digest, and the `row` of a document that has it in these segments,
-    laid one behind the other, those of today first.
+    laid one behind the other.
     """
-    rows = store.files.scan([s.path for s in segments], SKETCHES)
-    found = texts.select("text", "text_digest").hstack(rows.select(columns).collect()[texts["row"]])
-    is_there = pl.col("hashes").is_not_null()
-    twins = found.filter(~is_there).drop(columns)  # an earlier document of the partition has the same text
-    if twins.height:
-        theirs = rows.filter(pl.col("text_digest").is_in(twins["text_digest"].implode()), is_there)
-        # The first: outlines in segments that were replaced, which come last, may be along other directions.
-        theirs = theirs.select("text_digest", *columns).collect().unique("text_digest", keep="first")
-        found = pl.concat([found.filter(is_there), twins.join(theirs, on="text_digest")])
-    return found.drop("text_digest").sort("text")
+    starts, rows, sizes, hashes, outlines = [0], [], [], [], [np.empty(0, np.float16)]
+    for segment in segments:
+        with store.files.parquet(segment.path) as f:
+            table = f.read(["hashes", "outline"] if width else ["hashes"], use_threads=False)
+        sketches = table["hashes"].combine_chunks()
+        rows.append(starts[-1] + np.flatnonzero(sketches.is_valid()))
+        starts.append(starts[-1] + len(table))
+        sizes.append(np.diff(np.frombuffer(sketches.buffers()[1], np.int64))[sketches.is_valid()] // 4)
+        hashes.append(_values(sketches, np.uint32))
+        if width:
+            outlines.append(_values(table["outline"].combine_chunks(), np.float16))
+    numbers = _numbers(store, segments, texts, np.array(starts), np.concatenate(rows))
+    size, every, has_text = np.concatenate(sizes), np.concatenate(hashes), numbers >= 0
+    if not has_text.all():
+        size, every = size[has_text], every[np.repeat(has_text, size)]
+    sketches = candidates.Sketches(numbers[has_text].astype(np.uint32), np.cumsum(size), every)
+    return Sketched(sketches, np.concatenate(outlines).reshape(-1, width or 1), numbers)
+
+
+def _values(column: pa.LargeBinaryArray, dtype: type) -> np.ndarray:
+    """What the rows of a whole column hold, one behind the other."""
+    content = column.buffers()[2]
+    return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+
+
+def _numbers(
+    store: Store, segments: list[Segment], texts: pl.DataFrame, starts: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Of which text each of these rows, that have a sketch, is: its number, -1 where it is none of these."""
+    numbers = np.full(starts[-1], -1)
+    numbers[texts["row"].to_numpy()] = texts["text"].to_numpy()
+    is_sketched = np.zeros(starts[-1], np.bool_)
+    is_sketched[rows] = True
+    twins = texts.filter(pl.Series(~is_sketched[texts["row"].to_numpy()]))
+    if twins.height:  # an earlier document of the segment has the same text
+        digests = store.files.scan([s.path for s in segments], SKETCHES).select("text_digest").collect()
+        sketched = digests.with_row_index("row").filter(pl.Series(is_sketched))
+        sketched = sketched.filter(pl.col("text_digest").is_in(twins["text_digest"].implode()))
+        ofs = (f.with_columns(segment=np.searchsorted(starts, f["row"], "right")) for f in (sketched, twins))
+        both = next(ofs).join(next(ofs), on=["segment", "text_digest"])
+        numbers[both["row"].to_numpy()] = both["text"].to_numpy()
+    return numbers[rows]
 
 
 def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
@@ -44,7 +91,7 @@ def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> 
     """
     for home in texts.partition_by("partition"):
         wanted = home["text_digest"].to_list()
-        digests, array = read_vectors(store, segments[home["partition"][0]], frozenset(wanted))
+        digests, array = read_vectors(store, segments[home["partition"][0]], wanted)
         row = {digest: i for i, digest in enumerate(digests.to_list())}
         yield home["text"].to_numpy(), array[[row[digest] for digest in wanted]]
 

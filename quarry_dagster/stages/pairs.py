@@ -147,10 +147,10 @@ def _candidates(
     `texts` are those of :func:`_changes`; `standing` are the known pairs of those that stay.
     """
     segments = [*tables.sketches.values(), *_replaced(tables, known)]
-    columns = ["hashes", "outline"] if texts["came"].sum() <= _FEW else ["hashes"]
-    sketched = evidence.read_sketches(store, segments, texts, columns)
-    again, by_sketch = _by_sketch(sketched, texts)
-    sketched = sketched.drop("hashes")
+    along = tables.directions.array if tables.directions else None
+    width = 0 if along is None or texts["came"].sum() > _FEW else along.shape[1] + 1
+    sketched = evidence.read_sketches(store, segments, texts, width)
+    again, by_sketch = _by_sketch(sketched.sketches, texts)
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
@@ -160,9 +160,8 @@ def _candidates(
     full = known.pairs.filter(is_close).filter(pl.len().over("right") >= candidates.LIMIT)
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
     current = texts.filter(~pl.col("gone"))
-    current = current.join(sketched, on="text")
     wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))
-    found = _by_vector(store, tables, current, wanted, settings.similarity_threshold, gpu)
+    found = _by_vector(store, tables, current, wanted, sketched, settings.similarity_threshold, gpu)
     cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
     by_vector = candidates.first_neighbours(cosines.filter(is_close))
 
@@ -185,10 +184,8 @@ def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     return pairs.with_columns(texts["text_digest"].gather(pairs[side]).alias(side) for side in ("left", "right"))
 
 
-def _by_sketch(sketched: pl.DataFrame, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+def _by_sketch(every: candidates.Sketches, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """The texts whose partners were looked for again, and all pairs that they are in by their sketches."""
-    sketched = sketched.filter(pl.col("hashes").bin.size() > 0)
-    every = candidates.Sketches.unpacked(sketched["text"], sketched["hashes"])
     came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
     hashes = every.sharing(pl.concat([came, gone]))
     moved = candidates.moved(hashes, came, gone)
@@ -204,12 +201,13 @@ def _by_vector(
     tables: Tables,
     current: pl.DataFrame,
     wanted: pl.DataFrame,
+    sketched: evidence.Sketched,
     threshold: float,
     gpu: bool,
 ) -> pl.DataFrame:
     """The pairs by vector of wanted texts (schema candidates.COSINES), where a text has very many the first of them.
 
-    `current` are the texts of :func:`_changes` that are not gone; with their `outline`, others are told by it.
+    `current` are the texts of :func:`_changes` that are not gone. Where there are outlines, others are told by them.
     """
     along = tables.directions.array if tables.directions else None
     comparisons = wanted.height * (current.height - wanted.height // 2)
@@ -219,8 +217,9 @@ def _by_vector(
     for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
         mine = evidence.joined(evidence.vectors(store, tables.vectors, block))
-        if along is not None and wanted.height <= _FEW and "outline" in current.columns:
-            others = others.filter(candidates.near_any(mine[1], others["outline"], along, threshold))
+        if along is not None and wanted.height <= _FEW and len(sketched.outlines):
+            near = sketched.outlined[candidates.near_any(mine[1], sketched.outlines, along, threshold)]
+            others = others.filter(pl.col("text").is_in(pl.Series(near[near >= 0], dtype=pl.UInt32).implode()))
             comparisons = block.height * (others.height + block.height // 2)
         kernel = fastest(comparisons, gpu=gpu, along=along)
         theirs = evidence.vectors(store, tables.vectors, others)

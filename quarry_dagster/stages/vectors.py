@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -46,7 +46,7 @@ def _keys(digests: pl.Series) -> np.ndarray:
     return digests.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
 
 
-def read_vectors(store: Store, segment: Segment, some: Set[str] | None = None) -> tuple[pl.Series, np.ndarray]:
+def read_vectors(store: Store, segment: Segment, some: Sequence[str] | None = None) -> tuple[pl.Series, np.ndarray]:
     """The text digests and vectors of a segment of `embeddings`, in its order: float32 of shape (n, dim).
 
     With `some` digests, at least theirs: row groups without any are not read.
@@ -56,9 +56,9 @@ def read_vectors(store: Store, segment: Segment, some: Set[str] | None = None) -
         if some is None or len(some) >= f.metadata.num_rows:
             table = f.read(columns, use_threads=False)
         else:
-            digests = f.read(columns[:1], use_threads=False)[0].to_pylist()
+            digests = f.read(columns[:1], use_threads=False)[0]
             ends = np.cumsum([f.metadata.row_group(i).num_rows for i in range(f.num_row_groups)])
-            wanted = [row for row, digest in enumerate(digests) if digest in some]
+            wanted = np.flatnonzero(pl.Series(digests).is_in(some))
             groups = {*np.searchsorted(ends, wanted, "right").tolist()}
             table = f.read_row_groups(sorted(groups), columns, use_threads=False)
     column = table["embedding"].combine_chunks()

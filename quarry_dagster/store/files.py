@@ -101,7 +101,8 @@ class Files:
             StoreError: it may not be read; the message names it.
         """
         try:
-            with self.fs.open(self.full(path), "rb") as f:
+            full = self.full(path)  # of a local file fsspec would make one that takes longer to open and to read
+            with Path(full).open("rb") if self.is_local else self.fs.open(full, "rb") as f:
                 yield cast(BinaryIO, f)
         except PermissionError as e:
             raise self._locked(path) from e
