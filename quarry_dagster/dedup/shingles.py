@@ -93,19 +93,20 @@ def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     seen = pl.Series("word", [normal_form(t) for t in texts], dtype=pl.String).str.replace_all(_UNSEEN, "")
     tokens = seen.str.extract_all(_TOKEN)
     counts = tokens.list.len().cast(pl.Int64).to_numpy()
-    words = pl.DataFrame({"word": tokens.explode().drop_nulls()})
+    words = tokens.explode().drop_nulls()
     if words.is_empty():
         return np.empty(0, np.uint64), counts
     # Each distinct word is hashed once; a text repeats its words, a language even more so.
-    words = words.select("word", code=pl.col("word").cast(pl.Categorical).to_physical())
-    distinct = words.unique("code")
-    table = np.zeros(int(distinct["code"].max() or 0) + 1, np.uint64)  # pyright: ignore[reportArgumentType]
-    encoded = distinct["word"].cast(pl.Binary).to_list()
-    table[distinct["code"].to_numpy()] = [xxhash.xxh3_64_intdigest(word) for word in encoded]
-    hashes = table[words["code"].to_numpy()]
-    begins_run = np.zeros(len(table), bool)
-    begins_run[distinct["code"].to_numpy()] = distinct["word"].str.contains(rf"^[{_ALPHABETIC}]$").to_numpy()
-    in_run = begins_run[words["code"].to_numpy()]
+    codes = words.cast(pl.Categorical).to_physical().to_numpy()
+    place = np.full(int(codes.max()) + 1, -1)
+    place[codes] = np.arange(len(codes))
+    used = np.flatnonzero(place >= 0)
+    distinct = words.gather(place[used])
+    table = np.zeros(len(place), np.uint64)
+    table[used] = [xxhash.xxh3_64_intdigest(word) for word in distinct.cast(pl.Binary).to_list()]
+    begins_run = np.zeros(len(place), np.bool_)
+    begins_run[used] = distinct.str.contains(rf"^[{_ALPHABETIC}]$").to_numpy()
+    hashes, in_run = table[codes], begins_run[codes]
     return (_runs(hashes, in_run, counts) if in_run.any() else hashes), counts
 
 

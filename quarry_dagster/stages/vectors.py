@@ -56,9 +56,9 @@ def read_vectors(store: Store, segment: Segment, some: Sequence[str] | None = No
         if some is None or len(some) >= f.metadata.num_rows:
             table = f.read(columns, use_threads=False)
         else:
-            digests = f.read(columns[:1], use_threads=False)[0]
+            digests, asked = f.read(columns[:1], use_threads=False)[0].to_pylist(), {*some}
             ends = np.cumsum([f.metadata.row_group(i).num_rows for i in range(f.num_row_groups)])
-            wanted = np.flatnonzero(pl.Series(digests).is_in(some))
+            wanted = [row for row, digest in enumerate(digests) if digest in asked]
             groups = {*np.searchsorted(ends, wanted, "right").tolist()}
             table = f.read_row_groups(sorted(groups), columns, use_threads=False)
     column = table["embedding"].combine_chunks()
