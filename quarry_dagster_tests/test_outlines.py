@@ -133,8 +133,8 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
     assert len(corpus.urls()) == 8
 
 
-def test_of_a_text_that_a_replaced_segment_had_too_the_outline_of_today_counts(tmp_path: Path) -> None:
-    """The document that stands for the text is not the one of its partition that has the sketch."""
+def test_a_text_has_the_sketch_and_the_outline_of_its_own_segment(tmp_path: Path) -> None:
+    """The document that stands for it is not the one that has them there; a replaced segment has the same text."""
     store = Store(str(tmp_path))
     segments = []
     for outline in (1, 2):
@@ -143,11 +143,17 @@ def test_of_a_text_that_a_replaced_segment_had_too_the_outline_of_today_counts(t
             rows = [{"doc_id": "1", "hashes": b"hash", "outline": made}, {"doc_id": "2"}]
             writer.append([{**row, "text_digest": "x", "word_count": 5, "partition": "p"} for row in rows])
         segments.append(writer.segment)
-    texts = pl.DataFrame({"text": [0], "text_digest": ["x"], "row": [1]})
-    found = evidence.read_sketches(store, segments[::-1], texts, 1)
-    assert found.outlines[found.outlined == 0].tolist() == [[2]]
-    assert found.sketches.texts.tolist() == [0]
-    assert found.sketches.hashes.tobytes() == b"hash"
+    with store.sketches.write("empty") as writer:
+        pass
+    old, new = segments
+    numbered = pl.DataFrame({"text": [0, 1], "text_digest": ["x", "x"], "row": [1, 3]})
+    for rows, has in ((numbered, {0: 2, 1: 1}), (numbered.head(1), {0: 2}), (numbered.tail(1), {1: 1})):
+        found = evidence.read_sketches(store, [writer.segment, new, old], rows, 1)
+        of_these = found.outlined >= 0
+        assert dict(zip(found.outlined[of_these], found.outlines[of_these, 0], strict=True)) == has
+        assert found.sketches.texts.tolist() == [*has]
+        assert found.sketches.hashes.tobytes() == b"hash" * len(has)
+        assert found.sketches.ends.tolist() == [*range(1, len(has) + 1)]
 
 
 def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tmp_path: Path) -> None:

@@ -44,13 +44,14 @@ def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, wi
     for segment in segments:
         with store.files.parquet(segment.path) as f:
             table = f.read(["hashes", "outline"] if width else ["hashes"], use_threads=False)
-        sketches = table["hashes"].combine_chunks()
-        rows.append(starts[-1] + np.flatnonzero(sketches.is_valid()))
+        is_there = table["hashes"].is_valid().to_numpy()
+        size, values = _unpacked(table["hashes"], np.uint32)
+        rows.append(starts[-1] + np.flatnonzero(is_there))
         starts.append(starts[-1] + len(table))
-        sizes.append(np.diff(np.frombuffer(sketches.buffers()[1], np.int64))[sketches.is_valid()] // 4)
-        hashes.append(_values(sketches, np.uint32))
+        sizes.append(size[is_there])
+        hashes.append(values)
         if width:
-            outlines.append(_values(table["outline"].combine_chunks(), np.float16))
+            outlines.append(_unpacked(table["outline"], np.float16)[1])
     numbers = _numbers(store, segments, texts, np.array(starts), np.concatenate(rows))
     size, every, has_text = np.concatenate(sizes), np.concatenate(hashes), numbers >= 0
     if not has_text.all():
@@ -59,10 +60,12 @@ def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, wi
     return Sketched(sketches, np.concatenate(outlines).reshape(-1, width or 1), numbers)
 
 
-def _values(column: pa.LargeBinaryArray, dtype: type) -> np.ndarray:
-    """What the rows of a whole column hold, one behind the other."""
-    content = column.buffers()[2]
-    return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+def _unpacked(column: pa.ChunkedArray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """How many values each row (large_binary) holds, a null none, and all the values, one behind the other."""
+    array = column.combine_chunks()
+    _, offsets, content = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1] // np.dtype(dtype).itemsize
+    return np.diff(ends), np.frombuffer(content, dtype)[ends[0] : ends[-1]]
 
 
 def _numbers(
