@@ -148,12 +148,13 @@ def test_a_text_has_the_sketch_and_the_outline_of_its_own_segment(tmp_path: Path
     old, new = segments
     numbered = pl.DataFrame({"text": [0, 1], "text_digest": ["x", "x"], "row": [1, 3]})
     for rows, has in ((numbered, {0: 2, 1: 1}), (numbered.head(1), {0: 2}), (numbered.tail(1), {1: 1})):
-        found = evidence.read_sketches(store, [writer.segment, new, old], rows, 1)
-        of_these = found.outlined >= 0
-        assert dict(zip(found.outlined[of_these], found.outlines[of_these, 0], strict=True)) == has
-        assert found.sketches.texts.tolist() == [*has]
-        assert found.sketches.hashes.tobytes() == b"hash" * len(has)
-        assert found.sketches.ends.tolist() == [*range(1, len(has) + 1)]
+        sketches, outlines = evidence.read_sketches(store, [writer.segment, new, old], rows, 1)
+        assert outlines
+        of_these = outlines.texts >= 0
+        assert dict(zip(outlines.texts[of_these], outlines.rows[of_these, 0], strict=True)) == has
+        assert sketches.texts.tolist() == [*has]
+        assert sketches.hashes.tobytes() == b"hash" * len(has)
+        assert sketches.ends.tolist() == [*range(1, len(has) + 1)]
 
 
 def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tmp_path: Path) -> None:

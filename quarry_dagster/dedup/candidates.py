@@ -202,30 +202,41 @@ def _expanded(
 
 @dataclass(frozen=True)
 class _Hidden:
-    """Hashes of texts that are no head of theirs: keys of text and hash, sorted, and where those of each text start."""
+    """Hashes of texts that are no head of theirs: keys of text and hash, sorted; of each text where its own start, and
+    how many they are."""
 
     keys: np.ndarray
     starts: np.ndarray
+    number: np.ndarray
 
     @classmethod
     def of(cls, texts: np.ndarray, hashes: np.ndarray, number: int) -> _Hidden:
         """Of rows of texts whose numbers are below `number`."""
         keys = np.sort(_keys(texts, hashes))
-        return cls(keys, np.searchsorted(keys, np.arange(number + 1, dtype=np.uint64) << np.uint64(32)))
+        starts = np.searchsorted(keys, np.arange(number + 1, dtype=np.uint64) << np.uint64(32))
+        return cls(keys, starts[:-1], np.diff(starts))
 
     def most(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """How many hidden hashes pairs of texts share at most."""
-        number = np.diff(self.starts)
-        return np.minimum(number[left], number[right])
+        """How many of them pairs of texts share at most."""
+        return np.minimum(self.number[left], self.number[right])
 
     def shared(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """How many they share."""
-        number = np.diff(self.starts)[left]
-        pair = np.repeat(np.arange(len(left)), number)
-        at = np.arange(len(pair)) + np.repeat(self.starts[left] - (np.cumsum(number) - number), number)
-        theirs = _keys(right[pair], self.keys[at].astype(np.uint32))
+        """How many of them pairs of texts share."""
+        is_fewer = self.number[left] < self.number[right]
+        few, many = np.where(is_fewer, left, right), np.where(is_fewer, right, left)
+        found = np.empty(len(few), np.int64)
+        blocks = np.cumsum(self.number[few]) // _ROWS
+        for part in np.split(np.arange(len(few)), np.flatnonzero(np.diff(blocks)) + 1):
+            found[part] = self._shared(few[part], many[part])
+        return found
+
+    def _shared(self, few: np.ndarray, many: np.ndarray) -> np.ndarray:
+        number = self.number[few]
+        pair = np.repeat(np.arange(len(few)), number)
+        at = np.arange(len(pair)) + np.repeat(self.starts[few] - (np.cumsum(number) - number), number)
+        theirs = _keys(many[pair], self.keys[at].astype(np.uint32))
         is_shared = self.keys.take(np.searchsorted(self.keys, theirs), mode="clip") == theirs
-        return np.bincount(pair[is_shared], minlength=len(left))
+        return np.bincount(pair[is_shared], minlength=len(few))
 
 
 def _keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -244,9 +255,7 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: _Hidden, least:
     left, right = (keys[first] >> np.uint64(32)).astype(np.uint32), keys[first].astype(np.uint32)
     enough = np.minimum(least[left], least[right])
     perhaps = np.flatnonzero((shared < enough) & (shared + hidden.most(left, right) >= enough))
-    for start in range(0, len(perhaps), _ROWS // 64):
-        at = perhaps[start : start + _ROWS // 64]
-        shared[at] += hidden.shared(left[at], right[at])
+    shared[perhaps] += hidden.shared(left[perhaps], right[perhaps])
     is_enough = shared >= enough
     return pl.DataFrame({"left": left[is_enough], "right": right[is_enough]}, PAIRS)
 

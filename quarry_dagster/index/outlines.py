@@ -64,12 +64,15 @@ def may_reach(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray,
 
 
 def _first(coordinates: np.ndarray) -> np.ndarray:
-    """The first of the coordinates of unit vectors, float32, and the most that the norm of all others is."""
+    """The first of the coordinates of unit vectors, float32, and the most that the norm of all others is.
+
+    It is the most whatever rounding to float16 did to them, and whatever a unit vector lacks of length one.
+    """
     if coordinates.shape[1] <= _FIRST:
         return coordinates.astype(np.float32, copy=False)
     out = np.empty((len(coordinates), _FIRST), np.float32)
     some = out[:, :-1]
     some[:] = coordinates[:, : _FIRST - 1]
     inside = np.einsum("ij,ij->i", some, some)
-    out[:, -1] = np.sqrt(np.maximum(1 + _ROUNDED - (1 - 2 * _ROUNDED) * inside, 0))  # inside may be rounded up
+    out[:, -1] = np.sqrt(np.maximum(1 + _ROUNDED - (1 - 2 * _ROUNDED) * inside, 0))
     return out

@@ -22,25 +22,26 @@ _SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
 
 
 @dataclass(frozen=True)
-class Sketched:
-    """What the sketches of numbered texts have, as they lie in their segments.
+class Outlines:
+    """The outlines of numbered texts as they lie in their segments: `rows` are float16 of shape (n, width), `texts` the
+    numbers (int64, shape (n,)); -1 is none of the texts that were asked for."""
 
-    `outlines` (float16, shape (n, width)) are of the texts whose numbers are `outlined` (int64, shape (n,)); -1 is none
-    of them.
-    """
-
-    sketches: candidates.Sketches
-    outlines: np.ndarray
-    outlined: np.ndarray
+    rows: np.ndarray
+    texts: np.ndarray
 
 
-def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, width: int) -> Sketched:
+def read_sketches(
+    store: Store, segments: list[Segment], texts: pl.DataFrame, width: int
+) -> tuple[candidates.Sketches, Outlines | None]:
     """The sketches of these texts, and their outlines where these have a `width`; 0: those are not read.
 
     `texts` are numbered texts: columns text, text_digest, and the `row` of a document that has it in these segments,
     laid one behind the other.
+
+    Raises:
+        StoreError: a segment is damaged.
     """
-    starts, rows, sizes, hashes, outlines = [0], [], [], [], [np.empty(0, np.float16)]
+    starts, rows, sizes, hashes, outlines = [0], [], [], [], []
     for segment in segments:
         with store.files.parquet(segment.path) as f:
             table = f.read(["hashes", "outline"] if width else ["hashes"], use_threads=False)
@@ -57,7 +58,7 @@ def read_sketches(store: Store, segments: list[Segment], texts: pl.DataFrame, wi
     if not has_text.all():
         size, every = size[has_text], every[np.repeat(has_text, size)]
     sketches = candidates.Sketches(numbers[has_text].astype(np.uint32), np.cumsum(size), every)
-    return Sketched(sketches, np.concatenate(outlines).reshape(-1, width or 1), numbers)
+    return sketches, Outlines(np.concatenate(outlines).reshape(-1, width), numbers) if width else None
 
 
 def _unpacked(column: pa.ChunkedArray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +79,12 @@ def _numbers(
     is_sketched[rows] = True
     twins = texts.filter(pl.Series(~is_sketched[texts["row"].to_numpy()]))
     if twins.height:  # an earlier document of the segment has the same text
-        digests = store.files.scan([s.path for s in segments], SKETCHES).select("text_digest").collect()
-        sketched = digests.with_row_index("row").filter(pl.Series(is_sketched))
-        sketched = sketched.filter(pl.col("text_digest").is_in(twins["text_digest"].implode()))
-        ofs = (f.with_columns(segment=np.searchsorted(starts, f["row"], "right")) for f in (sketched, twins))
-        both = next(ofs).join(next(ofs), on=["segment", "text_digest"])
+        digests = store.files.scan([s.path for s in segments], SKETCHES).select("text_digest").with_row_index("row")
+        named = digests.filter(pl.col("text_digest").is_in(twins["text_digest"].implode())).collect()
+        named = named.filter(pl.Series(is_sketched[named["row"].to_numpy()]))
+        segment = [np.searchsorted(starts, frame["row"], "right") for frame in (named, twins)]
+        of = twins.with_columns(segment=segment[1]).select("segment", "text_digest", "text")
+        both = named.with_columns(segment=segment[0]).join(of, on=["segment", "text_digest"])
         numbers[both["row"].to_numpy()] = both["text"].to_numpy()
     return numbers[rows]
 

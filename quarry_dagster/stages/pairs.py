@@ -149,8 +149,9 @@ def _candidates(
     segments = [*tables.sketches.values(), *_replaced(tables, known)]
     along = tables.directions.array if tables.directions else None
     width = 0 if along is None or texts["came"].sum() > _FEW else along.shape[1] + 1
-    sketched = evidence.read_sketches(store, segments, texts, width)
-    again, by_sketch = _by_sketch(sketched.sketches, texts)
+    sketches, outlines = evidence.read_sketches(store, segments, texts, width)
+    again, by_sketch = _by_sketch(sketches, texts)
+    del sketches  # vectors take their memory
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
@@ -161,7 +162,7 @@ def _candidates(
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
     current = texts.filter(~pl.col("gone"))
     wanted = current.filter(pl.col("came") | pl.col("text_digest").is_in(lacking))
-    found = _by_vector(store, tables, current, wanted, sketched, settings.similarity_threshold, gpu)
+    found = _by_vector(store, tables, current, wanted, outlines, settings.similarity_threshold, gpu)
     cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
     by_vector = candidates.first_neighbours(cosines.filter(is_close))
 
@@ -201,7 +202,7 @@ def _by_vector(
     tables: Tables,
     current: pl.DataFrame,
     wanted: pl.DataFrame,
-    sketched: evidence.Sketched,
+    outlines: evidence.Outlines | None,
     threshold: float,
     gpu: bool,
 ) -> pl.DataFrame:
@@ -217,11 +218,12 @@ def _by_vector(
     for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):
         others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
         mine = evidence.joined(evidence.vectors(store, tables.vectors, block))
-        if along is not None and wanted.height <= _FEW and len(sketched.outlines):
-            near = sketched.outlined[candidates.near_any(mine[1], sketched.outlines, along, threshold)]
-            others = others.filter(pl.col("text").is_in(pl.Series(near[near >= 0], dtype=pl.UInt32).implode()))
-            comparisons = block.height * (others.height + block.height // 2)
+        near = others
+        if along is not None and outlines is not None and wanted.height <= _FEW:
+            texts = outlines.texts[candidates.near_any(mine[1], outlines.rows, along, threshold)]
+            near = others.filter(pl.col("text").is_in(pl.Series(texts[texts >= 0], dtype=pl.UInt32).implode()))
+            comparisons = block.height * (near.height + block.height // 2)
         kernel = fastest(comparisons, gpu=gpu, along=along)
-        theirs = evidence.vectors(store, tables.vectors, others)
+        theirs = evidence.vectors(store, tables.vectors, near)
         found.append(candidates.vector_pairs(mine, theirs, threshold, kernel))
     return pl.concat(found).unique(["left", "right"])
