@@ -117,30 +117,44 @@ _scored = st.tuples(
     st.sampled_from(["strict", "balanced", "aggressive"]),
     st.randoms(use_true_random=False),
 )
-def test_decisions_are_stars_with_valid_witnesses_in_any_order(
+def test_decisions_are_what_a_walk_in_the_order_of_keeping_gives_in_any_order_of_rows(
     docs: list[tuple[int, int, int]], scored: list[tuple[int, int, float, float]], mode: Any, rng: random.Random
 ) -> None:
     rows = [document(f"d{i}", f"t{t}", w, f"p{p}") for i, (t, w, p) in enumerate(docs)]
     evidence = pairs(*((f"t{a}", f"t{b}", c, cosine) for a, b, c, cosine in scored))
     config = Deduplication(mode=mode)
     decisions = decide(documents(*rows), evidence, config)
-    gone = set(decisions["removed_id"])
     assert decisions["removed_id"].is_unique().all()
-    assert not gone & set(decisions["kept_id"])  # every witness is kept: no chains
-    by_id = {r["doc_id"]: r for r in rows}
-    scores = {frozenset((a, b)): (c, cos) for a, b, cos, _, c, *_ in evidence.select(PAIRS.names()).iter_rows()}
-    for r in decisions.iter_rows(named=True):
-        a, b = by_id[r["removed_id"]], by_id[r["kept_id"]]
-        if r["level"] == "url":
-            assert a["page_url"] == b["page_url"]
-        elif r["level"] == "exact":
-            assert a["text_digest"] == b["text_digest"]
-        else:
-            c, cosine = scores[frozenset((a["text_digest"], b["text_digest"]))]
-            assert rule_for(config)(Evidence(cosine, 0.0, c, c)) == (r["level"], r["rule"])
+    assert removed(decisions) == _walked(rows, scored, config)
     rng.shuffle(rows)
     shuffled = decide(documents(*rows), evidence.sample(fraction=1, shuffle=True, seed=1), config)
     assert shuffled.sort("removed_id").equals(decisions.sort("removed_id"))
+
+
+def _walked(
+    rows: list[dict[str, Any]], scored: list[tuple[int, int, float, float]], config: Deduplication
+) -> dict[str, tuple[str, str]]:
+    """The same as :func:`removed` has it, document by document."""
+    rule = rule_for(config)
+    scores = {frozenset((f"t{a}", f"t{b}")): Evidence(cosine, 0.0, c, c) for a, b, c, cosine in scored}
+    kept: list[dict[str, Any]] = []
+    gone = {}
+    for row in sorted(rows, key=lambda r: (-r["word_count"], r["doc_id"])):
+        found = []
+        for at, other in enumerate(kept):
+            evidence = scores.get(frozenset((row["text_digest"], other["text_digest"])))
+            if row["page_url"] == other["page_url"]:
+                found.append((0, at, "url"))
+            elif row["text_digest"] == other["text_digest"]:
+                found.append((1, at, "exact"))
+            elif evidence and (named := rule(evidence)):
+                found.append((2 if named[0] == "near" else 3, at, named[0]))
+        if found:
+            _, at, level = min(found)
+            gone[row["doc_id"]] = (kept[at]["doc_id"], level)
+        else:
+            kept.append(row)
+    return gone
 
 
 def _words(seed: int, n: int) -> list[str]:

@@ -173,13 +173,16 @@ def _sides(pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
 
 def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[int]]:
     """Rows of the removed documents, and of the kept ones they are removed for."""
-    texts = ordered.select("text_digest", "text").unique()
-    partners: dict[int, list[tuple[bool, int]]] = {}
-    numbered = rivals.join(texts, left_on="text", right_on="text_digest", suffix="_number").join(
-        texts.rename({"text": "other_number"}), left_on="other", right_on="text_digest"
+    rows = ordered.select("text_digest", "text").with_row_index("row")
+    texts = rows.group_by("text_digest", "text").agg(first=pl.col("row").min(), last=pl.col("row").max())
+    partners = (
+        rivals.join(texts, left_on="text", right_on="text_digest", suffix="_number")
+        .join(texts, left_on="other", right_on="text_digest", suffix="_of_other")
+        .filter(pl.col("first_of_other") < pl.col("last"))  # one that comes behind all of a text removes none of it
+        .group_by("text_number")
+        .agg("text_of_other", is_semantic=pl.col("level") != "near")
     )
-    for text, other, level in numbered.select("text_number", "other_number", "level").iter_rows():
-        partners.setdefault(text, []).append((level != "near", other))  # lexical before semantic
+    partners_of = {text: (others, semantic) for text, others, semantic in partners.iter_rows()}
     by_page: dict[int, int] = {}  # rows of the kept documents
     by_text: dict[int, int] = {}
     removed, kept = [], []
@@ -187,9 +190,9 @@ def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[
         witness = by_page.get(page)
         if witness is None:
             witness = by_text.get(text)
-        if witness is None and text in partners:
-            # Of the kept texts that a rule names, the first in the total order.
-            found = [(semantic, by_text[t]) for semantic, t in partners[text] if t in by_text]
+        if witness is None and text in partners_of:
+            # Of the kept texts that a rule names, the first in the total order; lexical before semantic.
+            found = [(semantic, by_text[t]) for t, semantic in zip(*partners_of[text], strict=True) if t in by_text]
             witness = min(found)[1] if found else None
         if witness is None:
             by_page[page] = by_text[text] = row
