@@ -105,6 +105,19 @@ def test_only_what_the_kept_document_contains_is_removed() -> None:
     assert removed(decide(docs, evidence, Deduplication(keep=("doc_id",)))) == {}
 
 
+def test_a_text_whose_first_document_is_removed_for_its_page_may_be_removed_for_a_text_that_came_since() -> None:
+    docs = documents(
+        document("lead", words=100, page="p"),
+        document("first", "t", words=90, page="p"),
+        document("since", words=80),
+        document("second", "t", words=70),
+    )
+    assert removed(decide(docs, pairs(("since", "t", 0.9, 0.9)), BALANCED)) == {
+        "first": ("lead", "url"),
+        "second": ("since", "near"),
+    }
+
+
 _scored = st.tuples(
     st.integers(0, 9), st.integers(0, 9), st.floats(0, 1).map(lambda x: round(x, 4)), st.floats(0, 1)
 ).filter(lambda p: p[0] != p[1])
