@@ -14,7 +14,7 @@ ui: $(VENV)/installed  ## the Dagster UI over the demo's data, on http://127.0.0
 	QUARRY_DATA=$(abspath $(DATA)) DAGSTER_HOME=$(abspath $(DATA))/.dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 test: $(VENV)/installed  ## all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal  # three for two cores: some wait for a daemon; modules stay together
 
 lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff check .
