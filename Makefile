@@ -13,7 +13,7 @@ ui: $(VENV)/installed  ## the Dagster UI over the demo's data, on http://127.0.0
 	test -f $(DATA)/.dagster/dagster.yaml || cp configs/dagster.yaml $(DATA)/.dagster/
 	QUARRY_DATA=$(abspath $(DATA)) DAGSTER_HOME=$(abspath $(DATA))/.dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
-# Three at a time on two cores, for some wait for a daemon; a module's tests stay together, for they share a corpus.
+# Three at a time on two cores, for some wait for a daemon; a module's tests mostly stay together, for they share a corpus.
 test: $(VENV)/installed  ## all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 

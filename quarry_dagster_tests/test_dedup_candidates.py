@@ -16,7 +16,7 @@ _sketches = st.dictionaries(st.integers(0, 12), st.sets(st.integers(1, 9)), max_
 
 
 def _rows(sketches: Sketches) -> pl.DataFrame:
-    rows = [(text, h) for text, hashes in sorted(sketches.items()) for h in hashes]
+    rows = [(text, h) for text, hashes in sketches.items() for h in hashes]
     return pl.DataFrame(rows, schema=candidates.HASHES, orient="row")
 
 

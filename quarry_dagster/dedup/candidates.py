@@ -89,7 +89,7 @@ class Sketches:
         """The sketches of `texts[at]`, one behind the other."""
         ends = self.ends[at]
         sizes = ends - np.where(at > 0, self.ends[at - 1], 0)
-        return self.hashes[np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)]
+        return self.hashes[_rows_from(ends - sizes, sizes)]
 
 
 def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -196,8 +196,7 @@ def _expanded(
     of_text = np.searchsorted(mine, mine)  # the first of each text's rows
     blocks = (ends - number)[of_text] // _ROWS
     for part in np.split(np.arange(len(mine)), np.flatnonzero(np.diff(blocks)) + 1):
-        starts = np.repeat(first[part] - (np.cumsum(number[part]) - number[part]), number[part])
-        yield np.repeat(mine[part], number[part]), texts[np.arange(len(starts)) + starts]
+        yield np.repeat(mine[part], number[part]), texts[_rows_from(first[part], number[part])]
 
 
 @dataclass(frozen=True)
@@ -210,10 +209,10 @@ class _Hidden:
     number: np.ndarray
 
     @classmethod
-    def of(cls, texts: np.ndarray, hashes: np.ndarray, number: int) -> _Hidden:
-        """Of rows of texts whose numbers are below `number`."""
+    def of(cls, texts: np.ndarray, hashes: np.ndarray, end: int) -> _Hidden:
+        """Of rows of texts whose numbers are below `end`."""
         keys = np.sort(_keys(texts, hashes))
-        starts = np.searchsorted(keys, np.arange(number + 1, dtype=np.uint64) << np.uint64(32))
+        starts = np.searchsorted(keys, np.arange(end + 1, dtype=np.uint64) << np.uint64(32))
         return cls(keys, starts[:-1], np.diff(starts))
 
     def most(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -233,10 +232,15 @@ class _Hidden:
     def _shared(self, few: np.ndarray, many: np.ndarray) -> np.ndarray:
         number = self.number[few]
         pair = np.repeat(np.arange(len(few)), number)
-        at = np.arange(len(pair)) + np.repeat(self.starts[few] - (np.cumsum(number) - number), number)
-        theirs = _keys(many[pair], self.keys[at].astype(np.uint32))
+        hashes = self.keys[_rows_from(self.starts[few], number)].astype(np.uint32)
+        theirs = _keys(many[pair], hashes)
         is_shared = self.keys.take(np.searchsorted(self.keys, theirs), mode="clip") == theirs
         return np.bincount(pair[is_shared], minlength=len(few))
+
+
+def _rows_from(first: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """From each `first` row on so many rows, one run behind the other: int64."""
+    return np.arange(number.sum()) + np.repeat(first - (np.cumsum(number) - number), number)
 
 
 def _keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
