@@ -22,13 +22,16 @@ class Advance(Protocol):
 
 
 @contextmanager
-def track(stage: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show how `total` items of `unit` are worked through; yields the function that reports progress."""
+def track(stage: str, total: int, unit: str, line_every: float = _LINE_EVERY_S) -> Iterator[Advance]:
+    """Show how `total` items of `unit` are worked through; yields the function that reports progress.
+
+    Where there is no terminal, a log line at most every `line_every` seconds.
+    """
     if sys.stderr.isatty():
         with _bar(stage, total) as advance:
             yield advance
     else:
-        yield _Lines(stage, total, unit).advance
+        yield _Lines(stage, total, unit, line_every).advance
 
 
 @contextmanager
@@ -50,14 +53,14 @@ def _bar(stage: str, total: int) -> Iterator[Advance]:
 
 
 class _Lines:
-    def __init__(self, stage: str, total: int, unit: str) -> None:
-        self._stage, self._total, self._unit = stage, total, unit
+    def __init__(self, stage: str, total: int, unit: str, line_every: float) -> None:
+        self._stage, self._total, self._unit, self._line_every = stage, total, unit, line_every
         self._done = _Done()
         self._last = time.monotonic()
 
     def advance(self, n: int, failed: str | None = None) -> None:
         self._done.add(n, failed)
-        if time.monotonic() - self._last >= _LINE_EVERY_S:
+        if time.monotonic() - self._last >= self._line_every:
             log.info("%s: %d of %d %s, %s", self._stage, self._done.items, self._total, self._unit, self._done)
             self._last = time.monotonic()
 

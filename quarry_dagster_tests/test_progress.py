@@ -7,11 +7,9 @@ import pytest
 from quarry_dagster import progress
 
 
-def test_lines_name_the_pace_and_failures_by_kind(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.0)
-    with caplog.at_level(logging.INFO, "quarry_dagster"), progress.track("raw_pages", 5, "pages") as advance:
+def test_lines_name_the_pace_and_failures_by_kind(caplog: pytest.LogCaptureFixture) -> None:
+    log = caplog.at_level(logging.INFO, "quarry_dagster")
+    with log, progress.track("raw_pages", 5, "pages", line_every=0) as advance:
         advance(2)
         for kind in ("timeout", "http_error", "timeout"):
             advance(1, kind)
