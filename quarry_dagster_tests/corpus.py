@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from quarry_dagster import scan
 from quarry_dagster.extract import Extractor
 from quarry_dagster.inbox import take_in_seeds
 from quarry_dagster.intake import SeedReport
-from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.profiles import Extraction, HardwareProfile, load_profile
 from quarry_dagster.reader import TableName
 from quarry_dagster.stages import deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.stages.report import StageReport
@@ -37,6 +38,15 @@ def profile(**sections: dict[str, object]) -> HardwareProfile:
     return HardwareProfile.model_validate({"name": "test"} | merged)
 
 
+def shipped(name: str, **sections: dict[str, object]) -> HardwareProfile:
+    """A profile that we ship, with small partitions unless `sections` say otherwise."""
+    settings = load_profile(name).model_dump()
+    settings["partitions"]["pages_per_partition"] = 10
+    for section, changed in sections.items():
+        settings[section] |= changed
+    return HardwareProfile.model_validate(settings)
+
+
 def words(seed: int, n: int = 120) -> str:
     """A text of its own, in sentences, of n words."""
     rng = np.random.default_rng(seed)
@@ -46,6 +56,17 @@ def words(seed: int, n: int = 120) -> str:
     picked = [vocabulary[i] for i in rng.integers(0, len(vocabulary), n)]
     sentences = [" ".join(picked[i : i + 12]).capitalize() + "." for i in range(0, n, 12)]
     return "\n\n".join(" ".join(sentences[i : i + 3]) for i in range(0, len(sentences), 3))
+
+
+_EXTRACTORS: dict[Extraction, Extractor] = {}
+
+
+def extractor(settings: Extraction) -> Extractor:
+    """One for all corpora of a test process: to start one loads the parsers. Its workers end with this process."""
+    found = _EXTRACTORS.get(settings)
+    if found is None or found._busy:  # a test that failed left pages with its workers
+        found = _EXTRACTORS[settings] = Extractor(settings, workers=2)
+    return found
 
 
 @dataclass
@@ -59,10 +80,13 @@ class Corpus:
     def store(self) -> Store:
         return Store(str(self.root))
 
-    @cached_property
+    @property
     def extractor(self) -> Extractor:
-        """One for all runs: its workers end with this process."""
-        return Extractor(self.profile.extraction, workers=2)
+        return extractor(self.profile.extraction)
+
+    def copy(self, root: Path) -> Corpus:
+        """The same corpus in another data root."""
+        return Corpus(Path(shutil.copytree(self.root, root)), self.profile)
 
     def seed(self, name: str, content: str | bytes) -> None:
         path = self.root / "seeds" / name

@@ -48,8 +48,22 @@ def rows_of(pages: list[Page], settings: Settings, workers: int = 2) -> dict[str
     return {row.key: row for row in rows}
 
 
+_others: list[psutil.Process] = []
+
+
+@pytest.fixture(autouse=True)
+def _before() -> None:
+    """This process may have children of other tests, and the nursery that their corpora share."""
+    _others[:] = psutil.Process().children()
+
+
+def children() -> list[psutil.Process]:
+    """Child processes that the test has started."""
+    return [p for p in psutil.Process().children() if p not in _others]
+
+
 def nursery() -> psutil.Process:
-    (process,) = (p for p in psutil.Process().children() if "quarry_dagster.extract.nursery" in p.cmdline())
+    (process,) = (p for p in children() if "quarry_dagster.extract.nursery" in p.cmdline())
     return process
 
 
@@ -61,9 +75,8 @@ def wait_until(condition, seconds: float = 10) -> None:
 
 
 def test_no_pages_start_no_process():
-    before = psutil.Process().children()
     assert list(extract_pages([], Settings(), workers=2)) == []
-    assert psutil.Process().children() == before
+    assert not children()
 
 
 def test_a_page_that_hangs_costs_only_itself():
@@ -74,7 +87,7 @@ def test_a_page_that_hangs_costs_only_itself():
     assert (rows["hangs"].outcome, rows["hangs"].text) == ("timeout", None)
     assert rows["hangs"].detail == "no result within page_timeout 2 s"
     assert {rows[key].outcome for key in "abcd"} == {"extracted"}
-    assert not psutil.Process().children()
+    assert not children()
 
 
 def test_a_page_that_runs_out_of_memory_costs_only_itself():
@@ -155,7 +168,7 @@ def test_closing_the_iterator_ends_the_workers():
     assert workers
     rows.close()  # type: ignore[attr-defined]
     wait_until(lambda: not any(w.is_running() for w in workers))
-    assert not psutil.Process().children()
+    assert not children()
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
