@@ -74,18 +74,40 @@ def test_a_sound_corpus_passes_every_check(sound: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "plant"), PLANTED, ids=[f"{n}-{p.__name__}" for n, p in PLANTED])
-def test_quarry_check_fails_and_names_the_check(folder: Path, name: str, plant: Callable[[Store], None]) -> None:
+def test_the_check_is_an_error_on_what_is_planted_for_it(
+    folder: Path, name: str, plant: Callable[[Store], None]
+) -> None:
+    """The one check, asked through Dagster in this process."""
     plant(Store(str(folder / "data")))
-    result = CliRunner().invoke(quarry, ["check", *_options(folder)])
     asset, check = name.split()
-    assert result.exit_code == 1
-    assert f"failed: check {check} of {asset}: " in result.stderr
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    every = build_defs(str(folder / "data"), str(folder / "profile.yaml")).resolve_job_def("checks")
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = every.get_subset(asset_check_selection={key}).execute_in_process(
+            instance=instance, raise_on_error=False
+        )
+    (answer,) = asked.get_asset_check_evaluations()
+    assert answer.asset_check_key == key
+    assert (answer.passed, answer.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert answer.description
 
 
-@pytest.mark.parametrize(("name", "plant"), GATES.items(), ids=GATES)
-def test_dagster_asset_materialize_exits_with_1(folder: Path, name: str, plant: Callable[[Store], None]) -> None:
+def test_quarry_check_exits_with_1_and_names_each_failed_check(folder: Path) -> None:
+    """One that is asked of partitions, and one of a whole table."""
     store = Store(str(folder / "data"))
-    plant(store)
+    breaches.empty_text(store)
+    breaches.dangling_witness(store)
+    result = CliRunner().invoke(quarry, ["check", *_options(folder)])
+    assert result.exit_code == 1
+    for name in ("contract of extracted_text", "witnesses of deduped_corpus"):
+        assert f"failed: check {name}: " in result.stderr
+
+
+@pytest.mark.parametrize("name", ["embeddings vectors", "deduped_corpus conservation"])
+def test_dagster_asset_materialize_exits_with_1(folder: Path, name: str) -> None:
+    """For an asset with partitions, and for one without."""
+    store = Store(str(folder / "data"))
+    GATES[name](store)
     asset, check = name.split()
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "quarry_dagster.definitions"]
     command += ["--select", asset]
