@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= demo-data
 
-.PHONY: demo test ui lint bench clean
+.PHONY: demo test test-slow ui lint bench clean
 
 demo: $(VENV)/installed  ## the whole pipeline on the bundled pages, really crawled
 	$(BIN)/python -m quarry_dagster.demo --data $(DATA)
@@ -14,8 +14,12 @@ ui: $(VENV)/installed  ## the Dagster UI over the demo's data, on http://127.0.0
 	QUARRY_DATA=$(abspath $(DATA)) DAGSTER_HOME=$(abspath $(DATA))/.dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 # Three at a time on two cores, for some wait for a daemon; a module's tests mostly stay together, for they share a corpus.
-test: $(VENV)/installed  ## all tests
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+test: $(VENV)/installed  ## all tests but the slow ones
+	$(BIN)/python -m pytest -rs -n 3 --dist worksteal -m 'not slow'
+
+# A file's tests in one process, for those of the UI share a `dagster dev`.
+test-slow: $(VENV)/installed  ## tests with a second server, a daemon or browsers
+	$(BIN)/python -m pytest -rs -n 3 --dist loadfile -m slow
 
 lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff check .

@@ -73,6 +73,7 @@ def take_in(
     fetch: Callable[[str], bytes] | None = None,
     min_age: float = 0.0,
     seconds: float = math.inf,
+    chunk_rows: int = _CHUNK,
 ) -> list[SeedReport]:
     """Read every seed file that is new or changed, and write batches for what it brings; reports the files read.
 
@@ -80,7 +81,7 @@ def take_in(
     any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
 
     After about so many `seconds` it stops, however far it came, but not before it got any further. What was read
-    by then has its batches, and the next call goes on from there.
+    by then has its batches, and the next call goes on from there. `chunk_rows` are held in memory at once.
 
     Raises:
         StoreError: the data root cannot be written.
@@ -108,7 +109,7 @@ def take_in(
             reports.append(report)
             items = _read(store, name, place, max_body=max_body, fetch=fetch)
             try:
-                for chunk in _chunks(_until(deadline, items, place, report), report, forgotten):
+                for chunk in _chunks(_until(deadline, items, place, report), report, forgotten, chunk_rows):
                     batcher.add(chunk, report)
             except _Unreadable as e:
                 report.error = f"{report.name}: cannot be read, will be tried again: {e}"
@@ -200,9 +201,9 @@ def _until(
 
 
 def _chunks(
-    items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten
+    items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten, most: int
 ) -> Iterator[pl.DataFrame]:
-    """Rows of schema BATCHES, many at a time."""
+    """Rows of schema BATCHES, at most so many at a time."""
     rows: list[tuple[Any, ...]] = []
     size = 0
     for item in items:
@@ -216,7 +217,7 @@ def _chunks(
             item = seeds.Seed(item.url, item.line, outcome="opted_out", detail=reason)
         rows.append(_row(item, report.name))
         size += len(item.body or b"")
-        if len(rows) == _CHUNK or size > _BODIES_IN_MEMORY:
+        if len(rows) == most or size > _BODIES_IN_MEMORY:
             yield _frame(rows)
             rows, size = [], 0
     if rows:

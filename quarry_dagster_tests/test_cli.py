@@ -315,24 +315,42 @@ def test_a_kill_while_dagster_makes_its_tables_leaves_no_half_of_them(tmp_path: 
         assert instance.get_dynamic_partitions("crawl_batches") == []
 
 
+_KILLED_AT = """
+import os, signal, sys
+from contextlib import contextmanager
+from quarry_dagster.cli import main
+from quarry_dagster.store import Files
+
+left, create = int(sys.argv.pop(1)), Files.create
+
+@contextmanager
+def counted(files, path):
+    global left
+    with create(files, path) as file:
+        left -= 1
+        if not left:
+            file.write(b"half of it")
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield file
+
+Files.create = counted
+main()
+"""
+"""`quarry`, killed in the middle of the file that is its N-th to write: `python -c ... N ARGUMENTS`."""
+
+
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
     quarry: Quarry, tmp_path: Path, site: Site
 ) -> None:
     site.pages = {f"/{i}": html(f"Page {i}", words(i % 20)) for i in range(60)}
     (tmp_path / "seeds.txt").write_text("".join(site.url(p) + "\n" for p in site.pages))
-    command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(tmp_path / "seeds.txt")]
-    killed = 0
-    for delay in (1.5, 3.5, 5.0, 6.5, 8.0):
-        process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(delay)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.wait()
+    for n in (3, 7, 10, 12, 9):
+        command = [sys.executable, "-c", _KILLED_AT, str(n), "run", str(tmp_path / "seeds.txt")]
+        done = subprocess.run(command, env=os.environ, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL
         # A reader sees whole tables at every moment.
         for table in ("raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"):
             scan(table, tmp_path / "data").collect()
-    assert killed >= 2
     assert quarry("run")[0] == 0
     status, _, _ = quarry("run", tmp_path / "seeds.txt", "--data", tmp_path / "undisturbed")
     assert status == 0

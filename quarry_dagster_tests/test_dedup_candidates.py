@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarry_dagster.dedup import candidates
+from quarry_dagster.index import Float32
 
 LIMIT = 2
 Sketches = dict[int, set[int]]
@@ -104,6 +105,36 @@ def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> Non
     assert set(pairs.iter_rows()) == {(a, b) for b, all_ in expected.items() for a in sorted(all_)[:limit]}
     # A pair has one cosine, whichever way it was asked for.
     assert candidates.cosines_of(pairs, texts, vectors)["cosine"].equals(found["cosine"])
+
+
+class _SmallTiles(Float32):
+    """As few vectors show what happens from tile to tile as else only tens of thousands do."""
+
+    tile = (4, 2048)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="ThresholdJoin.within(limit) counts pairs a rounding error below the threshold, which the rule then "
+    "rejects, and stops looking for a text's neighbours once it has counted so many",
+)
+def test_a_neighbour_is_found_behind_very_many_that_nearly_reach_the_threshold() -> None:
+    threshold, crowd, fillers, dim = 0.85, 3 * candidates.LIMIT, 1500, 160
+    vectors = np.zeros((crowd + fillers + 2, dim))
+    target, neighbour = len(vectors) - 1, len(vectors) - 2
+    vectors[target, 0] = 1
+    nearly = threshold - 0.8e-4  # which is rounded to .8499
+    vectors[:crowd, 0] = nearly
+    vectors[np.arange(crowd), 1 + np.arange(crowd)] = np.sqrt(1 - nearly**2)
+    vectors[neighbour, : 2 + crowd][[0, -1]] = 0.9, np.sqrt(1 - 0.9**2)
+    vectors[crowd:neighbour, 2 + crowd :] = np.random.default_rng(0).standard_normal((fillers, dim - 2 - crowd))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    close = np.argwhere(np.triu(np.round(vectors.astype(np.float64) @ vectors.T.astype(np.float64), 4) >= threshold, 1))
+    assert close.tolist() == [[neighbour, target]]
+    new = np.arange(len(vectors), dtype=np.uint32), vectors
+    found = candidates.vector_pairs(new, iter([]), threshold, _SmallTiles)
+    assert found.select("left", "right").rows() == [(neighbour, target)], "it was not looked at"
 
 
 @given(sketches=_sketches, wanted=st.sets(st.integers(0, 12)), rows=st.sampled_from([4, 10_000]))

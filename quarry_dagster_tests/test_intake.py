@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -45,16 +46,14 @@ def test_a_file_that_is_no_seed_is_reported_once(corpus: Corpus) -> None:
     assert corpus.take_in() == []
 
 
-def test_a_seed_with_two_versions_of_a_document_writes_nothing_when_it_comes_again(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(intake, "_CHUNK", 2)
+def test_a_seed_with_two_versions_of_a_document_writes_nothing_when_it_comes_again(corpus: Corpus) -> None:
+    take_in = partial(intake.take_in, corpus.store, pages_per_partition=10, max_body=1 << 20, chunk_rows=2)
     rows = [{"url": f"http://a.test/{i % 3}", "text": f"text {i}"} for i in range(6)]
     corpus.seed("a.jsonl", _lines(rows))
-    corpus.take_in()
+    take_in()
     before = corpus.store.batches.segments()
     corpus.seed("b.jsonl", _lines(rows))
-    corpus.take_in()
+    take_in()
     assert corpus.store.batches.segments() == before
     assert corpus.store.batches.scan().collect()["body"].to_list() == [b"text 3", b"text 4", b"text 5"]
 

@@ -182,6 +182,7 @@ class _SlowPage(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_run_is_failed_and_retried_and_the_queue_goes_on(
     environment: dict[str, str], instance: dg.DagsterInstance, start: Start
@@ -316,6 +317,7 @@ def _postgres() -> Iterator[str]:
                 server.send_signal(signal.SIGINT)  # a fast shutdown
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(POSTGRES is None, reason="no PostgreSQL on this machine: install the package postgresql")
 @pytest.mark.timeout(400)
 def test_two_commands_at_once_on_an_instance_on_postgresql(

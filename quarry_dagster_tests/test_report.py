@@ -24,7 +24,7 @@ from quarry_dagster.resources import Quarry
 from quarry_dagster.stages import corpus_report, takedown
 from quarry_dagster.urls import host_of
 from quarry_dagster_tests.corpus import Corpus, profile, words
-from quarry_dagster_tests.site import Site, html
+from quarry_dagster_tests.site import Server, html
 from quarry_dagster_tests.test_ui import ARGUMENTS, CHROMIUM
 
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ def _chart(page: lxml.html.HtmlElement, heading: str) -> dict[str, int]:
     return {r[0].text_content(): int(r[2].text_content().replace(",", "")) for r in rows}
 
 
-def _varied(corpus: Corpus, site: Site) -> None:
-    """Documents of several hosts, each level of duplicate but semantic, and each stage's failures."""
+@pytest.fixture(scope="module")
+def _varied(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Documents of several hosts, each level of duplicate but semantic, and each stage's failures.
+
+    No test changes it: each has a copy.
+    """
+    corpus = Corpus(tmp_path_factory.mktemp("varied") / "data", profile())
     near = words(3).split(" ")
     near[50:52] = ["other", "words"]
     texts = {
@@ -67,16 +72,23 @@ def _varied(corpus: Corpus, site: Site) -> None:
         "https://c.test/short": "too short",
     }
     corpus.seed_texts("given.jsonl", texts)
-    site.pages = {"/page": html("A page", words(5)), "/gone": 404, "/broken": 500}
-    corpus.seed("urls.txt", "".join(f"{site.url(p)}\n" for p in site.pages) + "htp:/no url\nftp://a.test/x\n")
-    corpus.run()
+    with Server() as server:
+        site = server.site
+        site.pages = {"/page": html("A page", words(5)), "/gone": 404, "/broken": 500}
+        corpus.seed("urls.txt", "".join(f"{site.url(p)}\n" for p in site.pages) + "htp:/no url\nftp://a.test/x\n")
+        corpus.run()
+    return corpus
 
 
-def test_the_numbers_are_the_tables(corpus: Corpus, site: Site) -> None:
-    _varied(corpus, site)
-    page = _page(corpus)
-    pages, texts = corpus.read("raw_pages"), corpus.read("extracted_text")
-    kept, decisions = corpus.read("deduped_corpus"), corpus.read("dedup_decisions")
+@pytest.fixture
+def varied(_varied: Corpus, tmp_path: Path) -> Corpus:
+    return _varied.copy(tmp_path / "data")
+
+
+def test_the_numbers_are_the_tables(varied: Corpus) -> None:
+    page = _page(varied)
+    pages, texts = varied.read("raw_pages"), varied.read("extracted_text")
+    kept, decisions = varied.read("deduped_corpus"), varied.read("dedup_decisions")
 
     tiles = {d[0].text_content(): [dd.text_content() for dd in d[1:]] for d in page.xpath("//dl[@class='tiles']/div")}
     assert tiles["kept documents"] == [str(kept.height)]
@@ -113,7 +125,8 @@ def test_the_numbers_are_the_tables(corpus: Corpus, site: Site) -> None:
     ]
     assert hosts == {h: [c[h] for c in counted] for h in counted[0]}
     failing = _table(page, "//section[@id='problems']")
-    assert failing[f"127.0.0.1:{site.port}"] == ["3", "2", "2 http_error"]
+    (port,) = pages.filter(pl.col("url").str.contains("/gone"))["url"].str.extract(r":(\d+)/")
+    assert failing[f"127.0.0.1:{port}"] == ["3", "2", "2 http_error"]
     assert failing["no"] == ["2", "2", "2 invalid_url"]
     assert "urls.txt" in page.get_element_by_id("problems").text_content()
 
@@ -235,9 +248,9 @@ def test_without_documents_there_is_a_page_of_zeros(corpus: Corpus) -> None:
         assert facts(corpus.store, corpus.profile).kept == 0
 
 
-def test_annotate_says_that_nothing_is_removed(tmp_path: Path, site: Site) -> None:
-    corpus = Corpus(tmp_path / "data", profile(deduplication={"mode": "annotate"}))
-    _varied(corpus, site)
+def test_annotate_says_that_nothing_is_removed(varied: Corpus) -> None:
+    corpus = Corpus(varied.root, profile(deduplication={"mode": "annotate"}))
+    corpus.run([])
     found, page = facts(corpus.store, corpus.profile), _page(corpus).text_content()
     assert found.kept == found.decided == found.funnel[2].n == corpus.read("deduped_corpus").height
     assert found.duplicates == corpus.read("dedup_decisions").height > 0
@@ -351,6 +364,7 @@ _CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install the package chromium")
 @pytest.mark.parametrize("phone", ["light", "dark"], indirect=True)

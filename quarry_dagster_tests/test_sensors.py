@@ -11,7 +11,8 @@ import fsspec
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from quarry_dagster.automation import crawls, sensors
+from quarry_dagster.automation import sensors
+from quarry_dagster.automation.crawls import RUNS_AHEAD
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.intake import pending
 from quarry_dagster.partitions import consecutive
@@ -39,11 +40,13 @@ def _age(corpus: Corpus, name: str, age: float = 60.0) -> None:
     os.utime(corpus.root / "seeds" / name, (at, at))
 
 
-def _evaluate(data: str | Path, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
+def _evaluate(
+    data: str | Path, instance: dg.DagsterInstance, cursor: str | None = None, intake_seconds: float = 25
+) -> dg.SensorResult:
     context = dg.build_sensor_context(
         instance, cursor=cursor, resources={"quarry": Quarry(data=str(data), profile="raspberry_pi")}
     )
-    (sensor,) = (s for s in sensors.build(Automation()) if s.name == "new_crawl_seeds")
+    (sensor,) = (s for s in sensors.build(Automation(), intake_seconds) if s.name == "new_crawl_seeds")
     result = sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
@@ -200,16 +203,13 @@ def test_a_seed_on_an_object_store(instance: dg.DagsterInstance) -> None:
         memory.rm("/bucket", recursive=True)
 
 
-def test_what_does_not_fit_in_a_tick_goes_on_in_the_next(
-    corpus: Corpus, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sensors, "_INTAKE_S", 0.0)
+def test_what_does_not_fit_in_a_tick_goes_on_in_the_next(corpus: Corpus, instance: dg.DagsterInstance) -> None:
     _drop(corpus, "a.jsonl", range(3))
     _drop(corpus, "b.jsonl", range(3, 5), age=30)
-    result = _evaluate(corpus.root, instance)
+    result = _evaluate(corpus.root, instance, intake_seconds=0)
     assert len(result.run_requests or []) == 1 and not result.asset_events
     assert corpus.store.batches.scan().collect().height == 1
-    events = [event for _ in range(9) for event in _evaluate(corpus.root, instance).asset_events]
+    events = [event for _ in range(9) for event in _evaluate(corpus.root, instance, intake_seconds=0).asset_events]
     assert [event.metadata["urls"].value for event in events] == [3, 2]
     assert pending(corpus.store) == []
     assert sorted(corpus.store.batches.scan().collect()["url"]) == [f"http://a.test/{i}" for i in range(5)]
@@ -230,20 +230,19 @@ def test_partitions_in_a_run_that_has_not_ended_are_not_requested_again(
     assert "3 partitions are in runs" in _why(corpus, instance)
 
 
-def test_few_runs_are_requested_ahead(
-    corpus: Corpus, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(crawls, "RUNS_AHEAD", 2)
-    corpus.seed("a.txt", "".join(f"http://a.test/{i}\n" for i in range(3000)))
+def test_few_runs_are_requested_ahead(corpus: Corpus, instance: dg.DagsterInstance) -> None:
+    corpus.seed("a.txt", "".join(f"http://a.test/{i}\n" for i in range((RUNS_AHEAD + 1) * 4 * 200)))
     _age(corpus, "a.txt")
-    first, second = _tick(corpus, instance)
+    first, *more = _tick(corpus, instance)
+    assert len(more) == RUNS_AHEAD - 1
     started = _record(instance, first, dg.DagsterRunStatus.STARTING)
-    assert [r.run_key for r in _tick(corpus, instance)] == [second.run_key]
-    _record(instance, second, dg.DagsterRunStatus.STARTED)
-    assert "8 partitions are in runs" in _why(corpus, instance)
+    assert [r.run_key for r in _tick(corpus, instance)] == [r.run_key for r in more]
+    for request in more:
+        _record(instance, request, dg.DagsterRunStatus.STARTED)
+    assert f"{4 * RUNS_AHEAD} partitions are in runs" in _why(corpus, instance)
     instance.report_run_canceled(started)
-    (third,) = _tick(corpus, instance)
-    assert third.run_key not in (first.run_key, second.run_key)
+    (another,) = _tick(corpus, instance)
+    assert another.run_key not in {r.run_key for r in (first, *more)}
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS])

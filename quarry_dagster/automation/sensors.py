@@ -29,8 +29,11 @@ _PATIENCE_S = 3600.0
 """During a crawl of many runs, so long after the last refresh there is another one."""
 
 
-def build(automation: Automation) -> Sequence[dg.SensorDefinition]:
-    """The sensors; off until switched on in the UI, unless `automation.enabled`. `dead_runs` is always on."""
+def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence[dg.SensorDefinition]:
+    """The sensors; off until switched on in the UI, unless `automation.enabled`. `dead_runs` is always on.
+
+    After `intake_seconds` a tick leaves the rest of the inbox to the next.
+    """
     status = dg.DefaultSensorStatus.RUNNING if automation.enabled else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(job=jobs.ingest, minimum_interval_seconds=_INTERVAL_S, default_status=status)
@@ -40,7 +43,7 @@ def build(automation: Automation) -> Sequence[dg.SensorDefinition]:
         Each version of a batch is requested once; what waits on a run that went wrong is named.
         """
         store, profile = quarry.store(), quarry.hardware_profile()
-        reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S, seconds=_INTAKE_S)
+        reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S, seconds=intake_seconds)
         sync_partitions(context.instance, store)
         requests, stuck = crawl_requests(context.instance, store, profile.partitions.partitions_per_run)
         waiting = [*_still_waiting(reports, pending(store)), *stuck]
