@@ -351,9 +351,10 @@ def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
         # A reader sees whole tables at every moment.
         for table in ("raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"):
             scan(table, tmp_path / "data").collect()
-    assert quarry("run")[0] == 0
-    status, _, _ = quarry("run", tmp_path / "seeds.txt", "--data", tmp_path / "undisturbed")
-    assert status == 0
+    status, _, err = quarry("run")
+    assert status == 0, err
+    status, _, err = quarry("run", tmp_path / "seeds.txt", "--data", tmp_path / "undisturbed")
+    assert status == 0, err
     for table, key, times in (("deduped_corpus", "doc_id", "fetched_at"), ("dedup_decisions", "removed_id", "run_id")):
         resumed, clean = (
             scan(table, tmp_path / d).collect().drop(times).sort(key)  # pyright: ignore[reportArgumentType]
