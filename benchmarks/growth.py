@@ -30,8 +30,8 @@ import polars as pl
 
 from quarry_dagster.dedup import candidates, shingles
 from quarry_dagster.extract import count_words, text_digest
-from quarry_dagster.profiles import Deduplication
-from quarry_dagster.stages import deduped_corpus
+from quarry_dagster.profiles.settings import Deduplication
+from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
 

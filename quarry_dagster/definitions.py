@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from quarry_dagster import assets, checks
-from quarry_dagster.automation import jobs, schedules, sensors
+from quarry_dagster.orchestration import assets, asset_checks as checks
+from quarry_dagster.orchestration import jobs, schedules, sensors
 from quarry_dagster.environment import profile_name
-from quarry_dagster.profiles import choose_profile
-from quarry_dagster.resources import Quarry
+from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.orchestration.resources import Quarry
 
 _PARTITIONED = (assets.raw_pages, assets.extracted_text, assets.embeddings)
 

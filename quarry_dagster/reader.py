@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from quarry_dagster.errors import ConfigError, StoreError
-from quarry_dagster.stages.deduped_corpus import layers
+from quarry_dagster.stages.corpus.deduped_corpus import layers
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, embeddings_schema
 

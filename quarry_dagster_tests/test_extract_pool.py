@@ -17,7 +17,7 @@ import pytest
 
 from quarry_dagster.errors import QuarryError
 from quarry_dagster.extract import Extraction, Extractor, Page, extractor_version
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 from .test_extract_page import ENGLISH, FRENCH, article
 

@@ -25,7 +25,7 @@ def check(data: str | None, profile: str | None, strict: bool) -> None:
     if Store(root).deduped_corpus.current() is None:
         raise ConfigError(f"there is no corpus in {root}: quarry run makes one")
 
-    from quarry_dagster import runner
+    from quarry_dagster.orchestration import runner
 
     with runner.instance(root) as instance:
         outcome = runner.check(instance, data=root, profile_name=profile_name(profile))

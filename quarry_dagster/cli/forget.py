@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from quarry_dagster import forget as takedown
+from quarry_dagster.store import forgotten as takedown
 from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.profiles import choose_profile
+from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.store import Store
 
 
@@ -22,7 +22,7 @@ def forget(url_or_host: str, data: str | None, profile: str | None) -> None:
     Bodies, texts and vectors are deleted, not hidden; duplicates of what is taken out come back.
     """
     from quarry_dagster.embed import vector_id
-    from quarry_dagster.stages import takedown as stage
+    from quarry_dagster import takedown as stage
 
     store = Store.existing(data_root(data))
     settings = choose_profile(profile_name(profile)).profile

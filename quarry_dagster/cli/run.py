@@ -17,16 +17,16 @@ from rich.table import Table
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
-from quarry_dagster.inbox import put, take_in_seeds
+from quarry_dagster.intake import put, take_in_seeds
 from quarry_dagster.intake import SeedReport
-from quarry_dagster.profiles import choose_profile
+from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
-    from quarry_dagster.runner import Outcome
+    from quarry_dagster.orchestration.runner import Outcome
 
 _PROBLEMS_SHOWN = 20
 
@@ -61,8 +61,8 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
     _print_intake(reports)
 
     # Dagster takes a second to import: not before the user has seen that their seeds were read.
-    from quarry_dagster import runner
-    from quarry_dagster.partitions import sync_partitions
+    from quarry_dagster.orchestration import runner
+    from quarry_dagster.orchestration.partitions import sync_partitions
 
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)

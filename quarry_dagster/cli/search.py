@@ -9,7 +9,7 @@ from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import normal_form
-from quarry_dagster.profiles import choose_profile
+from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
 
@@ -22,7 +22,7 @@ from quarry_dagster.store import Store
 def search(text: str, k: int, data: str | None, profile: str | None) -> None:
     """The K documents of the corpus nearest to TEXT by meaning, with their cosines."""
     from quarry_dagster.embed import load_encoder, vector_id
-    from quarry_dagster.stages.published_index import current_index, nearest_texts
+    from quarry_dagster.search.published import current_index, nearest_texts
 
     if not text.strip():
         raise click.UsageError("TEXT is blank: nothing to search for")

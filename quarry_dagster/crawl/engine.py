@@ -28,7 +28,7 @@ from quarry_dagster.urls import InvalidUrl
 
 if TYPE_CHECKING:
     from quarry_dagster.crawl.addresses import Network
-    from quarry_dagster.profiles import Crawl
+    from quarry_dagster.profiles.settings import Crawl
 
 
 _MOST_UNREAD = 4 * 2**20

@@ -26,7 +26,7 @@ from quarry_dagster.urls import InvalidUrl, canonical_url
 if TYPE_CHECKING:
     from aiohttp import ClientError, ClientResponse, ClientSession, TCPConnector
 
-    from quarry_dagster.profiles import Crawl
+    from quarry_dagster.profiles.settings import Crawl
 
 _KEEP_ALIVE = 5.0
 """Seconds an idle connection is kept."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from quarry_dagster.profiles import Deduplication
+from quarry_dagster.profiles.settings import Deduplication
 
 URL_RULE = "same-page-url/1"
 EXACT_RULE = "text-digest/1"

@@ -24,7 +24,7 @@ from quarry_dagster.extract.expressions import ask_first
 from quarry_dagster.extract.page import extract_page
 from quarry_dagster.extract.records import Page
 from quarry_dagster.extract.worker import run_worker
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 _WARM_UP = Page(
     "warm-up",

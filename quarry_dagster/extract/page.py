@@ -16,7 +16,7 @@ from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.version import extractor_name
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import count_words, text_digest
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement

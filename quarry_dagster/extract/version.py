@@ -6,7 +6,7 @@ from functools import cache
 from importlib import metadata
 
 from quarry_dagster.extract.records import Page
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 RULES = 2
 """Revision of this package's own rules; raise it with any change that changes what a page gives."""

@@ -1,7 +1,7 @@
 """Vectors of texts: the FAISS index over them, with its file form, and the joins that find all near pairs."""
 
 from quarry_dagster.index.bound import SAMPLE, directions
-from quarry_dagster.index.cells import CellJoin, Cells
+from benchmarks.cells import CellJoin, Cells
 from quarry_dagster.index.exact import nearest
 from quarry_dagster.index.join import ThresholdJoin
 from quarry_dagster.index.kernels import Float16, Float32, Int8, MakeKernel, Pairs, fastest

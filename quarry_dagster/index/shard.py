@@ -10,7 +10,7 @@ import numpy as np
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
 from quarry_dagster.gpu import faiss_gpus
-from quarry_dagster.profiles import Index
+from quarry_dagster.profiles.settings import Index
 
 if TYPE_CHECKING:
     import faiss

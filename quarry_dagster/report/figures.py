@@ -17,7 +17,7 @@ import polars as pl
 import quarry_dagster
 from quarry_dagster.dedup import decide
 from quarry_dagster.intake import LEDGER
-from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import Count, histogram
 from quarry_dagster.report.passages import Passage, compare

@@ -14,7 +14,7 @@ import polars as pl
 from quarry_dagster.embed import load_encoder, vector_id
 from quarry_dagster.errors import StoreError
 from quarry_dagster.extract import normal_form
-from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import log, track
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import vectors_of

@@ -19,9 +19,9 @@ import polars as pl
 from quarry_dagster.embed import vector_id
 from quarry_dagster.errors import QuarryError
 from quarry_dagster.index import Shard, Size, bytes_per_vector, choose_type, plan, training_size
-from quarry_dagster.profiles import HardwareProfile, Index
+from quarry_dagster.profiles.settings import HardwareProfile, Index
 from quarry_dagster.progress import track
-from quarry_dagster.stages.published_index import REMOVED, Row, current_index, rows_of
+from quarry_dagster.search.published import REMOVED, Row, current_index, rows_of
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import texts_of, vectors_of
 from quarry_dagster.store import Segment, Store
