@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from quarry_dagster.profiles import configs_dir
+from quarry_dagster.profiles.choose import configs_dir
 
 _RUNS = "{ runsOrError { ... on Runs { results { jobName status creationTime startTime } } } }"
 _PROFILE = "automation: {enabled: true}\nembedding: {device: cpu}\n"

@@ -29,9 +29,10 @@ import polars as pl
 
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.extract import Extractor
-from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.stages import extracted_text, raw_pages
+from quarry_dagster.intake import take_in_seeds
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.stages import extracted_text
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.store import Store
 from quarry_dagster_tests.hostile_cases import Case, hostile_cases
 

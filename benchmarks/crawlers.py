@@ -32,7 +32,7 @@ def quarry() -> tuple[str, Crawl]:
     import quarry_dagster
     from quarry_dagster.crawl import Request, allowed_networks, crawl, engine, stream  # noqa: F401
     from quarry_dagster.crawl.journal import Journal
-    from quarry_dagster.profiles import Crawl
+    from quarry_dagster.profiles.settings import Crawl
 
     settings = Crawl(
         concurrency=AT_ONCE,

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.extract import Extractor
-from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.profiles import load_profile
-from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.intake import take_in_seeds
+from quarry_dagster.profiles.choose import load_profile
+from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
+from quarry_dagster.stages.corpus import deduped_corpus
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import words
 from quarry_dagster_tests.site import html
@@ -95,8 +97,8 @@ def direct(root: str, profile_path: str) -> None:
 
 
 def through_dagster(root: str, profile_path: str) -> None:
-    from quarry_dagster import runner
-    from quarry_dagster.partitions import sync_partitions
+    from quarry_dagster.orchestration import runner
+    from quarry_dagster.orchestration.partitions import sync_partitions
 
     store, profile = Store(root), load_profile(profile_path)
     take_in_seeds(store, profile, allowed_networks("127.0.0.1/32"))

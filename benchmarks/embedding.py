@@ -32,7 +32,7 @@ from quarry_dagster.embed.backend import choose
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.gpu import watch
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 PLAIN = "sentence-transformers encode"
 WAYS: dict[str, dict[str, object]] = {

@@ -29,8 +29,8 @@ import numpy as np
 from benchmarks.join import mixed, vectors_to_mix
 from quarry_dagster.index import Shard, VectorIndex, nearest, training_size
 from quarry_dagster.index.shard import INDEX_TYPES, IndexType
-from quarry_dagster.profiles import Index
-from quarry_dagster.stages.published_index import MORE
+from quarry_dagster.profiles.settings import Index
+from quarry_dagster.search.searcher import MORE
 
 _QUERIES = 500
 _K = 10

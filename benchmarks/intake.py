@@ -14,8 +14,8 @@ from pathlib import Path
 
 import polars as pl
 
-from quarry_dagster.inbox import put, take_in_seeds
-from quarry_dagster.profiles import load_profile
+from quarry_dagster.intake import put, take_in_seeds
+from quarry_dagster.profiles.choose import load_profile
 from quarry_dagster.store import Store
 
 FORMATS = ("txt", "csv", "jsonl", "parquet")

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.cells import CellJoin, Cells
 from benchmarks.systems import peak
-from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
+from quarry_dagster.index import Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
 
 THRESHOLD = 0.85
 _HNSW_K = 32

@@ -34,9 +34,11 @@ from benchmarks.crawl import DEMO, served
 from benchmarks.growth import some
 from benchmarks.systems import peak
 from quarry_dagster.extract import Extractor
-from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.profiles import configs_dir, load_profile
-from quarry_dagster.stages import corpus_report, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.intake import take_in_seeds
+from quarry_dagster.profiles.choose import configs_dir, load_profile
+from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
+from quarry_dagster.stages.corpus import deduped_corpus
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.store import Store
 
 STAGES = ("intake", "raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")

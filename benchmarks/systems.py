@@ -67,7 +67,8 @@ def embed(documents: Documents, folder: Path) -> Pairs:
 def quarry(documents: Documents, folder: Path) -> Pairs:
     """This project: the stages `faiss_index` and `deduped_corpus` over what `embed` left."""
     from quarry_dagster.reader import scan
-    from quarry_dagster.stages import deduped_corpus, faiss_index
+    from quarry_dagster.stages import faiss_index
+    from quarry_dagster.stages.corpus import deduped_corpus
     from quarry_dagster.store import Store
 
     for made in (folder / "data").iterdir():  # by an earlier run of this benchmark
@@ -162,7 +163,7 @@ def rensa_c(documents: Documents, folder: Path) -> Pairs:
 
 SYSTEMS: dict[str, tuple[Callable[[Documents, Path], Pairs], tuple[str, ...]]] = {
     "embed": (embed, ("numpy", "polars", "torch", "sentence_transformers", "quarry_dagster.stages.embeddings")),
-    "quarry": (quarry, ("faiss", "quarry_dagster.stages.faiss_index", "quarry_dagster.stages.deduped_corpus")),
+    "quarry": (quarry, ("faiss", "quarry_dagster.stages.faiss_index", "quarry_dagster.stages.corpus.deduped_corpus")),
     "guide": (guide, ("faiss", "numpy")),
     "semhash": (semhash, ("numpy", "semhash")),
     "datatrove": (datatrove, ("datatrove.pipeline.dedup", "datatrove.executor", "spacy", "regex", "xxhash", "nltk")),
@@ -191,7 +192,7 @@ def _word_set(text: str) -> list[str]:
 
 
 def _profile(folder: Path) -> Any:
-    from quarry_dagster.profiles import load_profile
+    from quarry_dagster.profiles.choose import load_profile
 
     return load_profile((folder / "profile.txt").read_text())
 

@@ -1,4 +1,15 @@
-"""Errors that a user can act on: each message names what is wrong, where, and what to do."""
+"""Errors that a user can act on: each message names what is wrong, where, and what to do.
+
+QuarryError
+├── ConfigError            a profile, an environment variable or an argument is wrong
+├── StoreError             the data root cannot be read or written
+├── ModelError             the embedding model cannot be loaded
+├── IndexCorruptError      the published index cannot be used
+└── StalePartitionsError   partitions were embedded under another model
+
+ValueError
+└── InvalidUrl             a text is no http or https URL
+"""
 
 
 class QuarryError(Exception):
@@ -6,7 +17,7 @@ class QuarryError(Exception):
 
 
 class ConfigError(QuarryError):
-    """A profile or an environment variable is wrong."""
+    """A profile, an environment variable or an argument is wrong."""
 
 
 class StoreError(QuarryError):
@@ -19,3 +30,11 @@ class ModelError(QuarryError):
 
 class IndexCorruptError(QuarryError):
     """A published index does not match its manifest."""
+
+
+class StalePartitionsError(QuarryError):
+    """Some partitions were embedded under another model than the profile names."""
+
+
+class InvalidUrl(ValueError):
+    """A text is no absolute http or https URL; the message says why."""

@@ -1,26 +1,25 @@
 """Data planted to break what each blocking check protects: in the tables of a corpus that was sound."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from quarry_dagster.stages.deduped_corpus import layers
-from quarry_dagster.stages.published_index import REMOVED
-from quarry_dagster.store import Store, Table
+from quarry_dagster.store import ShardFiles, Store, Table, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
+from quarry_dagster_tests.corpus import overwrite
 
 
 def rewrite(table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     """A next version of the table's first partition that claims to be what the current one is."""
     segment = next(iter(table.segments().values()))
     rows = change(pl.concat(list(segment.batches())))
-    schema = embeddings_schema(segment.metadata["dim"]) if table.name == "embeddings" else table.schema
+    schema = embeddings_schema(segment.notes.dim) if isinstance(segment.notes, VectorNotes) else table.schema
     with table.write(segment.partition, schema) as writer:
         writer.append(rows)
-        writer.note(**segment.metadata)
+        writer.note(segment.notes)
 
 
 def _first(column: str, value: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -34,12 +33,10 @@ def _published(store: Store, name: str, change: Callable[[pl.DataFrame], pl.Data
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
     table = {"kept": store.kept, "decisions": store.decisions}[name]
-    rows = change(table.read(layers(snapshot)[name]).collect())
+    rows = change(table.read(getattr(snapshot.layers, name)).collect())
     path = f"{table.name}/999999.parquet"
     store.files.write_frame(path, rows.with_columns(gone=False))
-    manifest = snapshot.manifest
-    manifest["layers"][name] = [path]
-    store.files.write_json(snapshot.path("manifest.json"), manifest)
+    overwrite(replace(snapshot, layers=replace(snapshot.layers, **{name: [path]})))
 
 
 def wrong_body(store: Store) -> None:
@@ -97,33 +94,33 @@ def vector_that_is_no_number(store: Store) -> None:
 
 
 def damaged_index(store: Store) -> None:
-    path = Path(store.files.full(_shard(store)["file"]))
+    path = Path(store.files.full(_shard(store).file))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 def lost_list_of_texts(store: Store) -> None:
-    store.files.delete([_shard(store)["texts"]])
+    store.files.delete([_shard(store).texts])
 
 
 def index_with_a_text_missing(store: Store) -> None:
     snapshot = store.faiss_index.current()
     assert snapshot is not None
-    store.files.write_frame(snapshot.path(REMOVED), pl.DataFrame({"position": [0]}))
+    store.files.write_frame(snapshot.removed_path, pl.DataFrame({"position": [0]}))
 
 
 def index_of_shuffled_vectors(store: Store) -> None:
     """Whole by its digest, and wrong: each text has the vector of another one."""
-    path = _shard(store)["texts"]
+    path = _shard(store).texts
     texts = pl.read_parquet(store.files.full(path))
     store.files.write_frame(path, texts.sample(fraction=1.0, shuffle=True, seed=0))
 
 
-def _shard(store: Store) -> dict[str, Any]:
+def _shard(store: Store) -> ShardFiles:
     snapshot = store.faiss_index.current()
     assert snapshot is not None
-    (shard,) = snapshot.manifest["shards"]
+    (shard,) = snapshot.shards
     return shard
 
 
@@ -144,7 +141,7 @@ def dangling_witness(store: Store) -> None:
     """A removal names a document that is not kept; the one that it named before does not count it."""
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
-    named = store.decisions.read(layers(snapshot)["decisions"]).collect()["kept_id"][0]
+    named = snapshot.decisions().collect()["kept_id"][0]
     _published(store, "decisions", _first("kept_id", pl.lit("f" * 20)))
     fewer = pl.col("duplicates") - (pl.col("doc_id") == named).cast(pl.Int64)
     _published(store, "kept", lambda rows: rows.with_columns(fewer.alias("duplicates")))
@@ -159,7 +156,7 @@ def duplicate_left(store: Store) -> None:
     """As if it had been missed that three documents are near duplicates of others: all are kept."""
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
-    decisions = store.decisions.read(layers(snapshot)["decisions"]).collect()
+    decisions = snapshot.decisions().collect()
     missed = decisions.filter(pl.col("level") == "near")
     _published(store, "decisions", lambda rows: rows.join(missed, on="removed_id", how="anti"))
     texts = store.extracted_text.scan().join(missed.lazy(), left_on="doc_id", right_on="removed_id", how="semi")

@@ -13,14 +13,18 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster import scan
+from quarry_dagster.dedup import decide
 from quarry_dagster.extract import Extractor
-from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.intake import SeedReport
-from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.intake import SeedReport, take_in_seeds
+from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName
-from quarry_dagster.stages import deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.stages import embeddings, extracted_text, faiss_index
+from quarry_dagster.stages.corpus import deduped_corpus
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Store
+from quarry_dagster.store import Corpus as PublishedCorpus
+from quarry_dagster.store import Fingerprint, Index, Store, TextNotes
+from quarry_dagster.store.snapshots import MANIFEST
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -35,6 +39,36 @@ def profile(**sections: dict[str, object]) -> HardwareProfile:
     }
     merged = {k: quick.get(k, {}) | sections.get(k, {}) for k in quick | sections}
     return HardwareProfile.model_validate({"name": "test"} | merged)
+
+
+def verdict(
+    settings: Deduplication, cosine: float, jaccard: float, containment: float, worst_part: float
+) -> tuple[str, str] | None:
+    """Level and rule by which a pair with these scores removes a text, from which they are seen; None: it stays."""
+    scores = {"cosine": cosine, "jaccard": jaccard, "containment": containment, "worst_part": worst_part}
+    row = decide.verdicts(pl.DataFrame([scores], dict.fromkeys(scores, pl.Float64)), settings).row(0, named=True)
+    return (row["level"], row["rule"]) if row["rule"] else None
+
+
+def text_notes(documents: int) -> TextNotes:
+    """Notes of a segment of so many accepted texts that no extractor made."""
+    made_from = Fingerprint(("x",), "a test")
+    return TextNotes(
+        content="x", input=made_from, extractor_version="", rows=documents, documents=documents, outcomes={}
+    )
+
+
+def publish_index(store: Store, model: str) -> None:
+    """Publish an index of no file over the vectors there are: only what it covers is asked for."""
+    partitions = {partition: segment.path for partition, segment in store.embeddings.segments().items()}
+    facts = {"kind": "IndexFlatIP", "dim": 1, "vectors": 0, "documents": 0, "removed": 0, "bytes": 0}
+    snapshot = store.faiss_index.begin()
+    store.faiss_index.publish(Index(snapshot=snapshot, model=model, shards=[], partitions=partitions, **facts))
+
+
+def overwrite(corpus: PublishedCorpus) -> None:
+    """Put another content in the place of the published one, as no writer of ours would."""
+    corpus.snapshot.files.write_json(corpus.snapshot.path(MANIFEST), corpus.stored())
 
 
 def words(seed: int, n: int = 120) -> str:

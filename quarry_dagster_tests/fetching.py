@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from quarry_dagster.crawl import Request, Response, allowed_networks, crawl
-from quarry_dagster.profiles import Crawl
+from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.store.schemas import FETCH_OUTCOMES
 
 LOOPBACK = allowed_networks("127.0.0.1/32")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -15,17 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from quarry_dagster import checks
+from quarry_dagster.checks import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.cli import quarry
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.partitions import sync_partitions
-from quarry_dagster.quality import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
-from quarry_dagster.stages.published_index import nearest_texts
-from quarry_dagster.store import Store
+from quarry_dagster.orchestration import asset_checks as checks
+from quarry_dagster.orchestration.partitions import sync_partitions
+from quarry_dagster.search import Searcher
+from quarry_dagster.store import Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests import breaches
 from quarry_dagster_tests.breaches import GATES, PLANTED
-from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.corpus import Corpus, overwrite, profile, words
 
 PROFILE = """
 hardware: {workers: 1}
@@ -225,7 +226,8 @@ def test_equal_texts_with_different_vectors_are_found_however_far_apart_they_lie
         rows = {"doc_id": range(9_002), "text_digest": digests, "embedding": vectors}
         with store.embeddings.write("a", schema) as writer:
             writer.append(pl.DataFrame(rows).with_columns(model=pl.lit("m"), partition=pl.lit("a")))
-            writer.note(dim=2)
+            notes = VectorNotes(input=Fingerprint(("x",), "m"), rows=9_002, model="m", dim=2)
+            writer.note(notes)
         return embeddings.vectors(store, profile(), ["a"])
 
     assert several([1.0, 0.0], [1.0, 0.0]).passed
@@ -256,7 +258,7 @@ def test_a_bad_vector_is_gone_from_the_index_too_after_what_the_check_says_to_do
     index = store.faiss_index.current()
     assert index is not None
     vectors = corpus.read("embeddings")["embedding"].to_numpy()
-    nearest = nearest_texts(store, index, vectors, 1, corpus.profile.index)
+    nearest = Searcher(store, corpus.profile).nearest(vectors, 1)
     assert [found[0][1] for found in nearest] == pytest.approx([1.0] * 5, abs=1e-4)
 
 
@@ -268,9 +270,9 @@ def test_a_text_of_many_partitions_does_not_hide_its_neighbours(tmp_path: Path) 
     store, settings = corpus.store, profile(deduplication={"mode": "balanced"})
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None and len(corpus.urls()) == 3
-    manifest = snapshot.manifest  # the same corpus, as if it had been decided by rules that remove more
-    manifest["inputs"]["settings"] = settings.deduplication.model_dump(mode="json")
-    store.files.write_json(snapshot.path("manifest.json"), manifest)
+    # The same corpus, as if it had been decided by rules that remove more.
+    inputs = replace(snapshot.inputs, settings=settings.deduplication.model_dump(mode="json"))
+    overwrite(replace(snapshot, inputs=inputs))
     assert "2 duplicates found" in deduped_corpus.no_duplicates_left(store, settings).summary
 
 

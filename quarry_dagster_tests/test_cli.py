@@ -16,9 +16,10 @@ import yaml
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from quarry_dagster import runner, scan
+from quarry_dagster import scan
 from quarry_dagster.cli import main
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
+from quarry_dagster.orchestration import runner
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html
 

@@ -9,7 +9,7 @@ import pytest
 from quarry_dagster.crawl import Request, allowed_networks, crawl
 from quarry_dagster.crawl.addresses import AddressBlocked, AddressRule
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.profiles import Crawl
+from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster_tests.hostile_site import HostileSite
 
 SETTINGS = Crawl(delay_per_host=0, retries=0, page_timeout=5)

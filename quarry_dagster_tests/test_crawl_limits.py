@@ -22,7 +22,7 @@ def test_a_bomb_of_400_mb_takes_little_memory(hostile):
     script = (
         "import resource, sys\n"
         "from quarry_dagster.crawl import *\n"
-        "from quarry_dagster.profiles import Crawl\n"
+        "from quarry_dagster.profiles.settings import Crawl\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "net = allowed_networks('127.0.0.1/32')\n"
         "settings = Crawl(delay_per_host=0)\n"

@@ -15,11 +15,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quarry_dagster import takedown
 from quarry_dagster.crawl import Response
 from quarry_dagster.crawl.journal import STALE_AFTER, Journal
-from quarry_dagster.forget import forget
-from quarry_dagster.stages import takedown
-from quarry_dagster.stages.crawling import journals
+from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html
@@ -151,5 +150,5 @@ def test_what_is_forgotten_is_in_no_journal(corpus: Corpus) -> None:
     corpus.seed_texts("a.jsonl", {"http://a.test/1": words(1)})
     corpus.run()
     left = _left_by_a_killed_crawl(journals(corpus.store) / "partition", _response("http://b.test/", b"secret"))
-    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "b.test"))
+    takedown.forget(corpus.store, corpus.profile, "b.test")
     assert not left.exists()

@@ -13,7 +13,7 @@ from quarry_dagster.crawl import media_types, robots
 from quarry_dagster.crawl.coding import BodyBroken, decoder
 from quarry_dagster.crawl.consent import Consent
 from quarry_dagster.crawl.waiting import retry_after
-from quarry_dagster.profiles import Crawl
+from quarry_dagster.profiles.settings import Crawl
 
 AGENT = "QuarryCore/0.1"
 

@@ -12,12 +12,11 @@ import pytest
 from fastwarc.warc import ArchiveIterator as FastWarc
 from warcio.archiveiterator import ArchiveIterator as Warcio
 
+from quarry_dagster import takedown
 from quarry_dagster.crawl import Request, Response, allowed_networks, crawl
 from quarry_dagster.crawl.warc import WarcWriter
-from quarry_dagster.forget import forget
-from quarry_dagster.profiles import Crawl
+from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.seeds import Seed, read_seeds
-from quarry_dagster.stages import takedown
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.hostile_site import ARTICLE, HostileSite
 from quarry_dagster_tests.site import Site, html
@@ -83,7 +82,7 @@ def test_a_page_that_had_not_changed_is_a_revisit(archiving: Corpus, site: Site)
 
 def test_what_is_forgotten_is_not_in_it(archiving: Corpus, site: Site) -> None:
     archiving.run()
-    takedown.apply(archiving.store, archiving.profile, forget(archiving.store, site.url("/2")))
+    takedown.forget(archiving.store, archiving.profile, site.url("/2"))
     (path,) = _files(archiving)
     assert {url for _, url, _ in _records(path)} == {site.url(f"/{i}") for i in (0, 1, 3, 4)}
     assert archiving.read("raw_pages").filter(pl.col("outcome") == "opted_out").height == 1

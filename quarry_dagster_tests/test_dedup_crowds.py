@@ -16,12 +16,12 @@ from polars.testing import assert_frame_equal
 from quarry_dagster.dedup import candidates
 from quarry_dagster.extract import count_words, text_digest
 from quarry_dagster.index import kernels
-from quarry_dagster.profiles import Deduplication
+from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.reader import scan
-from quarry_dagster.stages import deduped_corpus, evidence
-from quarry_dagster.store import Store
+from quarry_dagster.stages.corpus import deduped_corpus, evidence
+from quarry_dagster.store import Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
-from quarry_dagster_tests.corpus import words
+from quarry_dagster_tests.corpus import publish_index, text_notes, words
 
 _DIM = 16
 
@@ -49,22 +49,21 @@ def _put(store: Store, partition: str, texts: dict[str, str]) -> None:
     ]
     with store.extracted_text.write(partition) as writer:
         writer.append(pl.DataFrame(rows, schema=EXTRACTED_TEXT))
-        writer.note(documents=len(rows))
+        writer.note(text_notes(len(rows)))
     vectors = [
         {k: r[k] for k in ("doc_id", "text_digest", "partition")} | {"embedding": _vector(r["text"]), "model": "m"}
         for r in rows
     ]
     with store.embeddings.write(partition, embeddings_schema(_DIM)) as writer:
         writer.append(pl.DataFrame(vectors, schema=embeddings_schema(_DIM)))
-        writer.note(rows=len(rows), dim=_DIM)
+        writer.note(VectorNotes(input=Fingerprint(("x",), "m"), rows=len(rows), model="m", dim=_DIM))
     with store.batches.write(partition):
         pass
 
 
 def _decide(store: Store, deduplication: Deduplication) -> int:
     """Refresh the corpus; returns how many pairs were compared."""
-    with store.faiss_index.publish() as (_, manifest):
-        manifest |= {"model": "m", "partitions": {p: s.path for p, s in store.embeddings.segments().items()}}
+    publish_index(store, "m")
     return deduped_corpus.refresh(store, deduplication, "test").worked
 
 
@@ -74,7 +73,7 @@ def _result(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     return (
         scan("deduped_corpus", store.files.root).drop("fetched_at").collect().sort("doc_id"),
         scan("dedup_decisions", store.files.root).drop("run_id").collect().sort("removed_id"),
-        store.pairs.read(deduped_corpus.layers(snapshot)["pairs"]).collect().sort("left", "right"),
+        snapshot.pairs().collect().sort("left", "right"),
     )
 
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarry_dagster.dedup import verify
-from quarry_dagster.dedup.decide import DOCUMENTS, PAIRS, Evidence, decide, rule_for
-from quarry_dagster.profiles import Deduplication
+from quarry_dagster.dedup.decide import decide
+from quarry_dagster.profiles.settings import Deduplication
+from quarry_dagster.store.schemas import DOCUMENTS, PAIRS
+from quarry_dagster_tests.corpus import verdict
 
 BALANCED = Deduplication()
 
@@ -85,14 +87,14 @@ def test_a_chain_is_not_a_cluster() -> None:
 )
 def test_each_mode_removes_what_it_says(mode: Any, expected: set[str]) -> None:
     cases = {
-        "full": Evidence(0.9, 0.5, 1.0, 1.0),
-        "near": Evidence(0.9, 0.6, 0.75, 0.0),
-        "even": Evidence(0.9, 0.4, 0.6, 0.4),
-        "template": Evidence(0.8, 0.4, 0.6, 0.0),
-        "meaning": Evidence(0.9, 0.1, 0.2, 0.0),
+        "full": (0.9, 0.5, 1.0, 1.0),
+        "near": (0.9, 0.6, 0.75, 0.0),
+        "even": (0.9, 0.4, 0.6, 0.4),
+        "template": (0.8, 0.4, 0.6, 0.0),
+        "meaning": (0.9, 0.1, 0.2, 0.0),
     }
-    rule = rule_for(Deduplication(mode=mode))
-    assert {name for name, e in cases.items() if rule(e)} == expected
+    settings = Deduplication(mode=mode)
+    assert {name for name, e in cases.items() if verdict(settings, *e)} == expected
 
 
 def test_only_what_the_kept_document_contains_is_removed() -> None:
@@ -148,8 +150,7 @@ def _walked(
     rows: list[dict[str, Any]], scored: list[tuple[int, int, float, float]], config: Deduplication
 ) -> dict[str, tuple[str, str]]:
     """The same as :func:`removed` has it, document by document."""
-    rule = rule_for(config)
-    scores = {frozenset((f"t{a}", f"t{b}")): Evidence(cosine, 0.0, c, c) for a, b, c, cosine in scored}
+    scores = {frozenset((f"t{a}", f"t{b}")): (cosine, 0.0, c, c) for a, b, c, cosine in scored}
     kept: list[dict[str, Any]] = []
     gone = {}
     for row in sorted(rows, key=lambda r: (-r["word_count"], r["doc_id"])):
@@ -160,7 +161,7 @@ def _walked(
                 found.append((0, at, "url"))
             elif row["text_digest"] == other["text_digest"]:
                 found.append((1, at, "exact"))
-            elif evidence and (named := rule(evidence)):
+            elif evidence and (named := verdict(config, *evidence)):
                 found.append((2 if named[0] == "near" else 3, at, named[0]))
         if found:
             _, at, level = min(found)

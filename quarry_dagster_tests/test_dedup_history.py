@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quarry_dagster.forget import forget
-from quarry_dagster.stages import takedown
+from quarry_dagster import takedown
 from quarry_dagster_tests.corpus import Corpus, words
 from quarry_dagster_tests.test_dedup_scenarios import edited, quick, url
 
@@ -70,11 +69,11 @@ def _forget(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> Non
     if not here:
         return
     gone = rng.choice(here)
-    forgotten = forget(corpus.store, gone)
+    forgotten = takedown.put_on_list(corpus.store, gone)
     expected[gone] = GONE
     with _killed_at(corpus, rng.choice([3, 6, 1000])):
-        takedown.apply(corpus.store, corpus.profile, forgotten)
-    takedown.apply(corpus.store, corpus.profile, forgotten)
+        takedown.take_out(corpus.store, corpus.profile, forgotten)
+    takedown.take_out(corpus.store, corpus.profile, forgotten)
 
 
 def _drop_partition(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:

@@ -7,11 +7,9 @@ import polars as pl
 import pytest
 
 from benchmarks.planted import SCRIPTS, Language
+from quarry_dagster import takedown
 from quarry_dagster.dedup import verify
-from quarry_dagster.dedup.decide import Evidence, rule_for
-from quarry_dagster.forget import forget
-from quarry_dagster.stages import takedown
-from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.corpus import Corpus, profile, verdict, words
 from quarry_dagster_tests.site import html
 
 QUICK = {"device": "cpu", "max_tokens": 16}
@@ -36,15 +34,15 @@ def removals(corpus: Corpus) -> dict[str, tuple[str, str]]:
     """For each removed document its witness and the level, by URL; every near removal is justified by its texts."""
     text = dict(corpus.read("extracted_text").select("doc_id", "text").iter_rows())
     kept = set(corpus.read("deduped_corpus")["doc_id"])
-    decide = rule_for(corpus.profile.deduplication)
     out = {}
     for d in corpus.read("dedup_decisions").iter_rows(named=True):
         assert d["kept_id"] in kept
         if d["level"] == "near":
             pair = [text[d["removed_id"]], text[d["kept_id"]]]
             s = verify.scores(verify.Shingled.of(pair), np.array([0]), np.array([1])).row(0, named=True)
-            verdict = decide(Evidence(d["cosine"], s["jaccard"], s["left_in_right"], s["left_worst_part"]))
-            assert verdict == (d["level"], d["rule"])
+            scores = (d["cosine"], s["jaccard"], s["left_in_right"], s["left_worst_part"])
+            found = verdict(corpus.profile.deduplication, *scores)
+            assert found == (d["level"], d["rule"])
         out[d["removed_url"]] = (d["kept_url"], d["level"])
     return out
 
@@ -100,7 +98,7 @@ def test_when_the_kept_document_is_lost_its_best_duplicate_comes_back(tmp_path: 
             table.delete(row["partition"][0])
         corpus.store.embeddings.delete(row["partition"][0])
     else:
-        takedown.apply(corpus.store, corpus.profile, forget(corpus.store, url("whole")))
+        takedown.forget(corpus.store, corpus.profile, url("whole"))
     corpus.run()
     assert corpus.urls() - {url("whole")} == {url("second"), url("other")}
     assert (url("whole") in corpus.urls()) == (loss == "changes")

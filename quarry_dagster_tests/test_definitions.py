@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from quarry_dagster import runner
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.partitions import consecutive, sync_partitions
+from quarry_dagster.orchestration import runner
+from quarry_dagster.orchestration.partitions import consecutive, sync_partitions
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, RAW_PAGES
 from quarry_dagster_tests.corpus import Corpus, words
 

@@ -13,7 +13,7 @@ from quarry_dagster.embed.encoder import Encoder
 from quarry_dagster.embed.made import made_once
 from quarry_dagster.embed.torch_model import TorchModel
 from quarry_dagster.errors import ConfigError, ModelError
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 SETTINGS = Embedding(device="cpu", batch_tokens=600)
 WAYS = {

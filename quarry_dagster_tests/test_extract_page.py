@@ -15,7 +15,7 @@ from quarry_dagster.extract.expressions import asking_first
 from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.page import extract_page
 from quarry_dagster.extract.walls import is_wall
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 FRENCH = (
     "Les élèves ont été reçus à l'école où ils préparent la fête du village. Ça ne s'arrêtera pas là, "

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quarry_dagster.checks import faiss_index as quality
 from quarry_dagster.errors import IndexCorruptError
 from quarry_dagster.index import nearest
-from quarry_dagster.profiles import HardwareProfile
-from quarry_dagster.quality import faiss_index as quality
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.search import Searcher
+from quarry_dagster.search.published import members
 from quarry_dagster.stages import faiss_index
-from quarry_dagster.stages.published_index import current_index, members, nearest_texts
-from quarry_dagster.store import Snapshot, Store
+from quarry_dagster.store import Fingerprint, Index, Store, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests.corpus import profile
 
@@ -48,24 +49,24 @@ def _put(store: Store, partition: str, texts: list[int]) -> None:
         pass
     with store.embeddings.write(partition, schema) as writer:
         writer.append(rows)
-        writer.note(rows=len(texts), dim=DIM, model=MODEL)
+        writer.note(VectorNotes(input=Fingerprint(("x",), MODEL), rows=len(texts), dim=DIM, model=MODEL))
 
 
-def _refresh(store: Store, settings: HardwareProfile, **options: bool) -> Snapshot:
+def _refresh(store: Store, settings: HardwareProfile, **options: bool) -> Index:
     faiss_index.refresh(store, list(store.batches.segments()), settings, **options)
     snapshot = store.faiss_index.current()
     assert snapshot is not None
     return snapshot
 
 
-def _check(store: Store, snapshot: Snapshot, texts: set[int], settings: HardwareProfile, recall: float) -> None:
+def _check(store: Store, snapshot: Index, texts: set[int], settings: HardwareProfile, recall: float) -> None:
     """It holds these texts, and finds the nearest of them, with their cosines."""
     wanted = sorted(texts)
     assert members(snapshot)["text_digest"].sort().to_list() == [_digest(t) for t in wanted]
     queries = _vectors([1_000_000 + i for i in range(20)])
     vectors = _vectors(wanted)
     exact, _ = nearest(queries, [(np.arange(len(wanted)), vectors)], 5)
-    found = nearest_texts(store, snapshot, queries, 5, settings.index)
+    found = Searcher(store, settings).nearest(queries, 5)
     hits = [len({d for d, _ in f} & {_digest(wanted[i]) for i in e}) / 5 for f, e in zip(found, exact, strict=True)]
     assert np.mean(hits) >= recall
     first, cosine = found[0][0]
@@ -115,8 +116,8 @@ def test_a_small_change_writes_a_small_file(store: Store) -> None:
     before = store.files.list("faiss_index")
     _put(store, "b", list(range(2000, 2020)))
     second = _refresh(store, profile())
-    assert second.manifest["shards"][0] == first.manifest["shards"][0]
-    assert _written(store, before) < 0.05 * first.manifest["bytes"]
+    assert second.shards[0] == first.shards[0]
+    assert _written(store, before) < 0.05 * first.bytes
     _check(store, second, set(range(2020)), profile(), 1.0)
 
 
@@ -125,11 +126,11 @@ def test_a_text_that_comes_back_is_found_again_without_writing_its_vector(store:
     _refresh(store, profile())
     _put(store, "a", list(range(1, 100)))
     gone = _refresh(store, profile())
-    assert gone.manifest["removed"] == 1
+    assert gone.removed == 1
     _check(store, gone, set(range(1, 100)), profile(), 1.0)
     _put(store, "b", [0])
     back = _refresh(store, profile())
-    assert (back.manifest["removed"], back.manifest["shards"]) == (0, gone.manifest["shards"])
+    assert (back.removed, back.shards) == (0, gone.shards)
     _check(store, back, set(range(100)), profile(), 1.0)
 
 
@@ -140,7 +141,7 @@ def test_what_no_snapshot_names_is_deleted(store: Store) -> None:
     for i in range(6):
         _put(store, f"b{i}", list(range(100 * i, 100 * i + 100)))
         _refresh(store, profile())
-    named = {r[k] for s in store.faiss_index.live() for r in s.manifest["shards"] for k in ("file", "texts")}
+    named = {path for index in store.faiss_index.live() for path in index.files_named()}
     assert set(store.files.list("faiss_index/shards")) == named
 
 
@@ -150,7 +151,7 @@ def test_anew_nothing_is_left_of_what_was_removed(store: Store) -> None:
     before = set(store.files.list("faiss_index/shards"))
     _put(store, "a", list(range(1, 50)))
     snapshot = _refresh(store, profile(), anew=True)
-    assert snapshot.manifest["removed"] == 0
+    assert snapshot.removed == 0
     assert not before & set(store.files.list("faiss_index/shards"))
     _check(store, snapshot, set(range(1, 50)), profile(), 1.0)
 
@@ -159,7 +160,7 @@ def test_a_shard_stays_inside_the_memory_budget(store: Store) -> None:
     settings = profile(hardware={"memory_budget_mb": 1})  # half of it: 1,365 vectors of 96 dimensions
     _put(store, "a", list(range(2000)))
     snapshot = _refresh(store, settings)
-    assert [s["vectors"] for s in snapshot.manifest["shards"]] == [1365, 635]
+    assert [s.vectors for s in snapshot.shards] == [1365, 635]
     assert faiss_index.refresh(store, ["a"], settings, compact=True).written == 0, "fewer shards cannot be"
     _check(store, snapshot, set(range(2000)), settings, 1.0)
 
@@ -168,12 +169,12 @@ def test_compaction_makes_as_few_shards_as_can_be(store: Store) -> None:
     _put(store, "a", list(range(1000)))
     _refresh(store, profile())
     _put(store, "b", list(range(1000, 1010)))
-    assert len(_refresh(store, profile()).manifest["shards"]) == 2
+    assert len(_refresh(store, profile()).shards) == 2
     snapshot = _refresh(store, profile(), compact=True)
-    assert (len(snapshot.manifest["shards"]), snapshot.manifest["removed"]) == (1, 0)
+    assert (len(snapshot.shards), snapshot.removed) == (1, 0)
     _put(store, "b", list(range(1000, 1009)))
-    assert _refresh(store, profile()).manifest["removed"] == 1
-    assert _refresh(store, profile(), compact=True).manifest["removed"] == 0
+    assert _refresh(store, profile()).removed == 1
+    assert _refresh(store, profile(), compact=True).removed == 0
     assert faiss_index.refresh(store, ["a", "b"], profile(), compact=True).written == 0
 
 
@@ -182,14 +183,15 @@ def test_another_type_is_built_anew(store: Store) -> None:
     _refresh(store, profile())
     settings = profile(index={"type": "IndexHNSWFlat"})
     snapshot = _refresh(store, settings)
-    assert [s["kind"] for s in snapshot.manifest["shards"]] == ["IndexHNSWFlat"]
+    assert [s.kind for s in snapshot.shards] == ["IndexHNSWFlat"]
     _check(store, snapshot, set(range(300)), settings, 0.95)
 
 
 def test_an_index_of_before_there_were_shards_is_built_anew(store: Store) -> None:
-    with store.faiss_index.publish() as (_, manifest):
-        manifest |= {"model": MODEL, "vectors": 9, "partitions": {}, "kind": "IndexFlatIP"}
-    assert current_index(store) is None
+    manifest = {"model": MODEL, "vectors": 9, "partitions": {}, "kind": "IndexFlatIP"}
+    store.files.write_json("faiss_index/000001/manifest.json", manifest)
+    store.files.write_json("faiss_index/CURRENT.json", {"snapshot": 1, "previous": None})
+    assert store.faiss_index.current() is None
     _put(store, "a", list(range(30)))
     _check(store, _refresh(store, profile()), set(range(30)), profile(), 1.0)
 
@@ -197,15 +199,15 @@ def test_an_index_of_before_there_were_shards_is_built_anew(store: Store) -> Non
 def test_a_damaged_file_is_never_given_to_faiss(store: Store) -> None:
     _put(store, "a", list(range(30)))
     snapshot = _refresh(store, profile())
-    path = Path(store.files.full(snapshot.manifest["shards"][0]["file"]))
+    path = Path(store.files.full(snapshot.shards[0].file))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(IndexCorruptError, match=r"000001\.faiss: its sha256 is .*materialize it again"):
-        nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+        Searcher(store, profile()).nearest(_vectors([1]), 1)
     path.unlink()
     with pytest.raises(IndexCorruptError, match=r"000001\.faiss: it is gone"):
-        nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+        Searcher(store, profile()).nearest(_vectors([1]), 1)
 
 
 @pytest.mark.parametrize("root", ["", "memory://index-damage"])
@@ -218,14 +220,14 @@ def test_a_lost_or_damaged_list_is_named_with_the_remedy_and_the_remedy_works(
     store.files.delete_folder("")
     _put(store, "a", list(range(30)))
     snapshot = _refresh(store, profile())
-    path = snapshot.manifest["shards"][0]["texts"] if kind == "texts" else snapshot.path("removed.parquet")
+    path = snapshot.shards[0].texts if kind == "texts" else snapshot.removed_path
     if lost:
         store.files.delete([path])
     else:
         store.files.fs.pipe_file(store.files.full(path), b"no Parquet")
     message = f"{path}: it {'is gone' if lost else 'cannot be read'}.*delete the folder faiss_index and materialize"
     with pytest.raises(IndexCorruptError, match=message):
-        nearest_texts(store, snapshot, _vectors([1]), 1, profile().index)
+        Searcher(store, profile()).nearest(_vectors([1]), 1)
     for check in (quality.contract, quality.recall_at_10):
         finding = check(store, profile())
         assert not finding.passed and re.search(message, finding.summary)
@@ -256,5 +258,5 @@ def test_measuring_recall_holds_the_vectors_that_it_compares_alone(store: Store)
 def test_without_any_vector_there_is_an_empty_index(store: Store) -> None:
     _put(store, "a", [])
     snapshot = _refresh(store, profile())
-    assert snapshot.manifest["vectors"] == 0
-    assert nearest_texts(store, snapshot, _vectors([1]), 3, profile().index) == [[]]
+    assert snapshot.vectors == 0
+    assert Searcher(store, profile()).nearest(_vectors([1]), 3) == [[]]

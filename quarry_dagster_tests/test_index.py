@@ -8,7 +8,7 @@ import pytest
 from quarry_dagster.errors import ConfigError, IndexCorruptError
 from quarry_dagster.index import Shard, Size, VectorIndex, bytes_per_vector, choose_type, nearest, plan, training_size
 from quarry_dagster.index.shard import INDEX_TYPES, _gpu_resources
-from quarry_dagster.profiles import Index
+from quarry_dagster.profiles.settings import Index
 
 SETTINGS = Index(nprobe=64, ef_search=128)
 NOTHING = np.empty(0, np.int64)

@@ -8,16 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quarry_dagster import takedown
 from quarry_dagster.dedup import verify
-from quarry_dagster.dedup.decide import Evidence, rule_for
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import text_digest
-from quarry_dagster.forget import forget
-from quarry_dagster.stages import takedown
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store.schemas import EXTRACT_OUTCOMES, FETCH_OUTCOMES
+from quarry_dagster.takedown import put_on_list
 from quarry_dagster.urls import same_page_url
-from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.corpus import Corpus, profile, verdict, words
 from quarry_dagster_tests.site import Site, html
 
 
@@ -90,8 +89,8 @@ def test_every_removal_has_a_kept_witness_and_its_rule_holds_on_the_stored_texts
                 0, named=True
             )
             cosine = float(vector[d["removed_id"]] @ vector[d["kept_id"]])
-            evidence = Evidence(cosine, s["jaccard"], s["left_in_right"], s["left_worst_part"])
-            assert rule_for(corpus.profile.deduplication)(evidence) == (d["level"], d["rule"])
+            evidence = (cosine, s["jaccard"], s["left_in_right"], s["left_worst_part"])
+            assert verdict(corpus.profile.deduplication, *evidence) == (d["level"], d["rule"])
             assert d["cosine"] == pytest.approx(cosine, abs=1e-3)
             assert (d["jaccard"], d["containment"]) == (s["jaccard"], s["left_in_right"])
     assert levels == {"url", "exact", "near"}
@@ -235,7 +234,7 @@ def test_a_vanished_partition_takes_its_documents_with_it(corpus: Corpus) -> Non
         table.delete(first)
     corpus.run([second])
     assert corpus.urls() == {f"http://a.test/{i}" for i in range(20)} - gone
-    assert corpus.store.faiss_index.current().manifest["vectors"] == 10  # pyright: ignore[reportOptionalMemberAccess]
+    assert corpus.store.faiss_index.current().vectors == 10  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_what_is_forgotten_leaves_no_byte_and_stays_out(corpus: Corpus, story_site: Site) -> None:
@@ -243,7 +242,7 @@ def test_what_is_forgotten_leaves_no_byte_and_stays_out(corpus: Corpus, story_si
     secret = "zanzibarquokka"
     story_site.pages["/story/5"] = html("Secret", f"{secret} {words(5)}")
     corpus.run()
-    assert takedown.apply(corpus.store, corpus.profile, forget(corpus.store, story_site.url("/story/5"))) == 1
+    assert takedown.forget(corpus.store, corpus.profile, story_site.url("/story/5")) == 1
     assert story_site.url("/story/5") not in corpus.urls()
     story_site.reset()
     corpus.run()
@@ -257,7 +256,7 @@ def test_what_is_forgotten_leaves_no_byte_and_stays_out(corpus: Corpus, story_si
                 held = frame[column].drop_nulls()
                 held = [h if isinstance(h, bytes) else h.encode() for h in held]
                 assert not any(secret.encode() in h for h in held), path
-    assert takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "127.0.0.1")) == 36
+    assert takedown.forget(corpus.store, corpus.profile, "127.0.0.1") == 36
     assert corpus.urls() == set()
 
 
@@ -278,7 +277,7 @@ def test_what_is_forgotten_while_it_is_crawled_stays_out(corpus: Corpus, site: S
         def get(self, path: str, default: bytes | int | str) -> bytes | int | str:  # pyright: ignore[reportIncompatibleMethodOverride]
             if path == "/3":
                 for gone in ("/0", "/1"):
-                    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, site.url(gone)))
+                    takedown.forget(corpus.store, corpus.profile, site.url(gone))
             return super().get(path, default)
 
     site.pages = _Pages(site.pages)
@@ -299,8 +298,8 @@ def test_a_forgotten_document_does_not_come_back_by_another_way(corpus: Corpus, 
     site.pages = {"/here": html("Here", words(3)), "/there": "/here"}
     corpus.seed("b.txt", site.url("/there"))
     corpus.run()
-    assert takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/1?utm_source=x")) == 1
-    assert takedown.apply(corpus.store, corpus.profile, forget(corpus.store, site.url("/here"))) == 1
+    assert takedown.forget(corpus.store, corpus.profile, "http://a.test/1?utm_source=x") == 1
+    assert takedown.forget(corpus.store, corpus.profile, site.url("/here")) == 1
     corpus.seed_texts("again.jsonl", {"http://a.test/1": "quokka " + words(1)})
     corpus.run()
     assert corpus.urls() == {"http://a.test/2"}
@@ -308,19 +307,19 @@ def test_a_forgotten_document_does_not_come_back_by_another_way(corpus: Corpus, 
     assert set(corpus.read("raw_pages")["outcome"]) == {"given", "opted_out"}
     for neither in ("a.test/1", "a.test:80", "me@a.test", "a test", ""):
         with pytest.raises(ConfigError, match="neither a URL"):
-            forget(corpus.store, neither)
-    assert forget(corpus.store, "Bücher.test").reason("http://xn--bcher-kva.test/1")
+            put_on_list(corpus.store, neither)
+    assert put_on_list(corpus.store, "Bücher.test").reason("http://xn--bcher-kva.test/1")
 
 
 def test_a_takedown_does_not_hide_that_a_partition_waits_for_its_batch(corpus: Corpus) -> None:
     corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(3)})
     corpus.run()
     assert backlog(corpus.store) == {}
-    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/0"))
+    takedown.forget(corpus.store, corpus.profile, "http://a.test/0")
     assert backlog(corpus.store) == {}
     corpus.seed_texts("b.jsonl", {"http://a.test/1": words(9)})
     corpus.take_in()
-    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "http://a.test/2"))
+    takedown.forget(corpus.store, corpus.profile, "http://a.test/2")
     assert list(backlog(corpus.store)) == list(corpus.store.batches.segments())
 
 
@@ -376,7 +375,7 @@ def _random_history(rng: random.Random) -> list[Callable[[Corpus, dict[str, str]
     def drop(corpus: Corpus, expected: dict[str, str]) -> None:
         if expected:
             url = rng.choice(sorted(expected))
-            takedown.apply(corpus.store, corpus.profile, forget(corpus.store, url))
+            takedown.forget(corpus.store, corpus.profile, url)
             expected[url] = "forgotten"
 
     def rerun(corpus: Corpus, expected: dict[str, str]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from quarry_dagster.index import CellJoin, Cells, Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
+from benchmarks.cells import CellJoin, Cells
+from quarry_dagster.index import Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
 
 THRESHOLD = 0.85
 KERNELS = [Float32, Int8, partial(Float16, device="cpu")]

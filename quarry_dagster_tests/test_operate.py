@@ -20,10 +20,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from quarry_dagster.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.inbox import take_in_seeds
-from quarry_dagster.partitions import sync_partitions
+from quarry_dagster.intake import take_in_seeds
+from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
+from quarry_dagster.orchestration.partitions import sync_partitions
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import LOOPBACK, Corpus, profile, words
 from quarry_dagster_tests.site import html

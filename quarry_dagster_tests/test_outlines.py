@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quarry_dagster import takedown
 from quarry_dagster.errors import StoreError
-from quarry_dagster.forget import forget
 from quarry_dagster.index import OUTLINE_WIDTH, directions, may_reach, outlined
-from quarry_dagster.stages import directions as stage
-from quarry_dagster.stages import evidence, takedown
+from quarry_dagster.stages.corpus import directions as stage
+from quarry_dagster.stages.corpus import evidence
 from quarry_dagster.stages.vectors import read_vectors
-from quarry_dagster.store import Segment, Store
+from quarry_dagster.store import DirectionsFile, Segment, Store
 from quarry_dagster_tests.corpus import words
 from quarry_dagster_tests.test_dedup_scenarios import edited, quick, url
 from quarry_dagster_tests.test_join import THRESHOLD, vectors
@@ -100,8 +100,8 @@ def test_directions_that_a_corpus_has_outgrown_are_made_anew_with_the_same_resul
     grown.seed_texts("3.jsonl", more)
     grown.run()
     assert _directions(grown.store) != first
-    assert _directions(grown.store)["made_of"] == 31
-    live = {s.manifest["directions"]["path"] for s in corpus_of.live()}
+    assert _directions(grown.store).made_of == 31
+    live = {corpus.directions and corpus.directions.path for corpus in corpus_of.live()}
     assert {*grown.store.files.list(stage.FOLDER)} == live
     clean.seed_texts("all.jsonl", {**more, **few, url(100): words(100, 80)})
     clean.run()
@@ -109,17 +109,17 @@ def test_directions_that_a_corpus_has_outgrown_are_made_anew_with_the_same_resul
         assert mine.drop("cosine", strict=False).equals(theirs.drop("cosine", strict=False))
 
 
-def _directions(store: Store) -> dict[str, object]:
+def _directions(store: Store) -> DirectionsFile:
     published = store.deduped_corpus.current()
-    assert published
-    return published.manifest["directions"]
+    assert published and published.directions
+    return published.directions
 
 
 def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -> None:
     corpus = quick(tmp_path)
     corpus.seed_texts("1.jsonl", {url(i): words(i, 60) for i in range(5)})
     corpus.run()
-    path = str(_directions(corpus.store)["path"])
+    path = str(_directions(corpus.store).path)
     file = tmp_path / path
     whole = file.read_bytes()
     for i, change in enumerate((b"", whole[:-9], whole[:900] + bytes(len(whole) - 900))):
@@ -129,7 +129,7 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
             corpus.run()
     file.unlink()
     corpus.run()
-    assert (tmp_path / str(_directions(corpus.store)["path"])).exists()
+    assert (tmp_path / str(_directions(corpus.store).path)).exists()
     assert len(corpus.urls()) == 8
 
 
@@ -164,8 +164,8 @@ def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tm
     corpus.seed_texts("2.jsonl", {url("second"): words(2, 60)})
     corpus.run()
     before = _directions(corpus.store)
-    assert before["made_of"] == 1
-    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, url("first")))
+    assert before.made_of == 1
+    takedown.forget(corpus.store, corpus.profile, url("first"))
     after = _directions(corpus.store)
-    assert after["path"] != before["path"]
-    assert corpus.store.files.list(stage.FOLDER) == [after["path"]]
+    assert after.path != before.path
+    assert corpus.store.files.list(stage.FOLDER) == [after.path]

@@ -1,5 +1,6 @@
 """The public reader says what it cannot give."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ def test_vectors_of_two_lengths_are_named_until_every_partition_has_the_new_mode
     rows = pl.concat(list(segment.batches())).with_columns(embedding=pl.col("embedding").arr.head(4).list.to_array(4))
     with corpus.store.embeddings.write(partition, embeddings_schema(4)) as writer:
         writer.append(rows)
-        writer.note(**segment.metadata | {"dim": 4, "model": "another"})
+        writer.note(replace(segment.notes, dim=4, model="another"))
     with pytest.raises(StoreError, match="vectors of 4 and 384 dimensions"):
         scan("embeddings", tmp_path)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quarry_dagster import checks
 from quarry_dagster.demo.__main__ import serve
-from quarry_dagster.profiles import Checks
+from quarry_dagster.orchestration import asset_checks as checks
+from quarry_dagster.profiles.settings import Checks
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)

@@ -14,14 +14,14 @@ import lxml.html
 import polars as pl
 import pytest
 
-from quarry_dagster.assets.corpus_report import corpus_report as asset
-from quarry_dagster.forget import forget
+from quarry_dagster import takedown
+from quarry_dagster.orchestration.assets.corpus_report import corpus_report as asset
+from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.report import Facts, facts, render
 from quarry_dagster.report.charts import Count, bars, histogram
 from quarry_dagster.report.figures import Cluster, Document, FailingHost, Host, Seed
 from quarry_dagster.report.passages import LENGTH, compare
-from quarry_dagster.resources import Quarry
-from quarry_dagster.stages import corpus_report, takedown
+from quarry_dagster.stages import corpus_report
 from quarry_dagster.urls import host_of
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site, html
@@ -383,5 +383,5 @@ def test_what_is_forgotten_leaves_the_page(corpus: Corpus) -> None:
     corpus_report.refresh(corpus.store, corpus.profile)
     page = corpus.root / corpus_report.PATH
     assert "Unmistakable" in page.read_text()
-    takedown.apply(corpus.store, corpus.profile, forget(corpus.store, "a.test"))
+    takedown.forget(corpus.store, corpus.profile, "a.test")
     assert "Unmistakable" not in page.read_text() and "a.test/1" not in page.read_text()

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quarry_dagster.assets.reporting import table
+from quarry_dagster.orchestration.assets.reporting import table
 
 
 def test_a_title_with_bars_and_line_breaks_stays_one_cell_of_its_row() -> None:

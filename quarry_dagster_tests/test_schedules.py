@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from quarry_dagster.automation import schedules
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.partitions import sync_partitions
-from quarry_dagster.profiles import Automation
-from quarry_dagster.resources import Quarry
+from quarry_dagster.orchestration import schedules
+from quarry_dagster.orchestration.partitions import sync_partitions
+from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.profiles.settings import Automation
 from quarry_dagster.stages import faiss_index
 from quarry_dagster_tests.corpus import Corpus, words
 
@@ -86,8 +86,8 @@ def test_compaction_takes_out_what_removals_left_and_then_has_nothing_to_do(corp
     def facts() -> dict:
         snapshot = corpus.store.faiss_index.current()
         assert snapshot is not None
-        return {name: snapshot.manifest[name] for name in ("removed", "vectors")} | {
-            "shards": [shard["vectors"] for shard in snapshot.manifest["shards"]]
+        return {name: getattr(snapshot, name) for name in ("removed", "vectors")} | {
+            "shards": [shard.vectors for shard in snapshot.shards]
         }
 
     assert facts() == {"removed": 1, "vectors": 30, "shards": [30, 1]}

@@ -11,14 +11,15 @@ import fsspec
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from quarry_dagster.automation import crawls, sensors
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.intake import pending
-from quarry_dagster.partitions import consecutive
-from quarry_dagster.profiles import Automation
-from quarry_dagster.resources import Quarry
-from quarry_dagster.stages import embeddings, extracted_text, raw_pages
+from quarry_dagster.orchestration import crawls, sensors
+from quarry_dagster.orchestration.partitions import consecutive
+from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.profiles.settings import Automation
+from quarry_dagster.stages import embeddings, extracted_text
 from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import Corpus, words
 

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Files, Layers, Snapshots, Table, digest_rows
+from quarry_dagster.store import Files, Layers, Notes, Snapshot, Snapshots, Table, digest_rows
 
 SCHEMA = pl.Schema({"id": pl.Int64, "text": pl.String})
 
@@ -25,10 +27,30 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Files]:
     yield Files(str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}")
 
 
-def _write(table: Table, partition: str, ids: list[int], **notes: object) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ThingNotes(Notes):
+    content: str
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What a snapshot of a test holds."""
+
+    snapshot: Snapshot
+    fact: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, stored: Mapping[str, Any]) -> "Thing":
+        return cls(snapshot, stored["fact"])
+
+    def stored(self) -> dict[str, Any]:
+        return {"fact": self.fact}
+
+
+def _write(table: Table, partition: str, ids: list[int], content: str = "") -> None:
     with table.write(partition) as writer:
         writer.append([{"id": i, "text": f"text {i}"} for i in ids])
-        writer.note(**notes)
+        writer.note(ThingNotes(content=content))
 
 
 def _ids(table: Table, partitions: list[str] | None = None) -> list[int]:
@@ -36,7 +58,7 @@ def _ids(table: Table, partitions: list[str] | None = None) -> list[int]:
 
 
 def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
-    table = Table(files, "things", SCHEMA)
+    table = Table(files, "things", SCHEMA, ThingNotes)
     assert _ids(table) == []
     _write(table, "a", [1, 2], content="x")
     _write(table, "b", [3])
@@ -45,16 +67,18 @@ def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
     assert _ids(table, ["a", "unknown"]) == [4]
     segment = table.segment("a")
     assert segment is not None
-    assert segment.metadata == {"content": "y"}
+    assert segment.notes == ThingNotes(content="y")
     assert segment.rows == 1
     table.delete("a")
     assert _ids(table) == [3]
 
 
 def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> None:
-    before = Table(files, "things", SCHEMA)
+    before = Table(files, "things", SCHEMA, ThingNotes)
     _write(before, "a", [1])
-    table = Table(files, "things", pl.Schema({"id": pl.Int64, "later": pl.List(pl.String), "text": pl.String}))
+    table = Table(
+        files, "things", pl.Schema({"id": pl.Int64, "later": pl.List(pl.String), "text": pl.String}), ThingNotes
+    )
     with table.write("b") as writer:
         writer.append([{"id": 2, "later": ["there"], "text": "text 2"}])
     rows = [{"id": 1, "later": None, "text": "text 1"}, {"id": 2, "later": ["there"], "text": "text 2"}]
@@ -65,7 +89,7 @@ def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> No
 
 
 def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
-    table = Table(files, "things", SCHEMA)
+    table = Table(files, "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
     before = list(files.list(""))
     with pytest.raises(RuntimeError), table.write("a") as writer:
@@ -76,7 +100,7 @@ def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
 
 
 def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: Files) -> None:
-    table = Table(files, "things", SCHEMA)
+    table = Table(files, "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
     _write(table, "a", [2])
     _write(table, "a", [3])
@@ -95,7 +119,7 @@ def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: File
 
 
 def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
-    table = Table(files, "things", SCHEMA)
+    table = Table(files, "things", SCHEMA, ThingNotes)
     _write(table, "a", list(range(1000)))
     segment = table.segment("a")
     assert segment is not None
@@ -105,38 +129,52 @@ def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
 
 
 def test_a_snapshot_appears_when_it_is_complete(files: Files) -> None:
-    snapshots = Snapshots(files, "index")
+    snapshots = Snapshots(files, "index", Thing.of)
     assert snapshots.current() is None
     for number in range(1, 5):
-        with snapshots.publish() as (snapshot, manifest):
-            files.write_json(snapshot.path("data.json"), number)
-            manifest["number"] = number
-            current = snapshots.current()
-            assert (current.number if current else 0) == number - 1
-    with pytest.raises(RuntimeError), snapshots.publish() as (snapshot, _):
-        files.write_json(snapshot.path("data.json"), "half")
-        raise RuntimeError("the step failed")
-    current = snapshots.current()
-    assert current is not None
-    assert current.manifest == {"number": 4}
-    assert [s.number for s in snapshots.live()] == [4, 3]
-    with snapshots.publish() as (snapshot, _):  # what the failed one left does not count, and goes
-        files.write_json(snapshot.path("data.json"), "whole")
-    assert [s.number for s in snapshots.live()] == [snapshot.number, 4]
+        snapshot = snapshots.begin()
+        files.write_json(snapshot.path("data.json"), number)
+        current = snapshots.current()
+        assert (current.fact if current else 0) == number - 1
+        snapshots.publish(Thing(snapshot, number))
+    failed = snapshots.begin()
+    files.write_json(failed.path("data.json"), "half")
+    assert snapshots.current() == Thing(Snapshot(files, "index", 4), 4)
+    assert [thing.fact for thing in snapshots.live()] == [4, 3]
+    snapshot = snapshots.begin()  # what the failed one left does not count, and goes
+    files.write_json(snapshot.path("data.json"), "whole")
+    snapshots.publish(Thing(snapshot, 5))
+    assert [thing.fact for thing in snapshots.live()] == [5, 4]
     assert {p.split("/")[1] for p in files.list("index")} == {"CURRENT.json", "000004", f"{snapshot.number:06d}"}
-    with snapshots.publish(keep_previous=False) as (snapshot, _):
-        files.write_json(snapshot.path("data.json"), "alone")
-    assert [s.number for s in snapshots.live()] == [snapshot.number]
+    snapshot = snapshots.begin()
+    snapshots.publish(Thing(snapshot, 6), keep_previous=False)
+    assert [thing.fact for thing in snapshots.live()] == [6]
+
+
+def test_a_manifest_or_a_footer_that_lacks_something_is_named(files: Files) -> None:
+    snapshots = Snapshots(files, "index", Thing.of)
+    snapshot = snapshots.begin()
+    snapshots.publish(Thing(snapshot, 1))
+    files.write_json(snapshot.path("manifest.json"), {})
+    with pytest.raises(StoreError, match=r"index/000001/manifest\.json is damaged \(it lacks 'fact'\)"):
+        snapshots.current()
+    table = Table(files, "things", SCHEMA, ThingNotes)
+    with table.write("a") as writer:
+        writer.append([{"id": 1, "text": "text 1"}])
+    segment = table.segment("a")
+    assert segment is not None
+    with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged \(its footer lacks 'content'\)"):
+        _ = segment.notes
 
 
 def test_a_writer_that_is_killed_leaves_the_last_complete_version(tmp_path: Path) -> None:
-    table = Table(Files(str(tmp_path)), "things", SCHEMA)
+    table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
     program = """
 import os, signal, sys
-from quarry_dagster_tests.test_store import SCHEMA
+from quarry_dagster_tests.test_store import SCHEMA, ThingNotes
 from quarry_dagster.store import Files, Table
-with Table(Files(sys.argv[1]), "things", SCHEMA).write("a") as writer:
+with Table(Files(sys.argv[1]), "things", SCHEMA, ThingNotes).write("a") as writer:
     writer.append([{"id": 2, "text": "x" * 1000}] * 50_000)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -167,7 +205,7 @@ def test_a_data_root_below_a_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    table = Table(Files(str(tmp_path)), "things", SCHEMA)
+    table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
     (tmp_path / "things/a/000001.parquet").chmod(0)
     for read in (table.scan, lambda: table.at("things/a/000001.parquet").rows):
@@ -177,7 +215,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [0, 3, 100])
 def test_a_file_that_was_cut_off_is_named_by_whatever_reads_it(files: Files, kept: int) -> None:
-    table = Table(files, "things", SCHEMA)
+    table = Table(files, "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
     _write(table, "b", [2])
     cut, whole = (files.full(f"things/{p}/000001.parquet") for p in "ab")
@@ -194,19 +232,19 @@ def test_a_file_that_was_cut_off_is_named_by_whatever_reads_it(files: Files, kep
 
 def test_where_no_more_fits_the_message_names_the_place_and_the_table_is_as_it_was(tmp_path: Path) -> None:
     files = Files(str(tmp_path))
-    table = Table(files, "things", SCHEMA)
+    table = Table(files, "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
     program = """
 import resource, sys
 import numpy as np, polars as pl
-from quarry_dagster_tests.test_store import SCHEMA
+from quarry_dagster_tests.test_store import SCHEMA, ThingNotes
 from quarry_dagster.errors import StoreError
 from quarry_dagster.store import Files, Table
 files = Files(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk, but for the number of the error
 noise = pl.DataFrame({"id": np.random.default_rng(0).integers(0, 2**62, 100_000), "text": "x"})
 try:
-    with Table(files, "things", SCHEMA).write("a") as writer:
+    with Table(files, "things", SCHEMA, ThingNotes).write("a") as writer:
         writer.append(noise)
 except StoreError as e:
     print(e)

@@ -10,14 +10,15 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from quarry_dagster.demo.__main__ import seeds, serve
-from quarry_dagster.stages.deduped_corpus import layers
 from quarry_dagster.store import Store
+from quarry_dagster_tests.corpus import overwrite
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -205,11 +206,9 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
     store = Store(str(data))
     snapshot = store.deduped_corpus.current()
     assert snapshot is not None
-    sound = snapshot.manifest
-    kept = store.kept.read(layers(snapshot)["kept"]).sort("duplicates").collect()
+    kept = snapshot.kept().sort("duplicates").collect()
     store.files.write_frame("deduped_corpus/kept/999999.parquet", kept.tail(-1).with_columns(gone=False))
-    lost = sound | {"layers": layers(snapshot) | {"kept": ["deduped_corpus/kept/999999.parquet"]}}
-    store.files.write_json(snapshot.path("manifest.json"), lost)
+    overwrite(replace(snapshot, layers=replace(snapshot.layers, kept=["deduped_corpus/kept/999999.parquet"])))
     command = [sys.executable, "-m", "quarry_dagster.cli", "check", "--data", str(data), "--profile", "workstation"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -220,7 +219,7 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
         expect(page.get_by_text("1 rows are missing").first).to_be_visible(timeout=60_000)
         _shoot(page, "failed_check")
     finally:
-        store.files.write_json(snapshot.path("manifest.json"), sound)
+        overwrite(snapshot)
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

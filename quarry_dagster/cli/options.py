@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from quarry_dagster.runner import Outcome
+    from quarry_dagster.orchestration.runner import Outcome
 
 data_option = click.option(
     "--data", metavar="DIR", help="Data root, a path or an fsspec URL.  [default: $QUARRY_DATA or ./data]"

@@ -17,16 +17,15 @@ from rich.table import Table
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
-from quarry_dagster.inbox import put, take_in_seeds
-from quarry_dagster.intake import SeedReport
-from quarry_dagster.profiles import choose_profile
+from quarry_dagster.intake import SeedReport, put, take_in_seeds
+from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
-    from quarry_dagster.runner import Outcome
+    from quarry_dagster.orchestration.runner import Outcome
 
 _PROBLEMS_SHOWN = 20
 
@@ -53,16 +52,15 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
     click.echo(f"profile {choice.profile.name}: {choice.reason}", err=True)
     store = Store(root)
     put(store, seed_files)
-    for folder in ("batches", "raw_pages", "extracted_text", "embeddings", "sketches", "faiss_index", "deduped_corpus"):
-        store.files.sweep(folder)
+    store.sweep()
     reports = []
     if not dedup_only:
         reports = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
     _print_intake(reports)
 
     # Dagster takes a second to import: not before the user has seen that their seeds were read.
-    from quarry_dagster import runner
-    from quarry_dagster.partitions import sync_partitions
+    from quarry_dagster.orchestration import runner
+    from quarry_dagster.orchestration.partitions import sync_partitions
 
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)

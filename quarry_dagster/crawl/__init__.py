@@ -22,7 +22,7 @@ from quarry_dagster.crawl.addresses import Network, allowed_networks
 from quarry_dagster.crawl.model import FetchError, Request, Response
 
 if TYPE_CHECKING:
-    from quarry_dagster.profiles import Crawl
+    from quarry_dagster.profiles.settings import Crawl
 
 __all__ = ["FetchError", "Request", "Response", "allowed_networks", "crawl", "fetch_one"]
 

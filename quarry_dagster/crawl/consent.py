@@ -17,7 +17,7 @@ from quarry_dagster.crawl.tags import start_tags
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-    from quarry_dagster.profiles import Crawl
+    from quarry_dagster.profiles.settings import Crawl
 
 _HEAD = 65_536
 """Bytes of a document searched for meta elements."""

@@ -19,7 +19,7 @@ from quarry_dagster.crawl.model import Request, Response
 
 if TYPE_CHECKING:
     from quarry_dagster.crawl.addresses import Network
-    from quarry_dagster.profiles import Crawl
+    from quarry_dagster.profiles.settings import Crawl
 
 LOOK_AHEAD = 4096
 """Requests read from the input and not yet answered: enough that many hosts are known, so that all places are

@@ -269,7 +269,17 @@ def near_any(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray, 
 
     For the arguments see :func:`quarry_dagster.index.may_reach`.
     """
-    return may_reach(vectors, outlines, directions, threshold - _ROUNDING)
+    return may_reach(vectors, outlines, directions, _before_rounding(threshold))
+
+
+def is_close(threshold: float) -> pl.Expr:
+    """Whether a pair is one by vector: its cosine, rounded as it is stored, reaches the threshold."""
+    return pl.col("cosine") >= threshold
+
+
+def _before_rounding(threshold: float) -> float:
+    """What a cosine is at least, before it is rounded, if it reaches the threshold then."""
+    return threshold - _ROUNDING
 
 
 def vector_pairs(
@@ -281,14 +291,14 @@ def vector_pairs(
     """
     order = np.argsort(new[0])
     texts, vectors = new[0][order], new[1][order]
-    join = ThresholdJoin(vectors, threshold - _ROUNDING, kernel)
+    join = ThresholdJoin(vectors, _before_rounding(threshold), kernel)
     inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT))
     outside = ((texts[p.a], block[0][p.b], p.cosine) for block in others for p in join.against(block[1]))
     found = pl.DataFrame(schema=COSINES)
     for pairs in _batches(chain(inside, outside)):
         a, b, cosine = (np.concatenate(column) for column in zip(*pairs, strict=True))
         columns = {"left": np.minimum(a, b), "right": np.maximum(a, b), "cosine": rounded(cosine)}
-        close = pl.DataFrame(columns, schema=COSINES).filter(pl.col("cosine") >= threshold)
+        close = pl.DataFrame(columns, schema=COSINES).filter(is_close(threshold))
         found = first_neighbours(pl.concat([found, _not_behind(found, close)]))
     return found
 

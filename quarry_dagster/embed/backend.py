@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -14,7 +14,7 @@ from quarry_dagster.embed.made import made_once
 from quarry_dagster.embed.model import identity
 from quarry_dagster.embed.torch_model import load_sentence_transformer
 from quarry_dagster.errors import ModelError
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ import numpy as np
 
 from quarry_dagster.embed.backend import Backend, Choice, choose
 from quarry_dagster.embed.model import identity
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 _CHUNK = 512  # texts tokenized at once, while those before them are embedded
 _LETTERS = 8  # a token has fewer on average, in nearly every text

@@ -19,7 +19,7 @@ import numpy as np
 
 from quarry_dagster.embed.calibration import calibration_id
 from quarry_dagster.embed.conversion import ConvertedModel, Run, convert_model
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,7 @@ from quarry_dagster.embed.calibration import calibration_id, calibration_texts
 from quarry_dagster.embed.made import made_once
 from quarry_dagster.embed.model import identity
 from quarry_dagster.embed.torch_model import load_sentence_transformer
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 _SIF = 1e-4
 _BATCH = 1024

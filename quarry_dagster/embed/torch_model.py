@@ -11,7 +11,7 @@ import numpy as np
 
 from quarry_dagster.embed.model import load_error, resolve_model
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.profiles import Embedding
+from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -21,7 +21,7 @@ from quarry_dagster.errors import QuarryError
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.version import extractor_name
 from quarry_dagster.extract.worker import OUT_OF_MEMORY
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 _PAGES_PER_WORKER = 500
 """Then a fresh process takes over, because the parsers leak a little with every page."""

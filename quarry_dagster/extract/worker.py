@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from quarry_dagster.extract.page import extract_page
 from quarry_dagster.extract.records import Page
-from quarry_dagster.profiles import Extraction as Settings
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 OUT_OF_MEMORY = 75
 """Exit code of a worker that reached its memory limit."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
 from quarry_dagster.gpu import faiss_gpus
-from quarry_dagster.profiles import Index
+from quarry_dagster.profiles.settings import Index
 
 if TYPE_CHECKING:
     import faiss
@@ -28,6 +28,18 @@ _PQ_BITS = 8
 _PQ_POINTS = 64  # training points a centroid of a quantizer: more takes minutes and finds no more
 _MOST_FROM_GPU = 2048  # neighbours that FAISS can find there at once
 _POINTS_PER_CELL = 39  # fewer training points make poor centroids
+
+
+def index_type(name: str) -> IndexType:
+    """The type of this name, as a manifest has it.
+
+    Raises:
+        IndexCorruptError: there is no such type.
+    """
+    for kind in INDEX_TYPES:
+        if kind == name:
+            return kind
+    raise IndexCorruptError(f"no index type {name!r}: there are {', '.join(INDEX_TYPES)}")
 
 
 def choose_type(settings: Index, vectors: int) -> IndexType:

@@ -14,7 +14,7 @@ import numpy as np
 
 from quarry_dagster.index.exact import merge
 from quarry_dagster.index.shard import LOSSY, IndexType, Shard, choose_type
-from quarry_dagster.profiles import Index
+from quarry_dagster.profiles.settings import Index
 
 _GONE_SHARE = 0.2
 """A shard is built anew when more than this share of it is passed over."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from quarry_dagster.profiles import HardwareProfile
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.report import facts, render
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Store

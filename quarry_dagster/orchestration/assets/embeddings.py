@@ -1,0 +1,57 @@
+"""The asset `embeddings`."""
+
+import dagster as dg
+
+from quarry_dagster import gpu
+from quarry_dagster.orchestration.assets.extracted_text import extracted_text
+from quarry_dagster.orchestration.assets.reporting import (
+    Metadata,
+    column_lineage,
+    column_schema,
+    materialize_each,
+    preview,
+)
+from quarry_dagster.orchestration.partitions import crawl_batches
+from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.stages import embeddings as stage
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store.schemas import embeddings_schema
+
+_LINEAGE = column_lineage(
+    {"extracted_text": {c: c for c in ("doc_id", "text_digest", "partition")} | {"embedding": "text"}}
+)
+
+
+@dg.asset(
+    partitions_def=crawl_batches,
+    deps=[extracted_text],
+    group_name="corpus",
+    kinds={"pytorch", "parquet"},
+    pool="embeddings",
+)
+def embeddings(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+    """A vector for every accepted document; equal texts are embedded once and share it."""
+    store, profile = quarry.store(), quarry.hardware_profile()
+    use = gpu.Use()
+
+    def refresh(partition: str) -> StageReport:
+        nonlocal use
+        with gpu.watch() as use:
+            return stage.refresh(store, partition, profile)
+
+    def show(partition: str) -> Metadata:
+        segment = store.embeddings.segment(partition)
+        assert segment is not None
+        # Here and not with the definition: the model sets the dimension.
+        shown = column_schema(embeddings_schema(segment.notes.dim)) | {
+            "preview": preview(store.embeddings.scan([partition]).select("doc_id", "text_digest", "model"))
+        }
+        if use.samples:  # plots, on a machine with a GPU
+            shown |= {
+                "gpu_utilization_percent": round(use.utilization, 1),
+                "gpu_utilization_max_percent": use.utilization_max,
+                "gpu_memory_mb": use.memory_used_mb,
+            }
+        return _LINEAGE | shown
+
+    return materialize_each(context, refresh, store.embeddings.segment, show)

@@ -1,0 +1,63 @@
+"""The asset `extracted_text`."""
+
+from collections import Counter
+
+import dagster as dg
+import polars as pl
+
+from quarry_dagster.extract import Extractor
+from quarry_dagster.orchestration.assets.raw_pages import raw_pages
+from quarry_dagster.orchestration.assets.reporting import (
+    Metadata,
+    column_lineage,
+    column_schema,
+    count_table,
+    histogram,
+    materialize_each,
+    preview,
+)
+from quarry_dagster.orchestration.partitions import crawl_batches
+from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.report.charts import LENGTHS
+from quarry_dagster.stages import extracted_text as stage
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT
+
+_COPIED = ("doc_id", "url", "final_url", "fetched_at", "partition")
+_FROM_BODY = ("title", "author", "date", "language", "text", "word_count", "text_digest", "page_digest")
+_LINEAGE = column_lineage(
+    {"raw_pages": {c: c for c in _COPIED} | dict.fromkeys(_FROM_BODY, "body") | {"outcome": "outcome"}}
+)
+
+
+@dg.asset(
+    partitions_def=crawl_batches,
+    deps=[raw_pages],
+    group_name="corpus",
+    kinds={"python", "parquet"},
+    pool="extracted_text",
+    metadata=column_schema(EXTRACTED_TEXT),
+)
+def extracted_text(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+    """The main text and metadata of every page, or why there is none."""
+    store, profile = quarry.store(), quarry.hardware_profile()
+
+    def show(partition: str) -> Metadata:
+        rows = store.extracted_text.scan([partition])
+        accepted = rows.filter(ACCEPTED)
+        segment = store.extracted_text.segment(partition)
+        languages = Counter(segment.notes.languages) if segment else Counter()
+        start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
+        return _LINEAGE | {
+            "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
+            "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
+            "languages": count_table("language", dict(languages.most_common())),
+            "preview": preview(rows.select("url", "outcome", "title", "language", "word_count", start)),
+        }
+
+    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+
+        def refresh(partition: str) -> StageReport:
+            return stage.refresh(store, partition, extractor)
+
+        return materialize_each(context, refresh, store.extracted_text.segment, show)

@@ -1,0 +1,40 @@
+"""The asset `raw_pages`."""
+
+import dagster as dg
+import polars as pl
+
+from quarry_dagster.orchestration.assets.reporting import Metadata, column_schema, materialize_each, preview, table
+from quarry_dagster.orchestration.partitions import crawl_batches
+from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.stages.pages import raw_pages as stage
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store.schemas import HOST, RAW_PAGES, WITH_BODY
+
+_HOSTS_SHOWN = 10
+
+
+@dg.asset(
+    partitions_def=crawl_batches,
+    group_name="corpus",
+    kinds={"python", "parquet"},
+    pool="raw_pages",
+    metadata=column_schema(RAW_PAGES),
+)
+def raw_pages(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+    """One row for every seed URL (or archived record) and what fetching it gave; a page that failed is a row too."""
+    store, profile = quarry.store(), quarry.hardware_profile()
+
+    def refresh(partition: str) -> StageReport:
+        return stage.refresh(store, partition, profile.crawl, quarry.allow_addresses())
+
+    def show(partition: str) -> Metadata:
+        rows = store.raw_pages.scan([partition])
+        size = pl.col("body").bin.size().alias("bytes")
+        came = pl.col("outcome").is_in(WITH_BODY)
+        hosts = rows.group_by(host=HOST).agg(seeds=pl.len(), pages=came.sum(), failed=(~came).sum())
+        return {
+            "hosts": table(hosts.sort("seeds", "host", descending=[True, False]).head(_HOSTS_SHOWN).collect()),
+            "preview": preview(rows.select("url", "outcome", "status", "content_type", size, "detail")),
+        }
+
+    return materialize_each(context, refresh, store.raw_pages.segment, show)

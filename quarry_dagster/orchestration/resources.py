@@ -1,0 +1,36 @@
+"""What assets are given: the store and the hardware profile."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+
+import dagster as dg
+
+from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.environment import allowed_addresses, data_root, profile_name
+from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
+from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.store import Store
+
+
+class Quarry(dg.ConfigurableResource):
+    """The data root and the profile; what is not set here comes from QUARRY_DATA and QUARRY_PROFILE at run time."""
+
+    data: str | None = None
+    profile: str | None = None
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """At the start of a run, in its process and before it claims a pool slot: see `dead_runs`."""
+        if context.run and context.instance:
+            note_process(context.instance, context.run.run_id)
+            fail_dead_runs(context.instance)
+
+    def store(self) -> Store:
+        return Store(data_root(self.data))
+
+    def hardware_profile(self) -> HardwareProfile:
+        return choose_profile(profile_name(self.profile)).profile
+
+    def allow_addresses(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return allowed_networks(allowed_addresses())

@@ -1,0 +1,230 @@
+"""The settings of one kind of machine, typed, with their defaults and bounds.
+
+What a setting *does* belongs to the domain module that is given it; reading a YAML and choosing a profile belong to
+:mod:`quarry_dagster.profiles.choose`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import Annotated, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+LargeIndex = Literal["IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ", "IndexIVFRaBitQ"]
+_NOT_ON_GPU = ("IndexHNSWFlat", "IndexIVFRaBitQ")
+"""Types that FAISS has no GPU form of, under inner product."""
+CronLine = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hardware(Settings):
+    """The machine the profile is made for."""
+
+    workers: Positive | None = None
+    """Worker processes of CPU-bound steps; null: one for each core."""
+    memory_budget_mb: Positive = 4096
+    """Resident memory that the profile's partitions and batches are sized for, in MiB; `quarry doctor` compares it
+    with the machine's."""
+    gpu_memory_fraction: Fraction = 0.8
+    """Share of a GPU's memory that embedding may allocate."""
+
+    @property
+    def worker_count(self) -> int:
+        return self.workers or os.cpu_count() or 1
+
+
+class Partitions(Settings):
+    """How crawl seeds are cut into partitions, and partitions into runs."""
+
+    pages_per_partition: Positive = 1000
+    partitions_per_run: Positive = 10
+
+
+class Crawl(Settings):
+    """How pages are fetched. Times in seconds, sizes in MiB."""
+
+    user_agent: str = "QuarryCore/0.1"
+    """Product token and version; robots.txt rules are matched against the product token."""
+    contact: str | None = None
+    """A URL or mail address that site owners can write to, sent inside the user agent."""
+    concurrency: Positive = 32
+    concurrency_per_host: Positive = 4
+    delay_per_host: Annotated[float, Field(ge=0)] = 0.25
+    """Seconds between the starts of two requests to one host; a robots.txt Crawl-delay that is longer wins."""
+    page_timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds for one page in all, redirects included."""
+    max_body_mb: Annotated[float, Field(gt=0)] = 8.0
+    """Largest body, after decompression."""
+    max_redirects: Annotated[int, Field(ge=0)] = 5
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Further tries after a transient failure (timeout, network error, HTTP 429, 502, 503, 504)."""
+    obey_consent: bool = True
+    """Treat `noai` and a TDM reservation as outcome `opted_out`."""
+    obey_noindex: bool = False
+    """Treat `noindex` as outcome `opted_out` too."""
+    keep_gone: bool = False
+    """Keep the last body of a page that now answers 404 or 410; else its document leaves the corpus."""
+    write_warc: bool = False
+    """Write what is fetched as WARC files too, in `warc/` of the data root."""
+    found_per_host: Positive = 10_000
+    """Pages of one host that links, feeds and sitemaps may add in all, where a seed asks for them."""
+
+
+class Extraction(Settings):
+    """How main text is extracted. Times in seconds, sizes in MiB."""
+
+    mode: Literal["thorough", "fast"] = "thorough"
+    """`thorough`: trafilatura with its fallbacks; `fast`: without them, and author and date only where a page marks
+    them as such, for small machines."""
+    page_timeout: Annotated[float, Field(gt=0)] = 20.0
+    max_page_mb: Annotated[float, Field(gt=0)] = 8.0
+    worker_memory_mb: Positive = 2048
+    """Memory that one worker process may take for its page, on top of what the parsers need."""
+    min_words: Annotated[int, Field(ge=0)] = 20
+    """Shorter texts get outcome `too_short`; a text without spaces counts its letters by twos."""
+
+
+class Embedding(Settings):
+    """Which model makes the vectors, and how it is run."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None
+    """Hub commit of the model; null: the pinned one for the default model, else required by the hub loader."""
+    backend: Literal["auto", "torch", "openvino", "onnx", "static"] = "auto"
+    """What runs it. `static`: a table of token vectors distilled from the model, about a hundred times as fast on a
+    CPU; `auto`: OpenVINO for int8 where it is installed, else torch; `onnx`: ONNX Runtime."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where torch runs it, and compares very many vectors; the other backends use the CPU."""
+    precision: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
+    """Of the computation; a static model is always float32. int8 is OpenVINO's and ONNX Runtime's, float16 torch's;
+    `auto` takes float32 for int8 where OpenVINO is not installed."""
+    batch_tokens: Positive = 2048
+    """Tokens in one batch at most, padding included; a text that has more is a batch of its own."""
+    max_tokens: Positive = 256
+    """Tokens of one window of a text, if the model can read so many."""
+    windows: Positive = 1
+    """Windows read of a text from its beginning: its vector is the mean of theirs. The rest is not seen."""
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> Embedding:
+        runs = {
+            "torch": ("float32", "bfloat16", "float16"),
+            "openvino": ("float32", "bfloat16", "int8"),
+            "onnx": ("float32", "int8"),
+        }
+        if self.precision not in runs.get(self.backend, (self.precision,)):
+            raise ValueError(f"backend {self.backend} runs {', '.join(runs[self.backend])}, not {self.precision}")
+        return self
+
+
+class Index(Settings):
+    """Which FAISS index is published."""
+
+    type: Literal["auto", "IndexFlatIP"] | LargeIndex = "auto"
+    """Of a shard; `auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
+    exact_limit: Positive = 50_000
+    large_type: LargeIndex = "IndexHNSWFlat"
+    nprobe: Positive = 16
+    """IVF cells searched a query."""
+    ef_search: Positive = 64
+    """HNSW candidates kept a query."""
+    use_gpu_faiss: bool = False
+    """Search on the GPU; needs a FAISS built with it, see docs/hardware.md, and a type that it has for GPUs."""
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Index:
+        key = "large_type" if self.type == "auto" else "type"
+        kind = getattr(self, key)
+        if self.use_gpu_faiss and kind in _NOT_ON_GPU:
+            fit = ", ".join(t for t in get_args(LargeIndex) if t not in _NOT_ON_GPU)
+            raise ValueError(f"FAISS has no {kind} for GPUs: set {key} to one of {fit}, or unset use_gpu_faiss")
+        return self
+
+
+class Deduplication(Settings):
+    """When two documents are one."""
+
+    mode: Literal["strict", "balanced", "aggressive", "annotate"] = "balanced"
+    """`strict`: url, exact, and full containment; `balanced`: also verified near duplicates;
+    `aggressive`: also cosine >= `similarity_threshold` alone; `annotate`: as balanced, but nothing is removed."""
+    similarity_threshold: Fraction = 0.85
+    """Cosine from which a pair is a candidate (and, in mode aggressive, a duplicate)."""
+    keep: tuple[Literal["longest", "earliest", "doc_id"], ...] = ("longest", "earliest", "doc_id")
+    """The total order in which the kept document of a cluster is chosen."""
+
+
+class Checks(Settings):
+    """Bounds of the asset checks. What breaks a contract is an error whatever is set here."""
+
+    sample: Positive = 200
+    """Documents drawn for the checks that look at a sample."""
+    min_recall_at_10: Share | None = None
+    """Error below: the share of the ten exact nearest texts that the published index finds; null: .99 for an
+    exact index, .9 for the others."""
+    max_duplicates_left: Share = 0.01
+    """Error above, from three documents on: the share of sampled kept documents that the rules would remove."""
+    min_fetch_success: Share = 0.5
+    """Warning below: pages that came, of those that were asked for."""
+    min_extraction_yield: Share = 0.5
+    """Warning below: accepted texts, of the pages that came."""
+    max_language_drift: Share = 0.3
+    """Warning above: total variation distance between the languages of a run's texts and all others'."""
+    max_removal_change: Share = 0.2
+    """Warning above: change of the share removed, by level or on a host, since the snapshot before."""
+    max_cluster: Positive = 1000
+    """Warning above: documents that one document stands for by level near or semantic."""
+
+
+class Automation(Settings):
+    """What runs by itself once it is switched on, here or in the UI. Cron lines have five fields:
+    minute, hour, day, month, weekday."""
+
+    enabled: bool = False
+    """Sensors and schedules are on from the start; otherwise each is switched on in the UI."""
+    timezone: str = "UTC"
+    """IANA name of the time zone of the cron lines, such as Europe/Berlin."""
+    recrawl_cron: CronLine = "0 2 * * *"
+    """When to look for partitions that are due to be crawled again."""
+    recrawl_after_days: Annotated[float, Field(gt=0)] = 7
+    """Age from which a partition's last crawl is due."""
+    refresh_cron: CronLine = "0 6 * * *"
+    """When to bring index and corpus in line with all partitions, should a sensor have missed something."""
+    compact_cron: CronLine = "0 4 * * 0"
+    """When to build the index anew, without what removals and growth left in it."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)  # not a look at the list of all: that reads hundreds of files
+        except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+            near = difflib.get_close_matches(name, available_timezones(), n=1)
+            raise ValueError(f"no time zone {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")) from e
+        return name
+
+
+class HardwareProfile(Settings):
+    """All settings of one kind of machine."""
+
+    name: str
+    description: str = ""
+    hardware: Hardware = Hardware()
+    partitions: Partitions = Partitions()
+    crawl: Crawl = Crawl()
+    extraction: Extraction = Extraction()
+    embedding: Embedding = Embedding()
+    index: Index = Index()
+    deduplication: Deduplication = Deduplication()
+    checks: Checks = Checks()
+    automation: Automation = Automation()

@@ -1,0 +1,164 @@
+"""`deduped_corpus`: which documents are kept, and for every other one the decision that removed it.
+
+The documents are those whose vectors the published index holds. Only what changed since the last corpus is compared
+with the rest (:mod:`quarry_dagster.stages.corpus.pairs`); the decisions are then drawn anew from all scores.
+
+A corpus holds no copy of the texts: it names the kept documents and the `extracted_text` segments that they are read
+from. It names the layers of its tables as well, which share what did not change with those of the corpus before. What
+a live snapshot names is not deleted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import polars as pl
+
+from quarry_dagster.dedup import candidates, decide, verify
+from quarry_dagster.errors import StoreError
+from quarry_dagster.profiles.settings import Deduplication
+from quarry_dagster.stages.corpus import directions, pairs, sketches
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Corpus, CorpusInputs, CorpusLayers, Index, Store
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
+
+
+def refresh(
+    store: Store, settings: Deduplication, run_id: str, *, anew: bool = False, gpu: bool = False
+) -> StageReport:
+    """Bring the corpus in line with the published index; returns what was done.
+
+    `anew` keeps no earlier snapshot, so that nothing of a removed document is left. `gpu` lets a GPU compare vectors,
+    where there is one and they are many; the result is the same.
+
+    Raises:
+        StoreError: there is no index yet, or the store cannot be written.
+    """
+    with store.files.lock("corpus"):
+        return _refresh(store, settings, run_id, anew, gpu)
+
+
+def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu: bool) -> StageReport:
+    start = time.monotonic()
+    index = store.faiss_index.current()
+    if index is None:
+        raise StoreError("there is no faiss_index yet: materialize faiss_index first")
+    vectors = store.embeddings.segments_at(index.partitions)
+    current = store.extracted_text.segments()
+    texts = {partition: current[partition] for partition in vectors if partition in current}
+    inputs = CorpusInputs(
+        texts={partition: segment.path for partition, segment in texts.items()},
+        vectors=index.partitions,
+        settings=settings.model_dump(mode="json"),
+        rules=list(decide.RULES),
+        evidence=_evidence_version(settings, index),
+    )
+    published = store.deduped_corpus.current()
+    base = None if anew else published
+    if base and base.inputs == inputs:
+        report = StageReport(rows=base.kept_documents)
+        report.outcomes = Counter(base.outcomes)
+        report.seconds = time.monotonic() - start
+        return report
+
+    along = directions.current(store, base, vectors, index.model)
+    tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along), along)
+    documents = sketches.documents(store, tables.sketches.values())
+    known = _known(store, published, inputs)
+    scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
+    decisions = decide.decide(documents, scored, settings)
+    kept = _kept(documents, decisions, settings)
+    signed = _signed(decisions, published, run_id)
+    outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))
+    before = base.layers if base else CorpusLayers()
+    corpus = Corpus(
+        snapshot=store.deduped_corpus.begin(),
+        inputs=inputs,
+        layers=CorpusLayers(
+            kept=store.kept.extend(before.kept, kept),
+            decisions=store.decisions.extend(before.decisions, signed),
+            pairs=store.pairs.extend(before.pairs, scored),
+        ),
+        sketches={partition: segment.path for partition, segment in tables.sketches.items()},
+        directions=along.file if along else None,
+        decided=documents.height,
+        kept_documents=kept.height,
+        outcomes=dict(outcomes),
+    )
+    store.deduped_corpus.publish(corpus, keep_previous=not anew)
+    prune(store)
+    report = StageReport(rows=kept.height, worked=compared, written=1, outcomes=outcomes)
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def behind(store: Store) -> bool:
+    """Whether the published corpus is not made from the published index and the texts as they are now."""
+    index, published = store.faiss_index.current(), store.deduped_corpus.current()
+    if index is None:
+        return False
+    if published is None:
+        return True
+    current = store.extracted_text.segments()
+    texts = {partition: current[partition].path for partition in index.partitions if partition in current}
+    return (published.inputs.vectors, published.inputs.texts) != (index.partitions, texts)
+
+
+def prune(store: Store, *, previous: bool = True) -> None:
+    """Delete versions of tables that no live snapshot reads any more; see :meth:`Table.prune`."""
+    corpora = store.deduped_corpus.live()
+    texts = [corpus.inputs.texts for corpus in corpora]
+    vectors = [
+        *(index.partitions for index in store.faiss_index.live()),
+        *(corpus.inputs.vectors for corpus in corpora),
+    ]
+    batches = store.batches.segments()
+    store.extracted_text.prune(
+        (path for paths in texts for path in paths.values()), existing=batches, previous=previous
+    )
+    store.embeddings.prune((path for paths in vectors for path in paths.values()), existing=batches, previous=previous)
+    named = (path for corpus in corpora for path in corpus.sketches.values())
+    store.sketches.prune(named, existing=batches, previous=False)
+    directions.prune(store, corpora)
+    store.kept.prune(path for corpus in corpora for path in corpus.layers.kept)
+    store.decisions.prune(path for corpus in corpora for path in corpus.layers.decisions)
+    store.pairs.prune(path for corpus in corpora for path in corpus.layers.pairs)
+
+
+def _evidence_version(settings: Deduplication, index: Index) -> list[Any]:
+    """Everything that pairs and their scores depend on besides the documents, as JSON values."""
+    versions = [sketches.VERSION, candidates.VERSION, verify.VERSION]
+    return [*versions, index.model, settings.similarity_threshold, list(settings.keep)]
+
+
+def _known(store: Store, published: Corpus | None, inputs: CorpusInputs) -> pairs.Known:
+    """The pairs that the published corpus has, as far as they are still worth something."""
+    if published is None or published.inputs.evidence != inputs.evidence:
+        return pairs.NOTHING_KNOWN
+    return pairs.Known(store.sketches.segments_at(published.sketches), published.pairs().collect())
+
+
+def _kept(documents: pl.DataFrame, decisions: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
+    """The kept documents, schema KEPT; in mode annotate all of them."""
+    counts = decisions.group_by("kept_id").agg(duplicates=pl.len().cast(pl.Int64))
+    kept = documents
+    if settings.mode != "annotate":
+        kept = kept.join(decisions, left_on="doc_id", right_on="removed_id", how="anti")
+    return (
+        kept.join(counts, left_on="doc_id", right_on="kept_id", how="left")
+        .with_columns(pl.col("duplicates").fill_null(0))
+        .select(KEPT.names())
+    )
+
+
+def _signed(decisions: pl.DataFrame, published: Corpus | None, run_id: str) -> pl.DataFrame:
+    """Decisions (schema DECISIONS) with the run that made each: one that stands from before keeps its run."""
+    same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
+    old = published.decisions() if published else pl.LazyFrame(schema=DEDUP_DECISIONS)
+    return (
+        decisions.join(old.select(*same, "run_id").collect(), on=same, how="left", nulls_equal=True)
+        .with_columns(pl.col("run_id").fill_null(run_id))
+        .select(DEDUP_DECISIONS.names())
+    )

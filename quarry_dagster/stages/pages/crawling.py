@@ -1,0 +1,65 @@
+"""The crawl of one partition: responses go to a journal on disk as they come, so that a kill costs few of them.
+
+What is asked for, and what becomes of the responses, belongs to `raw_pages`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from quarry_dagster.crawl import Request, crawl
+from quarry_dagster.crawl.addresses import Network
+from quarry_dagster.crawl.journal import Journal
+from quarry_dagster.environment import cache_folder
+from quarry_dagster.errors import StoreError
+from quarry_dagster.profiles.settings import Crawl
+from quarry_dagster.progress import track
+from quarry_dagster.store import Segment, Store
+
+
+def journals(store: Store) -> Path:
+    """The folder of the journals of crawls under way: beside the tables, or on this machine for an object store."""
+    if store.files.is_local:
+        return Path(store.files.full("crawling"))
+    return cache_folder() / "crawling" / hashlib.sha256(store.files.root.encode()).hexdigest()[:16]
+
+
+def open_journal(
+    store: Store, partition: str, old: Segment | None, settings: Crawl, allow_addresses: Sequence[Network]
+) -> Journal:
+    """The journal of a partition's crawl, with what killed attempts at the same crawl left.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    version = old.version if old else 0  # a 304 says that the body of this version stays
+    allowed = " ".join(map(str, allow_addresses))
+    try:
+        return Journal(journals(store) / partition, f"{version} {settings.model_dump_json()} {allowed}")
+    except OSError as e:
+        raise StoreError(f"cannot write {journals(store)}: {e.strerror or e}; make it writable") from e
+
+
+def fetch(
+    store: Store,
+    requests: Iterable[Request],
+    journal: Journal,
+    settings: Crawl,
+    allow_addresses: Sequence[Network],
+    *,
+    total: int,
+) -> int:
+    """Put into the journal the responses it has not got; returns how many that were."""
+    done = journal.done()
+    fetched = 0
+    with track("raw_pages", total, "pages") as advance:
+        advance(len(done))
+        missing = (request for request in requests if request.url not in done)
+        origins = journals(store) / "origins.sqlite"
+        for response in crawl(missing, settings, allow_addresses=allow_addresses, origins=origins):
+            journal.append(response)
+            fetched += 1
+            advance(1, None if response.outcome in ("fetched", "not_modified") else response.outcome)
+    return fetched

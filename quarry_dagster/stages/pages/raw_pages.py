@@ -1,0 +1,255 @@
+"""`raw_pages` of one partition: fetch what its batch names, keep what the batch carries.
+
+A page that was fetched before is asked for conditionally. Where its body did not change, nor anything else of the
+partition, no file is written. A transient failure (timeout, network, HTTP 429 or 5xx, a robots.txt that cannot be
+read) keeps the earlier body and says so in `detail`: one bad night must not empty a corpus. Any other failure
+replaces the row.
+
+Rows are decided on without their bodies, which go from where they are (the journal of the crawl, the batch, the
+version before) to the table once all are there: memory holds a few of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import polars as pl
+
+from quarry_dagster.crawl import Request, Response
+from quarry_dagster.crawl.addresses import Network
+from quarry_dagster.crawl.journal import Journal
+from quarry_dagster.digests import digest
+from quarry_dagster.errors import StoreError
+from quarry_dagster.profiles.settings import Crawl
+from quarry_dagster.stages.pages.crawling import fetch, open_journal
+from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
+from quarry_dagster.stages.pages.warc_files import write_warc
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
+from quarry_dagster.store.schemas import RAW_PAGES, WITH_BODY
+
+CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
+"""What later stages depend on; its digest is a segment's `content`."""
+_FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition")]
+_CAME = ("fetched", "not_modified")
+_REFUSED = ("opted_out", "unsupported_type", "too_large")
+_GONE = (404, 410)
+
+Row = dict[str, Any]
+N = TypeVar("N", bound=Notes)
+
+
+def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequence[Network]) -> StageReport:
+    """Bring one partition of `raw_pages` up to date; memory holds a few bodies at a time, not the partition.
+
+    Raises:
+        StoreError: the partition has no batch, or the store cannot be written.
+    """
+    start = time.monotonic()
+    state = _State(store, partition, settings)
+    report = StageReport()
+    with open_journal(store, partition, state.old.segment, settings, allow_addresses) as journal:
+        while True:
+            requests = map(state.request, state.waiting.values())
+            report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(state.waiting))
+            with store.raw_pages.lock(partition):
+                crawled = state
+                if not state.holds(store):  # seeds and takedowns may have come meanwhile
+                    state = _State(store, partition, settings)
+                if state.batch.segment == crawled.batch.segment:
+                    report.written = _bring_in(store, state, journal, settings)
+                    break
+    journal.delete()
+    store.raw_pages.prune(partition=partition)
+    report.rows = len(state.rows)
+    report.outcomes = Counter(row["outcome"] for row in state.rows.values())
+    report.seconds = time.monotonic() - start
+    return report
+
+
+class _State:
+    """What there is of a partition: its batch, the version before, and what the two make of each other."""
+
+    def __init__(self, store: Store, partition: str, settings: Crawl) -> None:
+        self.partition = partition
+        self.forgotten = store.forgotten()
+        self.batch = _Version(store.batches.segment(partition))
+        self.old = _Version(store.raw_pages.segment(partition))
+        if self.batch.segment is None:
+            raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
+        self.batch_version, self.policy = self.batch.segment.version, _policy(settings)
+        before = self.old.segment.notes if self.old.segment else None
+        self.is_same_batch = before is not None and before.batch == self.batch_version
+        self.is_same_policy = before is not None and before.policy == self.policy
+        """Whether the version before was made from the same batch, under the same rules."""
+        carried = {i: _carried(seed, self.old.rows.get(i), self.forgotten) for i, seed in self.batch.rows.items()}
+        self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
+        self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
+        """Seeds that need a request, by URL."""
+
+    def holds(self, store: Store) -> bool:
+        """Whether nothing that it was made from is another now."""
+        segments = store.batches.segment(self.partition), store.raw_pages.segment(self.partition)
+        return (store.forgotten(), *segments) == (self.forgotten, self.batch.segment, self.old.segment)
+
+    def request(self, seed: Row) -> Request:
+        before = self.old.rows.get(seed["doc_id"])
+        return _request(seed, before, is_same_batch=self.is_same_batch, is_same_policy=self.is_same_policy)
+
+
+def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) -> int:
+    """Make rows of the responses, and write the partition if it is another one now; returns how often that was."""
+    further = FurtherSeeds()
+    for response in journal.responses():
+        if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
+            response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
+            doc_id = seed["doc_id"]
+            state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), keep_gone=settings.keep_gone)
+    further.drop(store, state.partition, settings.found_per_host, state.forgotten)
+    if state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows):
+        return 0
+    _write(store, state, journal, warc=settings.write_warc)
+    return 1
+
+
+class _Version(Generic[N]):
+    """One version of a partition of a table: its rows without bodies, and, when asked for, those."""
+
+    def __init__(self, segment: Segment[N] | None) -> None:
+        self.segment = segment
+        self.rows: dict[str, Row] = {}  # by doc_id
+        if segment:
+            columns = [name for name in segment.schema.names() if name != "body"]
+            frames = segment.batches(columns, rows=4096)
+            self.rows = {row["doc_id"]: row for frame in frames for row in frame.iter_rows(named=True)}
+
+    def bodies(self, ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """The bodies of these documents, by doc_id."""
+        if self.segment and ids:
+            for frame in self.segment.batches(["doc_id", "body"]):
+                yield from frame.filter(pl.col("doc_id").is_in(list(ids))).iter_rows()
+
+
+def _policy(settings: Crawl) -> str:
+    return f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
+
+
+def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
+    """The row of a seed that needs no request: given, archived, or forgotten. None: it needs one."""
+    row = {k: seed[k] for k in _FACTS} | {"final_url": seed["final_url"] or seed["url"]}
+    if reason := forgotten.reason(seed["url"]):
+        row |= {"outcome": "opted_out", "detail": reason, "body_digest": None}
+    elif seed["outcome"] is None:
+        return None
+    if row["fetched_at"] is None:  # the moment this text first came to us
+        same = before is not None and before["body_digest"] == row["body_digest"]
+        row["fetched_at"] = before["fetched_at"] if before and same else datetime.now(UTC)
+    return row
+
+
+def _request(seed: Row, before: Row | None, *, is_same_batch: bool, is_same_policy: bool) -> Request:
+    """Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
+    then it has to see each page again. So has a discovery that may be new."""
+    conditional = (*WITH_BODY, *_REFUSED) if is_same_policy else ()
+    lists = bool(seed["discover"])
+    if before is None or before["outcome"] not in conditional or (lists and not is_same_batch):
+        return Request(seed["url"], lists=lists)
+    known = (before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
+    return Request(seed["url"], *known, lists=lists)
+
+
+def _unless_forgotten(response: Response, forgotten: Forgotten) -> Response:
+    reason = forgotten.reason(response.final_url)
+    return replace(response, outcome="opted_out", detail=reason, body=None) if reason else response
+
+
+def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool) -> Row:
+    """The row that a response makes of the row before; its `body_digest` says which body it has."""
+    row: Row = {
+        "doc_id": doc_id,
+        "url": response.url,
+        "final_url": response.final_url,
+        "outcome": response.outcome,
+        "detail": response.detail,
+        "status": response.status,
+        "fetched_at": response.fetched_at,
+        "content_type": response.content_type,
+        "etag": response.etag,
+        "last_modified": response.last_modified,
+        "body_digest": None,
+    }
+    if response.body is not None:
+        row["body_digest"] = digest(response.body)
+    if before is None or before["body_digest"] is None:
+        if before is not None and response.outcome == "not_modified":
+            return before  # refused as before
+        if before is not None and (before["outcome"], before["status"]) == (row["outcome"], row["status"]):
+            return before  # failed as before: since when is the truth worth keeping
+        return row
+    validators = {k: row[k] or before[k] for k in ("etag", "last_modified")}
+    if response.outcome == "not_modified":
+        return before | validators | {"outcome": "not_modified", "status": response.status, "detail": None}
+    if row["body_digest"] == before["body_digest"]:
+        return row | {"fetched_at": before["fetched_at"]} | validators
+    if _may_pass(response) or (keep_gone and response.status in _GONE):
+        since = before["fetched_at"].isoformat(timespec="seconds")
+        detail = f"kept the body of {since}: {response.outcome}" + (f" {response.status}" if response.status else "")
+        return before | {"detail": detail}
+    return row
+
+
+def _may_pass(response: Response) -> bool:
+    """Whether a failure says nothing about the page: it may be there tomorrow."""
+    status = response.status or 0
+    return response.transient or response.outcome in ("timeout", "network_error") or status == 429 or status >= 500
+
+
+def _states(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
+    """What makes a row another one. A 304 in place of a 200, or a new validator for the same body, does not."""
+    return {
+        i: ("page" if row["outcome"] in WITH_BODY else row["outcome"], row["detail"], *(row[k] for k in CONTENT))
+        for i, row in rows.items()
+    }
+
+
+def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None:
+    """The next version of the partition, and its WARC file."""
+    rows, found = state.rows, (state.batch, state.old, journal)
+    content = pl.DataFrame([{k: row[k] for k in CONTENT} for row in rows.values()], {k: RAW_PAGES[k] for k in CONTENT})
+    with store.raw_pages.write(state.partition) as writer:
+        for i, body in _bodies(rows, *found):
+            writer.append([rows[i] | {"body": body, "partition": state.partition}])
+        writer.note(
+            RawPagesNotes(content=digest_rows(content), rows=len(rows), batch=state.batch_version, policy=state.policy)
+        )
+        if warc:
+            write_warc(store, writer.segment, _pages(rows, *found))
+
+
+def _bodies(
+    rows: dict[str, Row], batch: _Version, old: _Version, journal: Journal
+) -> Iterator[tuple[str, bytes | None]]:
+    """Each row's body, from the first that has it: the version before, the batch, the journal."""
+    yield from ((i, None) for i, row in rows.items() if row["body_digest"] is None)
+    missing = {i: row["body_digest"] for i, row in rows.items() if row["body_digest"] is not None}
+    for version in (old, batch):
+        here = {i for i, digest in missing.items() if i in version.rows and version.rows[i]["body_digest"] == digest}
+        yield from version.bodies(here)
+        missing = {i: digest for i, digest in missing.items() if i not in here}
+    came = {batch.rows[i]["url"]: i for i in missing}
+    yield from ((came.pop(r.url), r.body) for r in journal.responses() if r.url in came)
+
+
+def _pages(
+    rows: dict[str, Row], batch: _Version, old: _Version, journal: Journal
+) -> Iterator[tuple[Response, datetime | None]]:
+    """The responses by which rows have a body, each with the time when it came before."""
+    fetched = {seed["url"]: i for i, seed in batch.rows.items() if not seed["outcome"] and rows[i]["body_digest"]}
+    for response in journal.responses():
+        if response.outcome in _CAME and (i := fetched.pop(response.url, None)):
+            yield response, old.rows[i]["fetched_at"] if i in old.rows else None
