@@ -32,6 +32,10 @@ class IndexCorruptError(QuarryError):
     """A published index does not match its manifest."""
 
 
+class FetchError(QuarryError):
+    """A document that was asked for by itself cannot be had; the message names URL, outcome and detail."""
+
+
 class StalePartitionsError(QuarryError):
     """Some partitions were embedded under another model than the profile names."""
 

@@ -135,7 +135,12 @@ def _sides(pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
 
 
 def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[int]]:
-    """Rows of the removed documents, and of the kept ones they are removed for."""
+    """Walk the documents in the total order; returns the rows of the removed ones, and of those they are removed for.
+
+    Args:
+        ordered: documents in that order, with the columns `text` and `page`: equal numbers for equal ones.
+        rivals: pairs from both sides (see :func:`_sides`) that a rule holds for.
+    """
     rows = ordered.select("text_digest", "text").with_row_index("row")
     texts = rows.group_by("text_digest", "text").agg(first=pl.col("row").min(), last=pl.col("row").max())
     partners = (

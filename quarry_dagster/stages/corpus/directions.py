@@ -1,7 +1,7 @@
-"""The directions that a corpus' vectors are outlined in (:mod:`quarry_dagster.index.outlines`).
+"""The directions along which the vectors of a corpus are outlined (:mod:`quarry_dagster.index.outlines`).
 
-They say what is read, never what is found, so they may be of any age: they are made of a sample of the vectors, and
-kept until the corpus has outgrown it. Then all outlines are made anew.
+Outlines tell which vectors are read, never which pairs are found. So directions need not follow every change: they are
+made from a sample of the vectors, and stay until the corpus has outgrown it. Then all outlines are made anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from quarry_dagster.store import Corpus, DirectionsFile, Store, VectorSegment
 
 FOLDER = "deduped_corpus/directions"
 _OUTGROWN = 4
-"""So many times the vectors that there were when the directions were made, up to a full sample."""
+"""A corpus has outgrown its directions when it has so many times the vectors that they were made from."""
 
 
 @dataclass(frozen=True)

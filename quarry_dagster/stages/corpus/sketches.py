@@ -1,5 +1,4 @@
-"""`sketches`: for each embedded document what deciding on it needs, so that its text and its vector need not be read
-again."""
+"""`sketches`: what deciding on an embedded document needs, so that neither its text nor its vector is read again."""
 
 from __future__ import annotations
 
@@ -25,9 +24,9 @@ def refresh(
     vectors: Mapping[str, VectorSegment],
     directions: Directions | None,
 ) -> dict[str, SketchSegment]:
-    """Bring the sketches of these partitions in line with their texts and vectors, and return them.
+    """Bring the sketches of partitions in line with their texts and vectors; returns their segments by partition.
 
-    `directions` are those to outline vectors in; None where there is no vector.
+    Vectors are outlined along `directions`; these are None where there is no vector.
 
     Raises:
         StoreError: the store cannot be written.
@@ -46,7 +45,7 @@ def refresh(
 
 
 def documents(store: Store, segments: Iterable[SketchSegment]) -> pl.DataFrame:
-    """Documents to decide on, schema DOCUMENTS plus `partition`, one segment behind the other."""
+    """The documents to decide on, schema DOCUMENTS and the column `partition`, in the order of the segments' rows."""
     rows = store.files.scan([s.path for s in segments], SKETCHES)
     return rows.select(*DOCUMENTS.names(), "partition").collect()
 
@@ -54,9 +53,12 @@ def documents(store: Store, segments: Iterable[SketchSegment]) -> pl.DataFrame:
 def embedded_documents(
     store: Store, texts: Mapping[str, TextSegment], vectors: Mapping[str, VectorSegment]
 ) -> pl.DataFrame:
-    """The same from texts and vectors, sorted by doc_id, with `final_url` in place of `page_url`.
+    """The documents that have both a text and its vector, sorted by doc_id.
 
-    A document whose text changed after its partition was last embedded waits for the next embedding.
+    A document whose text changed after its partition was last embedded is not among them: it waits to be embedded.
+
+    Returns:
+        Columns doc_id, url, final_url, text_digest, word_count, date, partition, typed as in EXTRACTED_TEXT.
     """
     columns = ("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
     frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns})]
@@ -69,7 +71,7 @@ def embedded_documents(
 
 
 def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
-    """Embedded documents with what the rules ask for, schema DOCUMENTS plus `partition`."""
+    """The documents of :func:`embedded_documents` with schema DOCUMENTS and the column `partition`."""
     urls = documents.select("final_url", "url").iter_rows()
     pages = pl.Series("page_url", [same_page_url(f or u) for f, u in urls], dtype=pl.String)
     return documents.with_columns(pages).select(*DOCUMENTS.names(), "partition")
@@ -83,6 +85,7 @@ def _sketch(
     old: SketchSegment | None,
     made_from: Fingerprint,
 ) -> SketchSegment:
+    """Write the sketches of one partition; those that `old` has of the same texts are taken over."""
     rows = with_page_urls(embedded_documents(store, {text.partition: text}, {text.partition: vectors}))
     first = rows.unique("text_digest", keep="first", maintain_order=True).select("doc_id", "text_digest")
     is_same = old is not None and old.notes.input.maker == VERSION
@@ -106,7 +109,7 @@ def _sketch(
 
 
 def _outlines(store: Store, vectors: VectorSegment, directions: Directions) -> pl.DataFrame:
-    """Columns text_digest, outline: a row a text."""
+    """The outline of each text of a segment: columns text_digest, outline (Binary, float16)."""
     digests, array = read_vectors(store, vectors)
     outlines = [outline.tobytes() for outline in outlined(array, directions.array)]
     return pl.DataFrame([digests, pl.Series("outline", outlines, dtype=pl.Binary)]).unique("text_digest", keep="first")
