@@ -5,6 +5,7 @@ QuarryError
 ├── StoreError             the data root cannot be read or written
 ├── ModelError             the embedding model cannot be loaded
 ├── IndexCorruptError      the published index cannot be used
+├── FetchError             a sitemap, or another single URL, cannot be fetched
 └── StalePartitionsError   partitions were embedded under another model
 
 ValueError
