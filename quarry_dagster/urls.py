@@ -7,6 +7,9 @@ Two normal forms, for two questions:
   answer. A document's id is made from it.
 - :func:`same_page_url` also drops parameters that only tell an analytics service who sent the visitor
   (`utm_source`, `fbclid`...). Two documents whose final URLs agree in it are one page: dedup level `url`.
+
+Why so: "A document's id does not drop tracking parameters" and "Few parameters count as tracking" in
+docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -105,3 +105,15 @@ def test_every_asset_has_a_file_of_its_name_and_a_place_in_the_list() -> None:
 def test_every_extractor_is_a_mode_of_the_profile_and_the_other_way_round() -> None:
     assert EXTRACTORS.keys() == set(get_args(Extraction.model_fields["mode"].annotation))
     assert {extractor.name.rsplit(" ", 1)[1] for extractor in EXTRACTORS.values()} == EXTRACTORS.keys()
+
+
+def test_the_code_names_decisions_that_are_written() -> None:
+    written = " ".join((ROOT / "docs" / "decisions.md").read_text().split())
+    titles = [re.sub(r"[.,:]$", "", title) for title in re.findall(r"\*\*(.+?)\*\*", written)]
+    named = 0
+    for path in PACKAGE.rglob("*.py"):
+        for sentence in re.findall(r"Why so: (.*?) in docs/decisions\.md\.", " ".join(path.read_text().split())):
+            for title in re.findall(r'"(.+?)"', sentence):
+                named += 1
+                assert title in titles, f"{path.relative_to(ROOT)} names {title!r}"
+    assert named > 20

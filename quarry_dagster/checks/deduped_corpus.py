@@ -1,4 +1,7 @@
-"""`deduped_corpus`: nothing lost, every removal justified again from the texts, no duplicate left."""
+"""`deduped_corpus`: nothing lost, every removal justified again from the texts, no duplicate left.
+
+Why so: "`witnesses` scores new removals again, and a sample of the old" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 

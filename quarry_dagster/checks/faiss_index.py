@@ -1,4 +1,7 @@
-"""`faiss_index`: holds every current text once, and finds what an exact search finds."""
+"""`faiss_index`: holds every current text once, and finds what an exact search finds.
+
+Why so: "Recall is judged by cosine, not by name" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 

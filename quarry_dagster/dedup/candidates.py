@@ -6,6 +6,9 @@ threshold. Both are found exactly: an index that misses pairs would make the cor
 A shingle that very many texts have, as that of a site's template, would make a pair of any two of them. Such a shingle
 pairs a text with the first LIMIT of these texts only: the heads of the shingle. Texts are numbered in the order of
 keeping, and a text is removed for one that comes before it. So ten thousand edits of one text still all meet it.
+
+Why so: "In a crowd a text is compared with the first of it" and "Hashes of one text alone are left out before texts
+are paired" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ removed, with that one as its witness; any other is kept. So clusters are stars 
 chains), and the result depends on the documents alone, not on the order in which they were crawled.
 
 All rules look from the removed document to the kept one: what is lost is what the kept one does not contain.
+
+Why so: "Containment, and how evenly it is spread" and "`even-containment` asks for .60" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Words are runs of letters, digits and marks in the text's normal form. Scripts t
 token a character: Han and kana the character itself, Thai, Lao, Khmer and Myanmar the run of six that begins with it,
 for there three characters are less than a word, and any two long texts share most of them. Characters that are not
 seen (soft hyphens, joiners, marks of direction) are not there: some pages have them, and others the same text without.
+
+Why so: "Thai, Lao, Khmer and Myanmar are compared by runs of six characters" in docs/decisions.md.
 """
 
 from __future__ import annotations

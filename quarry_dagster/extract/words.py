@@ -1,4 +1,7 @@
-"""Counting a text's words, and the digest that makes two texts one."""
+"""Counting a text's words, and the digest that makes two texts one.
+
+Why so: "One normal form for what is compared" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Batches: which partition a new document goes to, and what replaces a document that has one.
 
 A document keeps its batch for good. A large seed has partitions of its own, small ones share.
+
+Why so: "Small seeds share partitions" and "The last version taken in counts" in docs/decisions.md.
 """
 
 from __future__ import annotations

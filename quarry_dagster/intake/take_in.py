@@ -2,6 +2,8 @@
 
 A seed file is read again only when its bytes change, and then adds its new URLs; a document that it carries itself
 (`text`, `html`, an archived capture) and that changed replaces the earlier one in the batch it already has.
+
+Why so: "A seed file that was not read in time goes on at its place" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A question about what users rely on is an error and blocks what comes after its asset; one about what they would
 want to know is a warning. The profile's section `checks` sets the bounds.
+
+Why so: "Checks ask the stored tables, not the step that wrote them" in docs/decisions.md.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""Sensors: new seeds start a crawl, a finished crawl starts the corpus, and killed runs are failed."""
+"""Sensors: new seeds start a crawl, a finished crawl starts the corpus, and killed runs are failed.
+
+Why so: "Sensors look at tables, not at events" in docs/decisions.md.
+"""
 
 import hashlib
 import time

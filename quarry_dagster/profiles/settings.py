@@ -54,7 +54,7 @@ class Partitions(Settings):
 class Crawl(Settings):
     """How pages are fetched. Times in seconds, sizes in MiB."""
 
-    user_agent: str = "QuarryCore/0.1"
+    user_agent: str = "QuarryCore/0.2"
     """Product token and version; robots.txt rules are matched against the product token."""
     contact: str | None = None
     """A URL or mail address that site owners can write to, sent inside the user agent."""

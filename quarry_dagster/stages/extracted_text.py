@@ -2,6 +2,8 @@
 
 A page whose bytes were extracted before under the same extractor and settings keeps its row. One that failed
 keeps it only while nothing else of its partition changes: then it is tried again.
+
+Why so: "Failed extractions are not retried while nothing changes" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 The texts of the published index are compared with those of the partitions that exist now, so new, changed and
 vanished partitions are all handled, whatever triggered the run and whatever was missed before. A snapshot names
 shards, files that never change (:mod:`quarry_dagster.index.vector_index`), and which of their vectors are passed over.
+
+Why so: "The index is a list of shards, each a FAISS index that never changes" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A segment (one file) never changes once it is there: a new version is a new file, so a snapshot can go on
 reading the versions that it was made from while a partition is written again. :meth:`Table.prune` deletes
 versions that nobody needs.
+
+Why so: "Versions are files, current is the highest" in docs/decisions.md.
 """
 
 from __future__ import annotations

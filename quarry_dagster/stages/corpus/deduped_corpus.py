@@ -6,6 +6,8 @@ with the rest (:mod:`quarry_dagster.stages.corpus.pairs`); the decisions are the
 A corpus holds no copy of the texts: it names the kept documents and the `extracted_text` segments that they are read
 from. It names the layers of its tables as well, which share what did not change with those of the corpus before. What
 a live snapshot names is not deleted.
+
+Why so: "The corpus snapshot holds no text" in docs/decisions.md.
 """
 
 from __future__ import annotations

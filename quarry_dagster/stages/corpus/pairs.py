@@ -5,6 +5,9 @@ a pair are a function of its two texts. So partners are looked for only for text
 candidates a change may have altered; and only pairs without scores are scored.
 
 Texts are numbered here in the order of keeping: of a pair, the left text is the one that may be kept.
+
+Why so: "Scores belong to pairs of texts, not of documents" and "A pair by sketch gets its cosine when it is worth
+keeping" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What crawled pages name, where their seeds ask for it, becomes seeds by way of the inbox.
 
 How names are found in a page belongs to :mod:`quarry_dagster.seeds`.
+
+Why so: "What a page names becomes a seed, by way of the inbox" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ replaces the row.
 
 Rows are decided on without their bodies, which go from where they are (the journal of the crawl, the batch, the
 version before) to the table once all are there: memory holds a few of them.
+
+Why so: "A new ETag for the same body does not rewrite a partition" and "A crawl policy that changed sees every page
+again" in docs/decisions.md.
 """
 
 from __future__ import annotations
