@@ -14,19 +14,19 @@ ui: $(VENV)/installed  ## the Dagster UI over the demo's data, on http://127.0.0
 	QUARRY_DATA=$(abspath $(DATA)) DAGSTER_HOME=$(abspath $(DATA))/.dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 # Three at a time on two cores, for some wait for a daemon; a module's tests mostly stay together, for they share a corpus.
-test: $(VENV)/installed  ## all tests but the slow ones
+test: $(VENV)/installed-dev  ## all tests but the slow ones
 	$(BIN)/python -m pytest -rs -n 3 --dist worksteal -m 'not slow'
 
 # A file's tests in one process, for those of the UI share a `dagster dev`.
-test-slow: $(VENV)/installed  ## tests with a second server, a daemon or browsers
+test-slow: $(VENV)/installed-dev  ## tests with a second server, a daemon or browsers
 	$(BIN)/python -m pytest -rs -n 3 --dist loadfile -m slow
 
-lint: $(VENV)/installed  ## ruff and pyright
+lint: $(VENV)/installed-dev  ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/installed  ## deduplication beside its peers: make bench [LABELLED=file-or-folder] [PEERS=their-python]
+bench: $(VENV)/installed-dev  ## deduplication beside its peers: make bench [LABELLED=file-or-folder] [PEERS=their-python]
 	$(BIN)/python -m benchmarks.dedup $(LABELLED) $(if $(PEERS),--peers-python $(PEERS))
 
 clean:  ## forget the environment and the demo's data
@@ -35,5 +35,9 @@ clean:  ## forget the environment and the demo's data
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "QuarryCore needs Python 3.11 or later")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -32,7 +32,7 @@ from quarry_dagster.dedup import candidates, shingles
 from quarry_dagster.extract import count_words, text_digest
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.stages.corpus import deduped_corpus
-from quarry_dagster.store import Store
+from quarry_dagster.store import Fingerprint, Index, Store, TextNotes, VectorNotes
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
 
 Rng = np.random.Generator
@@ -192,15 +192,23 @@ def _fill(root: str, name: str, documents: Iterator[Document]) -> None:
         nulls = [pl.lit(None, dtype).alias(c) for c, dtype in EXTRACTED_TEXT.items() if c not in frame.columns]
         with store.extracted_text.write(partition) as writer:
             writer.append(frame.with_columns(nulls))
-            writer.note(content=partition, documents=len(rows))
+            made_from = Fingerprint((partition,), "invented")
+            n = len(rows)
+            notes = TextNotes(
+                content=partition, input=made_from, extractor_version="", rows=n, documents=n, outcomes={}
+            )
+            writer.note(notes)
         with store.embeddings.write(partition, embeddings_schema(DIM)) as writer:
             columns = frame.select("doc_id", "text_digest", "partition", model=pl.lit("invented"))
             writer.append(columns.with_columns(embedding=pl.Series(np.stack(vectors), dtype=pl.Array(pl.Float32, DIM))))
-            writer.note(input=partition, rows=len(rows), model="invented", dim=DIM)
+            writer.note(VectorNotes(input=made_from, rows=len(rows), model="invented", dim=DIM))
         with store.batches.write(partition):
             pass
-    with store.faiss_index.publish() as (_, manifest):  # no index: only what it covers is asked for
-        manifest |= {"model": "invented", "partitions": {p: s.path for p, s in store.embeddings.segments().items()}}
+    # No index: only what it covers is asked for.
+    facts = {"kind": "IndexFlatIP", "dim": DIM, "vectors": 0, "documents": 0, "removed": 0, "bytes": 0}
+    paths = {partition: segment.path for partition, segment in store.embeddings.segments().items()}
+    snapshot = store.faiss_index.begin()
+    store.faiss_index.publish(Index(snapshot=snapshot, model="invented", shards=[], partitions=paths, **facts))
 
 
 def _run(root: str) -> dict[str, float]:

@@ -30,7 +30,7 @@ from benchmarks.join import mixed, vectors_to_mix
 from quarry_dagster.index import Shard, VectorIndex, nearest, training_size
 from quarry_dagster.index.shard import INDEX_TYPES, IndexType
 from quarry_dagster.profiles.settings import Index
-from quarry_dagster.search.published import MORE
+from quarry_dagster.search.searcher import MORE
 
 _QUERIES = 500
 _K = 10

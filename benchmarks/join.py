@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.systems import peak
 from benchmarks.cells import CellJoin, Cells
+from benchmarks.systems import peak
 from quarry_dagster.index import Float16, Float32, Int8, MakeKernel, Pairs, ThresholdJoin
 
 THRESHOLD = 0.85

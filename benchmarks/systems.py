@@ -67,8 +67,8 @@ def embed(documents: Documents, folder: Path) -> Pairs:
 def quarry(documents: Documents, folder: Path) -> Pairs:
     """This project: the stages `faiss_index` and `deduped_corpus` over what `embed` left."""
     from quarry_dagster.reader import scan
-    from quarry_dagster.stages.corpus import deduped_corpus
     from quarry_dagster.stages import faiss_index
+    from quarry_dagster.stages.corpus import deduped_corpus
     from quarry_dagster.store import Store
 
     for made in (folder / "data").iterdir():  # by an earlier run of this benchmark

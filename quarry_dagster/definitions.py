@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from quarry_dagster.orchestration import assets, asset_checks as checks
-from quarry_dagster.orchestration import jobs, schedules, sensors
 from quarry_dagster.environment import profile_name
-from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.orchestration import asset_checks, assets, jobs, schedules, sensors
 from quarry_dagster.orchestration.resources import Quarry
-
-_PARTITIONED = (assets.raw_pages, assets.extracted_text, assets.embeddings)
+from quarry_dagster.profiles.choose import choose_profile
 
 
 def build_defs(data: str | None = None, profile: str | None = None) -> dg.Definitions:
@@ -23,11 +20,9 @@ def build_defs(data: str | None = None, profile: str | None = None) -> dg.Defini
     return dg.Definitions(
         assets=[
             *_with_backfill_policy(settings.partitions.partitions_per_run),
-            assets.faiss_index,
-            assets.deduped_corpus,
-            assets.corpus_report,
+            *assets.GLOBAL,
         ],
-        asset_checks=checks.ALL,
+        asset_checks=asset_checks.ALL,
         jobs=jobs.ALL,
         schedules=schedules.build(settings.automation),
         sensors=sensors.build(settings.automation),
@@ -40,7 +35,7 @@ def build_defs(data: str | None = None, profile: str | None = None) -> dg.Defini
 
 def _with_backfill_policy(partitions_per_run: int) -> Sequence[dg.AssetsDefinition]:
     policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=partitions_per_run)
-    return [a.with_attributes(backfill_policy=policy) for a in _PARTITIONED]
+    return [a.with_attributes(backfill_policy=policy) for a in assets.PER_PARTITION]
 
 
 defs = build_defs()

@@ -1,4 +1,16 @@
-"""Errors that a user can act on: each message names what is wrong, where, and what to do."""
+"""Errors that a user can act on: each message names what is wrong, where, and what to do.
+
+QuarryError
+├── ConfigError            a profile, an environment variable or an argument is wrong
+├── StoreError             the data root cannot be read or written
+├── ModelError             the embedding model cannot be loaded
+├── IndexCorruptError      the published index cannot be used
+├── FetchError             a sitemap, or another single URL, cannot be fetched
+└── StalePartitionsError   partitions were embedded under another model
+
+ValueError
+└── InvalidUrl             a text is no http or https URL
+"""
 
 
 class QuarryError(Exception):
@@ -6,7 +18,7 @@ class QuarryError(Exception):
 
 
 class ConfigError(QuarryError):
-    """A profile or an environment variable is wrong."""
+    """A profile, an environment variable or an argument is wrong."""
 
 
 class StoreError(QuarryError):
@@ -19,3 +31,15 @@ class ModelError(QuarryError):
 
 class IndexCorruptError(QuarryError):
     """A published index does not match its manifest."""
+
+
+class FetchError(QuarryError):
+    """A document that was asked for by itself cannot be had; the message names URL, outcome and detail."""
+
+
+class StalePartitionsError(QuarryError):
+    """Some partitions were embedded under another model than the profile names."""
+
+
+class InvalidUrl(ValueError):
+    """A text is no absolute http or https URL; the message says why."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import WITH_BODY
-from quarry_dagster.urls import InvalidUrl, doc_id
+from quarry_dagster.urls import doc_id
 
 
 @dataclass

@@ -8,9 +8,8 @@ from typing import Literal
 import polars as pl
 
 from quarry_dagster.errors import ConfigError, StoreError
-from quarry_dagster.stages.corpus.deduped_corpus import layers
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, embeddings_schema
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, embeddings_schema
 
 TableName = Literal["raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"]
 
@@ -38,30 +37,22 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.Laz
         return store.extracted_text.scan(store.batches.segments())
     if table == "embeddings":
         return _embeddings(store)
+    corpus = store.deduped_corpus.current() if table in ("deduped_corpus", "dedup_decisions") else None
     if table == "deduped_corpus":
-        return _corpus(store)
+        return corpus.documents() if corpus else pl.LazyFrame(schema=DEDUPED_CORPUS)
     if table == "dedup_decisions":
-        return store.decisions.read(layers(store.deduped_corpus.current())["decisions"])
+        return corpus.decisions() if corpus else pl.LazyFrame(schema=DEDUP_DECISIONS)
     raise ValueError(f"no table {table!r}: there are {', '.join(TableName.__args__)}")
 
 
 def _embeddings(store: Store) -> pl.LazyFrame:
     # A partition without documents has no vectors, and so no dimension.
     batches = store.batches.segments()
-    segments = [s for p, s in store.embeddings.segments().items() if p in batches and s.metadata["rows"]]
-    dims = sorted({int(s.metadata["dim"]) for s in segments}) or [1]
+    segments = [s for p, s in store.embeddings.segments().items() if p in batches and s.notes.rows]
+    dims = sorted({s.notes.dim for s in segments}) or [1]
     if len(dims) > 1:
         raise StoreError(
             f"{store.files.url('embeddings')} holds vectors of {' and '.join(map(str, dims))} dimensions: "
             "another model was set, and not every partition is embedded with it yet; run the job embed, or quarry run"
         )
     return store.files.scan([s.path for s in segments], embeddings_schema(dims[0]))
-
-
-def _corpus(store: Store) -> pl.LazyFrame:
-    snapshot = store.deduped_corpus.current()
-    if snapshot is None:
-        return pl.LazyFrame(schema=DEDUPED_CORPUS)
-    kept = store.kept.read(layers(snapshot)["kept"])
-    texts = store.files.scan(list(snapshot.manifest["inputs"]["extracted_text"].values()), EXTRACTED_TEXT)
-    return texts.join(kept, on=["doc_id", "partition"]).select(DEDUPED_CORPUS.names())

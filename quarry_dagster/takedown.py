@@ -1,49 +1,77 @@
-"""Taking forgotten documents out of every table, without the network.
+"""A takedown: a page or a host is put on the list of what is kept out, and taken out of every table.
 
-What is forgotten is deleted: the versions and snapshots that still hold it go too.
+What is forgotten is deleted, not hidden: the versions and snapshots that still hold it go too. The network is not
+asked. The list itself is :class:`quarry_dagster.store.Forgotten`; crawl and intake ask it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import polars as pl
 
 from quarry_dagster.crawl.journal import forget_journals
+from quarry_dagster.embed import vector_id
+from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.extract import Extractor
-from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
-from quarry_dagster.store import Segment, Store, Table, digest_rows
+from quarry_dagster.store import Forgotten, Segment, Store, digest_rows
+from quarry_dagster.urls import canonical_url, host_of, same_page_url
 
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
 
 
-def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
-    """Take out what is on the list; returns how many pages that had a body were taken out.
+def forget(store: Store, profile: HardwareProfile, url_or_host: str) -> int:
+    """Keep a URL (with a scheme) or a host (without) out for good; returns how many pages with a body went.
 
     Killed half-way, it goes on where it stopped when it is called again.
+
+    Raises:
+        ConfigError: it is neither a URL nor a host, or the corpus was made under another model than the profile's.
+        StoreError: the store cannot be written.
+    """
+    index = store.faiss_index.current()
+    if index and index.model != vector_id(profile.embedding):
+        raise ConfigError(
+            f"the corpus was made under another profile (vectors of {index.model!r}): name that one with --profile"
+        )
+    forgotten = put_on_list(store, url_or_host)
+    return take_out(store, profile, forgotten)
+
+
+def put_on_list(store: Store, url_or_host: str) -> Forgotten:
+    """Put a URL or a host on the list; returns the list.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    forgotten = store.forgotten().with_entry(_key(url_or_host), datetime.now(UTC).date())
+    forgotten.write(store.files)
+    return forgotten
+
+
+def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
+    """Take all that is on the list out of every table; returns how many pages with a body went.
 
     Raises:
         StoreError: the store cannot be written.
     """
     forget_journals(journals(store))
-    before = {p: s.version for p, s in store.batches.segments().items()}
+    before = {partition: segment.version for partition, segment in store.batches.segments().items()}
     with store.files.lock("intake"):
         for segment in store.batches.segments().values():
-            _rewrite(store.batches, segment, forgotten)
-    after = {p: s.version for p, s in store.batches.segments().items()}
+            _empty_batch(store, segment, forgotten)
+    after = {partition: segment.version for partition, segment in store.batches.segments().items()}
     taken = 0
     for partition in store.raw_pages.segments():
         with store.raw_pages.lock(partition):
-            segment = store.raw_pages.segment(partition)
-            if segment is None:
-                continue
-            made_from = segment.metadata["batch"]  # a partition that is behind its batch stays so
-            batch = after[partition] if made_from == before[partition] else made_from
-            taken += _rewrite(store.raw_pages, segment, forgotten, batch=batch)
+            taken += _empty_pages(store, partition, forgotten, before[partition], after[partition])
     forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in store.raw_pages.segments():
@@ -63,29 +91,67 @@ def apply(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
     return taken
 
 
-def _rewrite(table: Table, segment: Segment, forgotten: Forgotten, **notes: int) -> int:
-    """Empty the forgotten rows of a segment and add to its notes; returns how many rows had a body."""
-    ids = [
+def _empty_batch(store: Store, segment: Segment, forgotten: Forgotten) -> None:
+    """Write a batch again without what the forgotten seeds carry."""
+    if ids := _with_body(segment, forgotten):
+        with store.batches.write(segment.partition) as writer:
+            for frame in segment.batches():
+                writer.append(_emptied(frame, ids, forgotten))
+
+
+def _empty_pages(store: Store, partition: str, forgotten: Forgotten, before: int, after: int) -> int:
+    """Write raw pages again without what the forgotten ones hold; returns how many these are.
+
+    `before` and `after` are the versions of the partition's batch before and after it was emptied.
+    """
+    segment = store.raw_pages.segment(partition)
+    if segment is None or not (ids := _with_body(segment, forgotten)):
+        return 0
+    facts: list[pl.DataFrame] = []
+    with store.raw_pages.write(partition) as writer:
+        for frame in segment.batches():
+            rows = _emptied(frame, ids, forgotten)
+            writer.append(rows)
+            facts.append(rows.select(CONTENT))
+        content = digest_rows(pl.concat(facts))
+        is_behind = segment.notes.batch != before  # a partition that is behind its batch stays so
+        writer.note(replace(segment.notes, content=content, batch=segment.notes.batch if is_behind else after))
+    return len(ids)
+
+
+def _with_body(segment: Segment, forgotten: Forgotten) -> list[str]:
+    """The doc_ids of the forgotten rows of a segment that have a body."""
+    return [
         doc_id
         for frame in segment.batches(["doc_id", "url", "final_url", "body_digest"], rows=4096)
         for doc_id, url, final_url, digest in frame.iter_rows()
         if digest is not None and (forgotten.reason(url) or forgotten.reason(final_url))
     ]
-    if not ids:
-        return 0
+
+
+def _emptied(frame: pl.DataFrame, ids: list[str], forgotten: Forgotten) -> pl.DataFrame:
+    """The rows (of `batches` or `raw_pages`), those of these doc_ids without a body and with the reason."""
     gone = pl.col("doc_id").is_in(ids)
-    facts: list[pl.DataFrame] = []
-    with table.write(segment.partition) as writer:
-        for frame in segment.batches():
-            urls = frame.select("url", "final_url").iter_rows()
-            reasons = pl.Series([forgotten.reason(u) or forgotten.reason(f) for u, f in urls], dtype=pl.String)
-            kept = frame.with_columns(
-                *(pl.when(~gone).then(pl.col(c)).alias(c) for c in _EMPTIED),
-                outcome=pl.when(gone).then(pl.lit("opted_out")).otherwise("outcome"),
-                detail=pl.when(gone).then(reasons).otherwise("detail"),
-            )
-            writer.append(kept)
-            facts.append(kept.select(CONTENT))
-        content = digest_rows(pl.concat(facts))
-        writer.note(**segment.metadata | notes | {"content": content})
-    return len(ids)
+    urls = frame.select("url", "final_url").iter_rows()
+    reasons = pl.Series([forgotten.reason(url) or forgotten.reason(final) for url, final in urls], dtype=pl.String)
+    return frame.with_columns(
+        *(pl.when(~gone).then(pl.col(c)).alias(c) for c in _EMPTIED),
+        outcome=pl.when(gone).then(pl.lit("opted_out")).otherwise("outcome"),
+        detail=pl.when(gone).then(reasons).otherwise("detail"),
+    )
+
+
+def _key(url_or_host: str) -> str:
+    """What stands on the list for a URL or a host."""
+    try:
+        canonical_url(url_or_host)
+        return same_page_url(url_or_host)
+    except InvalidUrl:
+        name = url_or_host.strip()
+        host = host_of(f"http://{name}")
+        # A default port is no part of a host: who names one may not mean the others.
+        if not host or not {*"/?#@\\"}.isdisjoint(name) or host.count(":") != name.count(":"):
+            raise ConfigError(
+                f"{url_or_host!r} is neither a URL (http://host/page) nor a host name (host or host:port)"
+            ) from None
+        return host

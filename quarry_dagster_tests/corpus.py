@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from quarry_dagster.profiles.choose import load_profile
 
 from quarry_dagster import scan
 from quarry_dagster.dedup import decide
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import SeedReport, take_in_seeds
-from quarry_dagster.profiles.settings import Extraction, HardwareProfile
+from quarry_dagster.profiles.choose import load_profile
+from quarry_dagster.profiles.settings import Deduplication, Extraction, HardwareProfile
 from quarry_dagster.reader import TableName
 from quarry_dagster.stages import embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus

@@ -22,7 +22,7 @@ from quarry_dagster.definitions import build_defs
 from quarry_dagster.orchestration import asset_checks as checks
 from quarry_dagster.orchestration.partitions import sync_partitions
 from quarry_dagster.search import Searcher
-from quarry_dagster.store import Store
+from quarry_dagster.store import Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests import breaches
 from quarry_dagster_tests.breaches import GATES, PLANTED
@@ -248,7 +248,8 @@ def test_equal_texts_with_different_vectors_are_found_however_far_apart_they_lie
         rows = {"doc_id": range(9_002), "text_digest": digests, "embedding": vectors}
         with store.embeddings.write("a", schema) as writer:
             writer.append(pl.DataFrame(rows).with_columns(model=pl.lit("m"), partition=pl.lit("a")))
-            writer.note(dim=2)
+            notes = VectorNotes(input=Fingerprint(("x",), "m"), rows=9_002, model="m", dim=2)
+            writer.note(notes)
         return embeddings.vectors(store, profile(), ["a"])
 
     assert several([1.0, 0.0], [1.0, 0.0]).passed

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from quarry_dagster.profiles.choose import load_profile
 
 from quarry_dagster.crawl import Request, allowed_networks, crawl
+from quarry_dagster.profiles.choose import load_profile
 from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.hostile_cases import MAX_BODY_MB, TIMEOUT, Case, hostile_cases

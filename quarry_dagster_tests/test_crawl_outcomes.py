@@ -27,7 +27,7 @@ class TestPages:
         for path in ("/a", "/b#part"):
             fetch(hostile.url(path).replace("//", "//user:secret@", 1), contact="mailto:me@example.com")
         for asked in hostile.requests:
-            assert asked.headers["user-agent"] == "QuarryCore/0.1 (+mailto:me@example.com)"
+            assert asked.headers["user-agent"] == "QuarryCore/0.2 (+mailto:me@example.com)"
             assert not {"cookie", "authorization", "referer"} & asked.headers.keys()
         assert [asked.path for asked in hostile.requests].count("/b") == 1 and url
 

@@ -15,7 +15,7 @@ from quarry_dagster.crawl.consent import Consent
 from quarry_dagster.crawl.waiting import retry_after
 from quarry_dagster.profiles.settings import Crawl
 
-AGENT = "QuarryCore/0.1"
+AGENT = "QuarryCore/0.2"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from quarry_dagster.crawl import FetchError, Request, Response, crawl, fetch_one
+from quarry_dagster.crawl import Request, Response, crawl, fetch_one
+from quarry_dagster.errors import FetchError
 from quarry_dagster.store.schemas import FETCH_OUTCOMES
 from quarry_dagster_tests.fetching import LOOPBACK, SETTINGS, fetch
 

@@ -178,7 +178,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
         textwrap.dedent(
             """
             from quarry_dagster.extract import Extractor, Page
-            from quarry_dagster.profiles import Extraction
+            from quarry_dagster.profiles.settings import Extraction
             print("started", flush=True)
             body = b"<html><body>" + b"<p>The harbour was rebuilt twice.</p>" * 500_000 + b"</body></html>"
             pages = (Page(str(i), "https://example.org/", body, "text/html") for i in range(4))
@@ -265,7 +265,7 @@ def test_the_version_names_every_library_that_has_a_say_in_a_row():
         from importlib.metadata import packages_distributions
         from quarry_dagster.extract.page import extract_page
         from quarry_dagster.extract.records import Page
-        from quarry_dagster.profiles import Extraction
+        from quarry_dagster.profiles.settings import Extraction
         before = {m.partition(".")[0] for m in sys.modules} - {"w3lib"}
         body = "<html><body><article><p>The harbour.</p></article><p class=date>3 maart 2021</p></body></html>"
         row = extract_page(Page("k", "https://example.org/", body.encode(), "text/html"), Extraction())

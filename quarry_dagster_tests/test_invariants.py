@@ -16,7 +16,7 @@ from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store.schemas import EXTRACT_OUTCOMES, FETCH_OUTCOMES
 from quarry_dagster.takedown import put_on_list
 from quarry_dagster.urls import same_page_url
-from quarry_dagster_tests.corpus import Corpus, profile, shipped, words
+from quarry_dagster_tests.corpus import Corpus, profile, shipped, verdict, words
 from quarry_dagster_tests.site import Server, Site, html
 
 
@@ -110,8 +110,8 @@ def test_every_removal_has_a_kept_witness_and_its_rule_holds_on_the_stored_texts
                 0, named=True
             )
             cosine = float(vector[d["removed_id"]] @ vector[d["kept_id"]])
-            evidence = Evidence(cosine, s["jaccard"], s["left_in_right"], s["left_worst_part"])
-            assert rule_for(stories.profile.deduplication)(evidence) == (d["level"], d["rule"])
+            scores = (cosine, s["jaccard"], s["left_in_right"], s["left_worst_part"])
+            assert verdict(stories.profile.deduplication, *scores) == (d["level"], d["rule"])
             assert d["cosine"] == pytest.approx(cosine, abs=1e-3)
             assert (d["jaccard"], d["containment"]) == (s["jaccard"], s["left_in_right"])
     assert levels == {"url", "exact", "near"}

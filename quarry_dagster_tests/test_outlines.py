@@ -119,7 +119,7 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
     corpus = quick(tmp_path)
     corpus.seed_texts("1.jsonl", {url(i): words(i, 60) for i in range(5)})
     corpus.run()
-    path = str(_directions(corpus.store)["path"])
+    path = str(_directions(corpus.store).path)
     file = tmp_path / path
     whole = file.read_bytes()
     for i, change in enumerate((b"", whole[:-9], whole[:900] + bytes(len(whole) - 900))):
@@ -129,7 +129,7 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
             corpus.run()
     file.unlink()
     corpus.run()
-    assert (tmp_path / str(_directions(corpus.store)["path"])).exists()
+    assert (tmp_path / str(_directions(corpus.store).path)).exists()
     assert len(corpus.urls()) == 8
 
 
@@ -164,8 +164,8 @@ def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tm
     corpus.seed_texts("2.jsonl", {url("second"): words(2, 60)})
     corpus.run()
     before = _directions(corpus.store)
-    assert before["made_of"] == 1
+    assert before.made_of == 1
     takedown.forget(corpus.store, corpus.profile, url("first"))
     after = _directions(corpus.store)
-    assert after["path"] != before["path"]
-    assert corpus.store.files.list(stage.FOLDER) == [after["path"]]
+    assert after.path != before.path
+    assert corpus.store.files.list(stage.FOLDER) == [after.path]

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-from quarry_dagster.profiles.choose import choose_profile, load_profile, profile_names
 
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu
 from quarry_dagster.profiles import choose
-from quarry_dagster.profiles import settings as profiles
+from quarry_dagster.profiles.choose import choose_profile, load_profile, profile_names
 
 
 def test_every_shipped_profile_loads() -> None:
@@ -99,7 +98,7 @@ def test_the_hardware_decides_where_no_profile_is_named(gpus: int, with_faiss: i
 def test_several_gpus_end_in_a_profile_that_the_installed_faiss_can_search(monkeypatch: pytest.MonkeyPatch) -> None:
     import faiss
 
-    monkeypatch.setattr(profiles, "list_gpus", lambda: [Gpu(i, "card", 80_000, 0, 0) for i in range(2)])
+    monkeypatch.setattr(choose, "list_gpus", lambda: [Gpu(i, "card", 80_000, 0, 0) for i in range(2)])
     monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)  # as PyPI's
     choice = choose_profile(None)
     assert not choice.profile.index.use_gpu_faiss

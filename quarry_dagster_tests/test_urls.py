@@ -2,7 +2,8 @@
 
 import pytest
 
-from quarry_dagster.urls import InvalidUrl, canonical_url, doc_id, host_of, same_page_url
+from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.urls import canonical_url, doc_id, host_of, same_page_url
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""`deduped_corpus`: nothing lost, every removal justified again from the texts, no duplicate left."""
+"""`deduped_corpus`: nothing lost, every removal justified again from the texts, no duplicate left.
+
+Why so: "`witnesses` scores new removals again, and a sample of the old" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from quarry_dagster.checks.contract import breaches, missing
+from quarry_dagster.checks.finding import Finding
 from quarry_dagster.dedup import decide
 from quarry_dagster.index import nearest
 from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
-from quarry_dagster.checks.contract import breaches, missing
-from quarry_dagster.checks.finding import Finding
-from quarry_dagster.stages.corpus import deduped_corpus as stage
-from quarry_dagster.stages.corpus import evidence, sketches
 from quarry_dagster.stages import faiss_index
 from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.corpus import deduped_corpus as stage
+from quarry_dagster.stages.corpus import evidence, sketches
 from quarry_dagster.stages.vectors import vectors_of
-from quarry_dagster.store import Segment, Snapshot, Store
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, HOST
+from quarry_dagster.store import Corpus, Store, TextSegment, VectorSegment
+from quarry_dagster.store.schemas import HOST, LEVELS, PAIRS, SCORED_LEVELS
 
 _SEED = 0
 _NEIGHBOURS = 10
 _FEW = 2
 """So many duplicates left are no error in the smallest corpus: no way of finding candidates finds all."""
-_LEVELS = ("url", "exact", "near", "semantic")
 _WORTH_COMPARING = 20
 """Documents of a host in both snapshots from which a change of its removals says something."""
 _NONE = Finding(False, "there is no corpus yet: materialize deduped_corpus")
@@ -33,29 +35,28 @@ _NONE = Finding(False, "there is no corpus yet: materialize deduped_corpus")
 
 def contract(store: Store, profile: HardwareProfile) -> Finding:
     """Kept documents once each, with a text; decisions once for each removed document, by known levels and rules."""
-    snapshot = store.deduped_corpus.current()
-    if snapshot is None:
+    corpus = store.deduped_corpus.current()
+    if corpus is None:
         return _NONE
-    layers = stage.layers(snapshot)
-    kept, decisions = store.kept.read(layers["kept"]), store.decisions.read(layers["decisions"])
+    kept, decisions = corpus.kept(), corpus.decisions()
     found = breaches("deduped_corpus", kept, "doc_id", {})
     found += breaches(
         "dedup_decisions",
         decisions,
         "removed_id",
         {
-            "of an unknown level": ~pl.col("level").is_in(_LEVELS),
+            "of an unknown level": ~pl.col("level").is_in(LEVELS),
             "by an unknown rule": ~pl.col("rule").is_in(decide.RULES),
             "that remove a document in favour of itself": pl.col("removed_id") == pl.col("kept_id"),
             "without run": pl.col("run_id").is_null(),
         },
     )
     if not found:
-        texts = store.files.scan(list(snapshot.manifest["inputs"]["extracted_text"].values()), EXTRACTED_TEXT)
         found += missing(
             "deduped_corpus, texts of kept documents",
             kept.select("doc_id", "partition").collect(),
-            texts.filter(pl.col("text").is_not_null())
+            corpus.texts()
+            .filter(pl.col("text").is_not_null())
             .select("doc_id", "partition")
             .join(kept, on=["doc_id", "partition"], how="semi")
             .collect(),
@@ -69,19 +70,19 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
         if miscounted.height:
             example = miscounted["doc_id"][0]
             found.append(f"deduped_corpus: {miscounted.height:,} rows miscount their duplicates (first: {example})")
-    rows = int(snapshot.manifest["kept"])
+    rows = corpus.kept_documents
     return Finding.of_breaches(found, f"{rows:,} kept documents", kept=rows)
 
 
 def conservation(store: Store, profile: HardwareProfile) -> Finding:
     """Every document whose text is in the index is either kept or removed by exactly one decision."""
-    snapshot = store.deduped_corpus.current()
-    if snapshot is None:
+    corpus = store.deduped_corpus.current()
+    if corpus is None:
         return _NONE
-    expected = _documents(store, snapshot).select("doc_id")
-    kept, decisions = _published(store, snapshot)
+    expected = _documents(store, corpus).select("doc_id")
+    kept, decisions = corpus.kept().collect(), corpus.decisions().collect()
     found = pl.concat([kept.select("doc_id"), decisions.select(doc_id="removed_id")])
-    if _settings(snapshot).mode == "annotate":  # decides, and removes nothing
+    if _settings(corpus).mode == "annotate":  # decides, and removes nothing
         found = found.unique()
     twice = int(found["doc_id"].is_duplicated().sum())
     problems = missing("deduped_corpus", expected, found, "doc_id")
@@ -96,10 +97,10 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
     Removals that are new since the snapshot before are all scored again from the stored texts and vectors, and a
     sample of the others.
     """
-    snapshot = store.deduped_corpus.current()
-    if snapshot is None:
+    corpus = store.deduped_corpus.current()
+    if corpus is None:
         return _NONE
-    kept, decisions = _published(store, snapshot)
+    kept, decisions = corpus.kept().collect(), corpus.decisions().collect()
     dangling = decisions.join(kept, left_on="kept_id", right_on="doc_id", how="anti")
     problems = []
     if dangling.height:
@@ -107,20 +108,20 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
             f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_url'][0]})"
         )
     live = store.deduped_corpus.live()
-    before = _published(store, live[1])[1] if len(live) > 1 else decisions.clear()
+    before = live[1].decisions().collect() if len(live) > 1 else decisions.clear()
     same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
     old = decisions.join(before, on=same, how="semi", nulls_equal=True)
     new = decisions.join(old, on="removed_id", how="anti")
     sample = pl.concat([new, old.sample(min(profile.checks.sample, old.height), seed=_SEED)])
-    unjustified = _unjustified(store, snapshot, sample)
+    unjustified = _unjustified(store, corpus, sample)
     problems += unjustified
     facts = {"removals": decisions.height, "scored_again": sample.height, "unjustified": len(unjustified)}
     return Finding.of_breaches(problems, f"{decisions.height:,} removals, {sample.height:,} scored again", **facts)
 
 
-def _unjustified(store: Store, snapshot: Snapshot, decisions: pl.DataFrame) -> list[str]:
+def _unjustified(store: Store, corpus: Corpus, decisions: pl.DataFrame) -> list[str]:
     """Decisions that their rule does not justify, from the stored texts and vectors, a sentence each."""
-    documents = _documents(store, snapshot)
+    documents = _documents(store, corpus)
     named = pl.concat([decisions["removed_id"], decisions["kept_id"]]).unique().to_frame("doc_id")
     facts = sketches.with_page_urls(documents.join(named, on="doc_id", how="semi")).select(
         "doc_id", "page_url", "text_digest"
@@ -132,16 +133,18 @@ def _unjustified(store: Store, snapshot: Snapshot, decisions: pl.DataFrame) -> l
         ((pl.col("level") == "url") & (pl.col("page_url") != pl.col("page_url_kept")))
         | ((pl.col("level") == "exact") & (pl.col("text_digest") != pl.col("text_digest_kept")))
     )
-    scored = both.filter(pl.col("level").is_in(["near", "semantic"]))
+    scored = both.filter(pl.col("level").is_in(SCORED_LEVELS))
     out = [_sentence(row) for row in wrong.iter_rows(named=True)]
     if scored.is_empty():
         return out
-    evidence = _evidence(store, snapshot, documents, scored)
-    rule = decide.rule_for(_settings(snapshot))
-    for row in scored.join(evidence, on=["text_digest", "text_digest_kept"], how="left").iter_rows(named=True):
-        found = decide.Evidence(*(row[f"found_{k}"] for k in ("cosine", "jaccard", "containment", "worst_part")))
-        if rule(found) != (row["level"], row["rule"]):
-            out.append(_sentence(row) + f": now containment {found.containment}, cosine {found.cosine}")
+    found = _evidence(store, corpus, documents, scored)
+    texts = ["text_digest", "text_digest_kept"]
+    stored = scored.select("removed_url", "kept_url", *texts, stored_level="level", stored_rule="rule")
+    again = decide.verdicts(stored.join(found, on=texts, how="left"), _settings(corpus))
+    is_other = pl.col("level").ne_missing(pl.col("stored_level")) | pl.col("rule").ne_missing(pl.col("stored_rule"))
+    for row in again.filter(is_other).iter_rows(named=True):
+        sentence = _sentence(row | {"rule": row["stored_rule"]})
+        out.append(f"{sentence}: now containment {row['containment']}, cosine {row['cosine']}")
     return out
 
 
@@ -149,43 +152,43 @@ def _sentence(row: dict[str, Any]) -> str:
     return f"{row['removed_url']} does not satisfy {row['rule']} with {row['kept_url']}"
 
 
-def _evidence(store: Store, snapshot: Snapshot, documents: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Scores as seen from the removed text: text_digest, text_digest_kept, found_cosine, found_jaccard, ..."""
+def _evidence(store: Store, corpus: Corpus, documents: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+    """Scores as seen from the removed text: columns text_digest, text_digest_kept, and those that rules ask for."""
     both = decisions.select(left="text_digest_kept", right="text_digest").unique()
-    scores = _scores(store, snapshot, documents, both)
+    scores = _scores(store, corpus, documents, both)
     return scores.select(
         text_digest="right",
         text_digest_kept="left",
-        found_cosine="cosine",
-        found_jaccard="jaccard",
-        found_containment="right_in_left",
-        found_worst_part="right_worst_part",
+        cosine="cosine",
+        jaccard="jaccard",
+        containment="right_in_left",
+        worst_part="right_worst_part",
     )
 
 
-def _scores(store: Store, snapshot: Snapshot, documents: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
-    """Scores (schema decide.PAIRS) of pairs of text digests, columns left and right, read anew from the tables."""
-    texts, vectors = _segments(store, snapshot)
-    scored = [pl.DataFrame(schema=decide.PAIRS)]
+def _scores(store: Store, corpus: Corpus, documents: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Scores (schema PAIRS) of pairs of text digests, columns left and right, read anew from the tables."""
+    texts, vectors = _segments(store, corpus)
+    scored = [pl.DataFrame(schema=PAIRS)]
     for block in evidence.scored(store, texts, documents, wanted):
         rows = evidence.with_cosines(store, vectors, documents, block)
-        scored.append(rows.select(decide.PAIRS.names()))
+        scored.append(rows.select(PAIRS.names()))
     return pl.concat(scored)
 
 
 def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
     """No sampled kept document would be removed in favour of one of its ten exact nearest kept neighbours."""
-    snapshot = store.deduped_corpus.current()
-    if snapshot is None:
+    corpus = store.deduped_corpus.current()
+    if corpus is None:
         return _NONE
-    settings = _settings(snapshot)
+    settings = _settings(corpus)
     if settings.mode == "annotate":
         return Finding(True, "mode annotate removes nothing")
-    kept, _ = _published(store, snapshot)
-    documents = _documents(store, snapshot).join(kept, on="doc_id", how="semi")
+    kept = corpus.kept().collect()
+    documents = _documents(store, corpus).join(kept, on="doc_id", how="semi")
     sample = documents.sample(min(profile.checks.sample, documents.height), seed=_SEED).sort("doc_id")
-    near = _neighbours(store, snapshot, documents, sample)
-    scores = _scores(store, snapshot, documents, near)
+    near = _neighbours(store, corpus, documents, sample)
+    scores = _scores(store, corpus, documents, near)
     involved = pl.concat([scores["left"], scores["right"], sample["text_digest"]]).unique().to_frame("text_digest")
     candidates = sketches.with_page_urls(documents.join(involved, on="text_digest", how="semi"))
     removed = decide.decide(candidates, scores, settings)
@@ -200,10 +203,10 @@ def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
     )
 
 
-def _neighbours(store: Store, snapshot: Snapshot, documents: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
+def _neighbours(store: Store, corpus: Corpus, documents: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
     """Pairs (text digests, left < right) of each sampled text and the nearest other texts of `documents`."""
     numbered = documents.select("text_digest").unique().sort("text_digest").with_row_index("text")
-    _, vectors = _segments(store, snapshot)
+    _, vectors = _segments(store, corpus)
 
     def blocks(wanted: pl.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for digests, array in vectors_of(store, vectors.values(), wanted["text_digest"]):
@@ -233,13 +236,13 @@ def removal_rate(store: Store, profile: HardwareProfile) -> Finding:
         return Finding(True, "no snapshot before to compare with")
     if _settings(live[0]) != _settings(live[1]):
         return Finding(True, "decided with other settings than the snapshot before")
-    now, before = (_removals(store, snapshot) for snapshot in live)
+    now, before = (_removals(store, corpus) for corpus in live)
     total, total_before = int(now["documents"].sum()), int(before["documents"].sum())
     if min(total, total_before) < _WORTH_COMPARING:
         return Finding(True, f"too few documents to compare: {total_before:,} before, {total:,} now")
     changes: dict[str, float] = {}
     facts: dict[str, int | float | str] = {"bound": profile.checks.max_removal_change}
-    for level in _LEVELS:
+    for level in LEVELS:
         share = float(now[level].sum()) / total
         changes[f"level {level}"] = share - float(before[level].sum()) / total_before
         facts[f"removed_{level}"] = round(share, 4)
@@ -248,7 +251,7 @@ def removal_rate(store: Store, profile: HardwareProfile) -> Finding:
     )
     for row in hosts.iter_rows(named=True):
         share, share_before = (
-            sum(row[level + suffix] for level in _LEVELS) / row["documents" + suffix] for suffix in ("", "_before")
+            sum(row[level + suffix] for level in LEVELS) / row["documents" + suffix] for suffix in ("", "_before")
         )
         changes[f"host {row['host']}"] = share - share_before
     over = {k: v for k, v in changes.items() if abs(v) > profile.checks.max_removal_change}
@@ -262,11 +265,11 @@ def removal_rate(store: Store, profile: HardwareProfile) -> Finding:
 
 def large_clusters(store: Store, profile: HardwareProfile) -> Finding:
     """No document stands for very many near duplicates: such a cluster is worth a person's look."""
-    snapshot = store.deduped_corpus.current()
-    if snapshot is None:
+    corpus = store.deduped_corpus.current()
+    if corpus is None:
         return _NONE
-    _, decisions = _published(store, snapshot)
-    near = decisions.filter(pl.col("level").is_in(["near", "semantic"]))
+    decisions = corpus.decisions().collect()
+    near = decisions.filter(pl.col("level").is_in(SCORED_LEVELS))
     sizes = near.group_by("kept_url").len().sort("len", "kept_url", descending=[True, False])
     large = sizes.filter(pl.col("len") > profile.checks.max_cluster)
     largest = int(sizes["len"][0]) if sizes.height else 0
@@ -287,31 +290,24 @@ def up_to_date(store: Store, profile: HardwareProfile) -> Finding:
     return Finding(not parts, "; ".join(parts) or "all partitions are in the corpus", {"waiting": len(waiting)})
 
 
-def _removals(store: Store, snapshot: Snapshot) -> pl.DataFrame:
+def _removals(store: Store, corpus: Corpus) -> pl.DataFrame:
     """Columns host, documents, and a count of removals for each level."""
-    decisions = store.decisions.read(stage.layers(snapshot)["decisions"]).select("removed_id", "level")
-    documents = _documents(store, snapshot).lazy().join(decisions, left_on="doc_id", right_on="removed_id", how="left")
-    levels = {level: (pl.col("level") == level).sum() for level in _LEVELS}
+    decisions = corpus.decisions().select("removed_id", "level")
+    documents = _documents(store, corpus).lazy().join(decisions, left_on="doc_id", right_on="removed_id", how="left")
+    levels = {level: (pl.col("level") == level).sum() for level in LEVELS}
     return documents.group_by(host=HOST).agg(documents=pl.len(), **levels).collect()
 
 
-def _settings(snapshot: Snapshot) -> Deduplication:
-    return Deduplication.model_validate(snapshot.manifest["inputs"]["settings"])
+def _settings(corpus: Corpus) -> Deduplication:
+    return Deduplication.model_validate(corpus.inputs.settings)
 
 
-def _segments(store: Store, snapshot: Snapshot) -> tuple[dict[str, Segment], dict[str, Segment]]:
-    """The segments of texts and of vectors that a snapshot is made from, by partition."""
-    inputs = snapshot.manifest["inputs"]
-    texts = {p: store.extracted_text.at(path) for p, path in inputs["extracted_text"].items()}
-    return texts, {p: store.embeddings.at(path) for p, path in inputs["embeddings"].items()}
+def _segments(store: Store, corpus: Corpus) -> tuple[dict[str, TextSegment], dict[str, VectorSegment]]:
+    """The segments of texts and of vectors that a corpus is made from, by partition."""
+    inputs = corpus.inputs
+    return store.extracted_text.segments_at(inputs.texts), store.embeddings.segments_at(inputs.vectors)
 
 
-def _documents(store: Store, snapshot: Snapshot) -> pl.DataFrame:
-    """The documents a snapshot decided on, see :func:`quarry_dagster.stages.corpus.sketches.embedded_documents`."""
-    return sketches.embedded_documents(store, *_segments(store, snapshot))
-
-
-def _published(store: Store, snapshot: Snapshot) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The kept documents and the decisions of a snapshot."""
-    layers = stage.layers(snapshot)
-    return store.kept.read(layers["kept"]).collect(), store.decisions.read(layers["decisions"]).collect()
+def _documents(store: Store, corpus: Corpus) -> pl.DataFrame:
+    """The documents a corpus decided on, see :func:`quarry_dagster.stages.corpus.sketches.embedded_documents`."""
+    return sketches.embedded_documents(store, *_segments(store, corpus))

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.checks.contract import breaches, missing, wrong_columns
 from quarry_dagster.checks.finding import Finding
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.stages.backlog import follows
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT, embeddings_schema
 
 _NORM_TOLERANCE = 1e-3
 
@@ -26,7 +27,7 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
         if segment is None or texts is None:
             continue
         rows += segment.rows
-        schema = embeddings_schema(segment.metadata["dim"])
+        schema = embeddings_schema(segment.notes.dim)
         if wrong := wrong_columns(segment, schema):
             found += wrong
             continue
@@ -37,13 +38,13 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
             "doc_id",
             {
                 "without vector": pl.col("embedding").is_null(),
-                "of another model than the partition's": pl.col("model").ne_missing(pl.lit(segment.metadata["model"])),
+                "of another model than the partition's": pl.col("model").ne_missing(pl.lit(segment.notes.model)),
                 "that name another partition": pl.col("partition").ne_missing(pl.lit(partition)),
             },
         )
         found += problems
-        if not problems and segment.metadata["input"].startswith(texts.metadata["content"]):
-            accepted = store.files.scan([texts.path], EXTRACTED_TEXT).filter(pl.col("outcome") == "extracted")
+        if not problems and follows(segment, texts):
+            accepted = store.files.scan([texts.path], EXTRACTED_TEXT).filter(ACCEPTED)
             document = pl.concat_str("doc_id", pl.lit(" with text "), "text_digest").alias("document")
             found += missing(
                 partition, accepted.select(document).collect(), table.select(document).collect(), "document"

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from quarry_dagster.extract import text_digest
-from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.checks.contract import breaches, missing, wrong_columns
 from quarry_dagster.checks.finding import Finding
+from quarry_dagster.extract import text_digest
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.stages.backlog import follows
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import EXTRACT_OUTCOMES, EXTRACTED_TEXT
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACT_OUTCOMES, EXTRACTED_TEXT
 
 _WORTH_COMPARING = 50
 """Texts on each side from which a difference of languages says something."""
@@ -30,7 +31,6 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
         if wrong := wrong_columns(segment, EXTRACTED_TEXT):
             found += wrong
             continue
-        extracted = pl.col("outcome") == "extracted"
         table = store.files.scan([segment.path], EXTRACTED_TEXT)
         problems = breaches(
             partition,
@@ -38,15 +38,15 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
             "doc_id",
             {
                 "with an unknown outcome": ~pl.col("outcome").is_in(EXTRACT_OUTCOMES),
-                "extracted without text": extracted & (pl.col("text").fill_null("") == ""),
-                "extracted without digest": extracted & pl.col("text_digest").is_null(),
-                "not extracted but with a digest": ~extracted & pl.col("text_digest").is_not_null(),
+                "extracted without text": ACCEPTED & (pl.col("text").fill_null("") == ""),
+                "extracted without digest": ACCEPTED & pl.col("text_digest").is_null(),
+                "not extracted but with a digest": ~ACCEPTED & pl.col("text_digest").is_not_null(),
                 "with fewer than no words": pl.col("word_count") < 0,
                 "that name another partition": pl.col("partition").ne_missing(pl.lit(partition)),
             },
         )
         found += problems or _wrong_digests(segment)
-        if segment.metadata["input"].startswith(raw.metadata["content"]):  # else it waits to be materialized again
+        if follows(segment, raw):  # else it waits to be materialized again
             expected = pl.concat(list(raw.batches(["doc_id"], rows=4096)))
             found += missing(partition, expected, table.select("doc_id").collect(), "doc_id")
     return Finding.of_breaches(found, f"{rows:,} rows", rows=rows)
@@ -71,8 +71,8 @@ def extraction_yield(store: Store, profile: HardwareProfile, partitions: Sequenc
     total = int(pages["len"].sum())
     if not total:
         return Finding(True, "no page came")
-    accepted = int(pages.filter(pl.col("outcome") == "extracted")["len"].sum())
-    rest = pages.filter(pl.col("outcome") != "extracted").sort("len", descending=True)
+    accepted = int(pages.filter(ACCEPTED)["len"].sum())
+    rest = pages.filter(~ACCEPTED).sort("len", descending=True)
     reasons = ", ".join(f"{n:,} {outcome}" for outcome, n in rest.iter_rows())
     return Finding(
         accepted / total >= profile.checks.min_extraction_yield,
@@ -106,5 +106,5 @@ def _languages(store: Store, partitions: Sequence[str]) -> pl.DataFrame:
     counts: Counter[str] = Counter()
     for partition in partitions:
         if partition in segments:
-            counts.update(segments[partition].metadata.get("languages", {}))  # none in those of earlier versions
+            counts.update(segments[partition].notes.languages)  # none in those of earlier versions
     return pl.DataFrame(list(counts.items()), schema={"language": pl.String, "n": pl.Int64}, orient="row")

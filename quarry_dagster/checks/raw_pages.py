@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import polars as pl
 
-from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.checks.contract import breaches, missing, wrong_columns
 from quarry_dagster.checks.finding import Finding
+from quarry_dagster.digests import digest
+from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import FETCH_OUTCOMES, RAW_PAGES, WITH_BODY
-from quarry_dagster.urls import InvalidUrl, doc_id
+from quarry_dagster.urls import doc_id
 
 _NOT_ASKED_FOR = ("given", "archived", "robots_disallowed", "opted_out", "blocked_address", "invalid_url")
 _FACTS = ("doc_id", "url", "outcome", "body_digest", "partition")
@@ -47,7 +48,7 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
                 "that name another partition": pl.col("partition").ne_missing(pl.lit(partition)),
             },
         )
-        if segment.metadata["batch"] == batch.version:  # else it waits to be materialized again
+        if segment.notes.batch == batch.version:  # else it waits to be materialized again
             seeds = pl.concat([*batch.batches(["doc_id"], rows=4096), facts.select("doc_id").clear()])
             found += missing(partition, seeds, facts, "doc_id")
     return Finding.of_breaches(found, f"{rows:,} rows", rows=rows)
@@ -58,7 +59,7 @@ def _facts(segment: Segment) -> pl.DataFrame:
     schema = {name: RAW_PAGES[name] for name in _FACTS} | {"found_digest": pl.String(), "found_id": pl.String()}
     frames = [pl.DataFrame(schema=schema)]
     for frame in segment.batches([*_FACTS, "body"]):
-        digests = [None if b is None else hashlib.sha256(b).hexdigest()[:32] for b in frame["body"]]
+        digests = [None if b is None else digest(b) for b in frame["body"]]
         ids = [_id(*row) for row in frame.select("url", "doc_id", "outcome").iter_rows()]
         found = [pl.Series("found_digest", digests, pl.String), pl.Series("found_id", ids, pl.String)]
         frames.append(frame.drop("body").with_columns(found).select(list(schema)))

@@ -25,12 +25,12 @@ def check(data: str | None, profile: str | None, strict: bool) -> None:
     if Store(root).deduped_corpus.current() is None:
         raise ConfigError(f"there is no corpus in {root}: quarry run makes one")
 
-    from quarry_dagster.orchestration import runner
+    from quarry_dagster.orchestration import assets, runner
 
     with runner.instance(root) as instance:
         outcome = runner.check(instance, data=root, profile_name=profile_name(profile))
     width = max((len(f"{a.asset} {a.name}") for a in outcome.answers), default=0)
-    for answer in sorted(outcome.answers, key=lambda a: runner.ASSETS.index(a.asset)):
+    for answer in sorted(outcome.answers, key=lambda a: assets.NAMES.index(a.asset)):
         mark = "passed " if answer.passed else "failed " if answer.is_error else "warning"
         click.echo(f"{mark}  {f'{answer.asset} {answer.name}':{width}}  {answer.summary}")
     sys.exit(report_checks(outcome, strict=strict))

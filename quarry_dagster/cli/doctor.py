@@ -19,8 +19,8 @@ from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.errors import QuarryError
-from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Files
 
 _PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "numpy", "pyarrow", "trafilatura")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import click
 
-from quarry_dagster.store import forgotten as takedown
 from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.environment import data_root, profile_name
-from quarry_dagster.errors import ConfigError
 from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.store import Store
 
@@ -21,18 +19,9 @@ def forget(url_or_host: str, data: str | None, profile: str | None) -> None:
 
     Bodies, texts and vectors are deleted, not hidden; duplicates of what is taken out come back.
     """
-    from quarry_dagster.embed import vector_id
-    from quarry_dagster import takedown as stage
+    from quarry_dagster import takedown
 
     store = Store.existing(data_root(data))
-    settings = choose_profile(profile_name(profile)).profile
-    index = store.faiss_index.current()
-    if index and index.manifest["model"] != vector_id(settings.embedding):
-        raise ConfigError(
-            f"the corpus was made under another profile (vectors of {index.manifest['model']!r}): "
-            "name that one with --profile"
-        )
-    forgotten = takedown.forget(store, url_or_host)
-    pages = stage.apply(store, settings, forgotten)
+    pages = takedown.forget(store, choose_profile(profile_name(profile)).profile, url_or_host)
     click.echo(f"{url_or_host}: {pages} pages taken out; it will not be crawled again")
     click.echo("Seed files that you keep, in the inbox too, are not changed.")

@@ -17,8 +17,7 @@ from rich.table import Table
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
-from quarry_dagster.intake import put, take_in_seeds
-from quarry_dagster.intake import SeedReport
+from quarry_dagster.intake import SeedReport, put, take_in_seeds
 from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
@@ -53,8 +52,7 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
     click.echo(f"profile {choice.profile.name}: {choice.reason}", err=True)
     store = Store(root)
     put(store, seed_files)
-    for folder in ("batches", "raw_pages", "extracted_text", "embeddings", "sketches", "faiss_index", "deduped_corpus"):
-        store.files.sweep(folder)
+    store.sweep()
     reports = []
     if not dedup_only:
         reports = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))

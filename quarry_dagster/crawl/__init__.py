@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quarry_dagster.crawl.addresses import Network, allowed_networks
-from quarry_dagster.crawl.model import FetchError, Request, Response
+from quarry_dagster.crawl.model import Request, Response
+from quarry_dagster.errors import FetchError
 
 if TYPE_CHECKING:
     from quarry_dagster.profiles.settings import Crawl
 
-__all__ = ["FetchError", "Request", "Response", "allowed_networks", "crawl", "fetch_one"]
+__all__ = ["Request", "Response", "allowed_networks", "crawl", "fetch_one"]
 
 _LARGEST_SITEMAP_MB = 50.0  # sitemaps.org: 50 MiB uncompressed
 

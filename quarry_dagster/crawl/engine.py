@@ -24,7 +24,7 @@ from quarry_dagster.crawl.model import Failed, Request, Response
 from quarry_dagster.crawl.origins import Origins, Statement
 from quarry_dagster.crawl.page import Job, Pages
 from quarry_dagster.crawl.waiting import LONGEST_WAIT, backoff
-from quarry_dagster.urls import InvalidUrl
+from quarry_dagster.errors import InvalidUrl
 
 if TYPE_CHECKING:
     from quarry_dagster.crawl.addresses import Network

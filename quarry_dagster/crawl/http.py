@@ -21,7 +21,8 @@ from quarry_dagster.crawl.addresses import AddressBlocked, AddressRule
 from quarry_dagster.crawl.coding import ACCEPT_ENCODING, BodyBroken, decoder
 from quarry_dagster.crawl.media_types import ACCEPT
 from quarry_dagster.crawl.model import Failed
-from quarry_dagster.urls import InvalidUrl, canonical_url
+from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.urls import canonical_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientError, ClientResponse, ClientSession, TCPConnector

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from quarry_dagster.errors import QuarryError
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -51,10 +49,6 @@ class Response:
     """The failure may pass: it says nothing about the page."""
     headers: tuple[tuple[str, str], ...] = ()
     """As they came, with `fetched` and `not_modified`, where `Crawl.write_warc` is set."""
-
-
-class FetchError(QuarryError):
-    """A document that was asked for by itself cannot be had; the message names URL, outcome and detail."""
 
 
 class Failed(Exception):

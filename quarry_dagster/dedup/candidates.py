@@ -1,11 +1,14 @@
-"""Which pairs of texts are worth a look: a function of the set of texts, never of the order in which they came.
+"""Which pairs of texts are worth scoring: a function of the set of texts, never of the order in which they came.
 
-A pair is found by sampled shingles that both texts have, or by vectors whose cosine reaches the threshold
-(exactly: an index that misses pairs would make the corpus depend on its history).
+A pair is a candidate if its texts share enough sampled shingles, or if the cosine of their vectors reaches the
+threshold. Both are found exactly: an index that misses pairs would make the corpus depend on its history.
 
-What very many texts share, as a site's template, would make pairs of all of them. There a text is paired with the
-first LIMIT of them alone, the heads. Texts are numbered in the order of keeping, so heads are what the others would
-be removed for: ten thousand edits of one text all still meet it.
+A shingle that very many texts have, as that of a site's template, would make a pair of any two of them. Such a shingle
+pairs a text with the first LIMIT of these texts only: the heads of the shingle. Texts are numbered in the order of
+keeping, and a text is removed for one that comes before it. So ten thousand edits of one text still all meet it.
+
+Why so: "In a crowd a text is compared with the first of it" and "Hashes of one text alone are left out before texts
+are paired" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -24,17 +27,17 @@ from quarry_dagster.index import Float32, MakeKernel, ThresholdJoin, may_reach
 VERSION = "candidates-3"
 
 LIMIT = 16
-"""Of the texts with one hash, and of the earlier neighbours of a vector, the first so many count."""
+"""How many heads a hash has, and how many earlier neighbours of a vector count: the first ones."""
 _MIN_SHARED = 0.2
-"""Share of the smaller sample that must be common; near duplicates have twice that."""
+"""Share of the smaller of two sketches that both must have; near duplicates share twice as much."""
 _ROWS = 1_000_000
-"""Rows of the join of sketches, and pairs by vector, that are held at once."""
+"""Rows of the join of sketches, or pairs by vector, that are held in memory at once."""
 _LOOKED_UP = 65_536
-"""Hashes that are looked up at once: what fits in a core's cache."""
+"""Hashes that are looked up at once: as many as fit in the cache of a core."""
 _PAIRS = 1024
 """Pairs of vectors that are held side by side."""
 _ROUNDING = 1e-4
-"""More than a cosine changes when it is rounded."""
+"""Rounding changes a cosine by less than this."""
 
 PAIRS = pl.Schema({"left": pl.UInt32, "right": pl.UInt32})
 HASHES = pl.Schema({"text": pl.UInt32, "hash": pl.UInt32})
@@ -45,18 +48,21 @@ Vectors = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Sketches:
-    """The sketches of texts, one behind the other.
-
-    `texts` are their numbers (uint32, shape (n,)), each once; the sketch of `texts[i]` ends before row `ends[i]`
-    (int64, shape (n,)) of `hashes` (uint32).
-    """
+    """The sketches of texts, concatenated."""
 
     texts: np.ndarray
+    """The numbers of the texts: uint32, shape (n,), each once."""
     ends: np.ndarray
+    """Where each sketch ends: that of `texts[i]` ends before row `ends[i]` of `hashes`; int64, shape (n,)."""
     hashes: np.ndarray
+    """The hashes of all sketches, uint32."""
 
     def sizes(self) -> pl.DataFrame:
-        """What a share of a text's sketch is taken of: columns text, size. Of very few samples, one is enough."""
+        """The size of each sketch by which the share of common hashes is measured: columns text, size (Int64).
+
+        It is the number of sampled hashes: those that only fill a short sketch up do not count. Below 8 it is 1, so
+        that one common hash is enough.
+        """
         size = np.diff(self.ends, prepend=0)
         filled_up = np.flatnonzero((size > 0) & (size <= SKETCH_MIN))
         if len(filled_up):
@@ -65,9 +71,10 @@ class Sketches:
         return pl.DataFrame({"text": self.texts, "size": np.where(size >= 8, size, 1)})
 
     def sharing(self, wanted: pl.Series) -> pl.DataFrame:
-        """All rows, schema HASHES, of the hashes that a wanted text and another have.
+        """The hashes that a wanted text shares with another text: schema HASHES, a row for each text that has one.
 
-        Most hashes are one text's alone. So beside the rows that are returned only a part of the others is held.
+        Most hashes belong to one text alone. They are sorted out a part at a time, so that few of them are in memory
+        beside the rows that are returned.
         """
         at = np.flatnonzero(_marked(wanted, self.texts))
         mine = self.hashes if len(at) == len(self.texts) else self._of(at)
@@ -86,14 +93,17 @@ class Sketches:
         return pl.concat(found)
 
     def _of(self, at: np.ndarray) -> np.ndarray:
-        """The sketches of `texts[at]`, one behind the other."""
+        """The hashes of the sketches of `texts[at]`, concatenated."""
         ends = self.ends[at]
         sizes = ends - np.where(at > 0, self.ends[at - 1], 0)
         return self.hashes[_rows_from(ends - sizes, sizes)]
 
 
 def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Rows of those that are among the wanted ones (uint32). Most are dismissed by a table of the wanted first bits."""
+    """The rows of `hashes` (uint32) whose hash is wanted: int64.
+
+    A table of the first bits of the wanted hashes dismisses most of the others.
+    """
     bits = min(24, 6 + len(wanted).bit_length())
     shift = np.uint32(32 - bits)
     table = np.zeros(1 << bits, np.bool_)
@@ -101,23 +111,25 @@ def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     parts = [np.empty(0, np.int64)]
     for start in range(0, len(hashes), _LOOKED_UP):
         at = hashes[start : start + _LOOKED_UP] >> shift
-        parts.append(start + np.flatnonzero(table.take(at, mode="clip")))  # all are in it; not to check that is faster
+        parts.append(start + np.flatnonzero(table.take(at, mode="clip")))  # "clip" skips the check of bounds
     rows = np.concatenate(parts)
     return rows[pl.Series(hashes[rows]).is_in(pl.Series(wanted).unique().implode()).to_numpy()]
 
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Rows by hash and text, and of each row where those of its hash start and end."""
+    """Rows of a hash and a text that has it, sorted by hash and then by text."""
 
     texts: np.ndarray
     hashes: np.ndarray
     starts: np.ndarray
+    """Of each row, the first row with the same hash."""
     ends: np.ndarray
+    """Of each row, the row behind the last one with the same hash."""
 
     @classmethod
     def of(cls, hashes: pl.DataFrame) -> _Ranked:
-        """Of rows with schema HASHES."""
+        """Sort rows of schema HASHES."""
         keys = np.sort(_keys(hashes["hash"].to_numpy(), hashes["text"].to_numpy()))
         values = (keys >> np.uint64(32)).astype(np.uint32)
         starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))
@@ -125,32 +137,38 @@ class _Ranked:
         return cls(keys.astype(np.uint32), values, np.repeat(starts, sizes), np.repeat(starts + sizes, sizes))
 
     def places(self, counted: np.ndarray) -> np.ndarray:
-        """How many of the rows that are counted (bool) stand before each row among those of its hash."""
+        """The number of counted rows that stand before each row among the rows of its hash: int64.
+
+        `counted` says of each row whether it counts (bool).
+        """
         before = np.cumsum(counted) - counted
         return before - before[self.starts]
 
 
 def moved(hashes: pl.DataFrame, came: pl.Series, gone: pl.Series) -> pl.Series:
-    """The texts that became a head of some hash, or ceased to be one, though they were there before and are now.
+    """The texts that stay, and became a head of some hash or ceased to be one: UInt32.
 
     Args:
-        hashes: what texts now and before share with those that came or are gone (:meth:`Sketches.sharing`).
-        came: texts that were not there before.
-        gone: texts that are not there now.
+        hashes: the hashes that the texts of now and of before share with those that came or are gone
+            (:meth:`Sketches.sharing`).
+        came: the texts that are there now and were not before.
+        gone: the texts that were there before and are not now.
     """
     rows = _Ranked.of(hashes)
     is_new, is_old = _marked(came, rows.texts), _marked(gone, rows.texts)
-    was_head, is_head = (rows.places(~other) < LIMIT for other in (is_new, is_old))
+    was_head, is_head = rows.places(~is_new) < LIMIT, rows.places(~is_old) < LIMIT
     return pl.Series(rows.texts[(was_head != is_head) & ~is_new & ~is_old], dtype=pl.UInt32).unique()
 
 
 def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -> pl.DataFrame:
-    """Pairs with a wanted text whose earlier text is a head of a hash that both have, if they share enough hashes.
+    """The candidate pairs by sketch that a wanted text is in.
+
+    Two texts are a pair if the earlier of them is a head of a hash that both have, and if they share enough hashes.
 
     Args:
-        wanted: texts to find partners for.
-        hashes: all that texts share with the wanted ones (:meth:`Sketches.sharing`).
-        sizes: columns text, size (:meth:`Sketches.sizes`) of all texts.
+        wanted: the texts to find partners for.
+        hashes: all hashes that the wanted texts share with others (:meth:`Sketches.sharing`).
+        sizes: the sizes of all sketches (:meth:`Sketches.sizes`).
 
     Returns:
         Schema PAIRS, left < right, each pair once.
@@ -161,7 +179,8 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
     least[sizes["text"].to_numpy()] = sizes["size"].to_numpy() * _MIN_SHARED
     is_hidden = rank >= LIMIT
     hidden = _Hidden.of(rows.texts[is_hidden], rows.hashes[is_hidden], len(least))
-    # Each wanted text with the heads before it; each wanted head with the texts after it that are not wanted.
+    # First each wanted text is paired with the heads before it, then each wanted head with the texts behind it that
+    # are not wanted.
     is_wanted = _marked(wanted, rows.texts)
     at = np.flatnonzero(is_wanted)
     found = [pl.DataFrame(schema=PAIRS)]
@@ -176,7 +195,7 @@ def sketch_pairs(wanted: pl.Series, hashes: pl.DataFrame, sizes: pl.DataFrame) -
 
 
 def _marked(wanted: pl.Series, texts: np.ndarray) -> np.ndarray:
-    """Which of these texts are wanted: bool."""
+    """Whether each of these texts (uint32) is wanted: bool."""
     marks = np.zeros(1 + max(int(texts.max(initial=0)), int(wanted.max() or 0)), np.bool_)  # pyright: ignore[reportArgumentType]
     marks[wanted.to_numpy()] = True
     return marks[texts]
@@ -185,15 +204,16 @@ def _marked(wanted: pl.Series, texts: np.ndarray) -> np.ndarray:
 def _expanded(
     mine: np.ndarray, first: np.ndarray, number: np.ndarray, texts: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each of mine (texts, some more than once) the `number` texts from `first` on, with itself beside each.
+    """Pair each text of `mine` with `number` texts of `texts`, from row `first` on.
 
-    In blocks of about _ROWS, all of a text in one.
+    A text may stand in `mine` several times. Yields two arrays, of the texts of `mine` and of their partners, for about
+    _ROWS pairs at a time; all pairs of a text are in one block.
     """
     at = np.flatnonzero(number)
     at = at[np.argsort(mine[at], kind="stable")]
     mine, first, number = mine[at], first[at], number[at]
     ends = np.cumsum(number)
-    of_text = np.searchsorted(mine, mine)  # the first of each text's rows
+    of_text = np.searchsorted(mine, mine)  # of each row, the first row of its text
     blocks = (ends - number)[of_text] // _ROWS
     for part in np.split(np.arange(len(mine)), np.flatnonzero(np.diff(blocks)) + 1):
         yield np.repeat(mine[part], number[part]), texts[_rows_from(first[part], number[part])]
@@ -201,27 +221,32 @@ def _expanded(
 
 @dataclass(frozen=True)
 class _Hidden:
-    """Hashes of texts that are no head of theirs: keys of text and hash, sorted; of each text where its own start, and
-    how many they are."""
+    """The hidden hashes: a hash is hidden in a text that has it and is none of its heads.
+
+    They make no pair, but count towards what two texts share.
+    """
 
     keys: np.ndarray
+    """Text and hash as one number (:func:`_keys`), sorted."""
     starts: np.ndarray
+    """Of each text, by its number, the first of its rows in `keys`."""
     number: np.ndarray
+    """Of each text, by its number, how many rows it has there."""
 
     @classmethod
     def of(cls, texts: np.ndarray, hashes: np.ndarray, end: int) -> _Hidden:
-        """Of rows of texts whose numbers are below `end`."""
+        """Sort rows of a text and its hidden hash; all numbers of texts are below `end`."""
         keys = np.sort(_keys(texts, hashes))
         starts = np.searchsorted(keys, np.arange(end + 1, dtype=np.uint64) << np.uint64(32))
         return cls(keys, starts[:-1], np.diff(starts))
 
     def most(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """How many of them pairs of texts share at most."""
+        """The number of hidden hashes that each pair of texts shares at most."""
         return np.minimum(self.number[left], self.number[right])
 
     def shared(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """How many of them pairs of texts share."""
-        is_fewer = self.number[left] < self.number[right]
+        """The number of hidden hashes that each pair of texts shares: int64."""
+        is_fewer = self.number[left] < self.number[right]  # the hashes of one text are looked up among the other's
         few, many = np.where(is_fewer, left, right), np.where(is_fewer, right, left)
         found = np.empty(len(few), np.int64)
         blocks = np.cumsum(self.number[few]) // _ROWS
@@ -239,19 +264,23 @@ class _Hidden:
 
 
 def _rows_from(first: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """From each `first` row on so many rows, one run behind the other: int64."""
+    """The rows of runs, concatenated: int64. Run i has `number[i]` rows, from `first[i]` on."""
     return np.arange(number.sum()) + np.repeat(first - (np.cumsum(number) - number), number)
 
 
 def _keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Two uint32 as one uint64, that is ordered by the first and then the second."""
+    """Two uint32 as one uint64, ordered by `high` and then by `low`."""
     return high.astype(np.uint64) << np.uint64(32) | low
 
 
 def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: _Hidden, least: np.ndarray) -> pl.DataFrame:
-    """Of pairs, once for each hash that makes them one, those that share enough hashes, `hidden` ones counted too.
+    """The pairs that share enough hashes: schema PAIRS, each once.
 
-    `least` is by text the number that is enough; of two texts the smaller counts.
+    Args:
+        left: the earlier texts of the pairs; a pair stands there once for each hash that makes it one.
+        right: the later texts.
+        hidden: the hashes that count too.
+        least: by the number of a text, how many common hashes are enough for it; of a pair, the smaller counts.
     """
     keys = np.sort(_keys(left, right))
     first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
@@ -265,36 +294,55 @@ def _sharing_enough(left: np.ndarray, right: np.ndarray, hidden: _Hidden, least:
 
 
 def near_any(vectors: np.ndarray, outlines: np.ndarray, directions: np.ndarray, threshold: float) -> np.ndarray:
-    """Which vectors, told by their outlines, may be in a pair by vector with one of these: bool of shape (n,).
+    """Whether each outlined vector may be in a pair by vector with one of `vectors`: bool of shape (n,).
 
-    For the arguments see :func:`quarry_dagster.index.may_reach`.
+    A vector for which it is False is in none. For the arguments see :func:`quarry_dagster.index.may_reach`.
     """
-    return may_reach(vectors, outlines, directions, threshold - _ROUNDING)
+    return may_reach(vectors, outlines, directions, _before_rounding(threshold))
+
+
+def is_close(threshold: float) -> pl.Expr:
+    """Whether a pair is one by vector: its cosine, rounded as it is stored, reaches the threshold."""
+    return pl.col("cosine") >= threshold
+
+
+def _before_rounding(threshold: float) -> float:
+    """What a cosine is at least, before it is rounded, if it reaches the threshold then."""
+    return threshold - _ROUNDING
 
 
 def vector_pairs(
     new: Vectors, others: Iterable[Vectors], threshold: float, kernel: MakeKernel = Float32
 ) -> pl.DataFrame:
-    """Pairs of a new text with another whose rounded cosine is at least `threshold`, of those :func:`first_neighbours`.
+    """The candidate pairs by vector that a new text is in.
 
-    `others` are those that are not new, in blocks that fit in memory. Returns schema COSINES, left < right, each once.
+    A pair is one if :func:`is_close`; of the pairs of a right text the :func:`first_neighbours` are returned.
+
+    Args:
+        new: the new texts.
+        others: the other texts, in blocks that fit in memory.
+        threshold: the least cosine.
+        kernel: what compares the vectors; the pairs are the same.
+
+    Returns:
+        Schema COSINES, left < right, each pair once.
     """
     order = np.argsort(new[0])
     texts, vectors = new[0][order], new[1][order]
-    join = ThresholdJoin(vectors, threshold - _ROUNDING, kernel)
+    join = ThresholdJoin(vectors, _before_rounding(threshold), kernel)
     inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT))
     outside = ((texts[p.a], block[0][p.b], p.cosine) for block in others for p in join.against(block[1]))
     found = pl.DataFrame(schema=COSINES)
     for pairs in _batches(chain(inside, outside)):
         a, b, cosine = (np.concatenate(column) for column in zip(*pairs, strict=True))
         columns = {"left": np.minimum(a, b), "right": np.maximum(a, b), "cosine": rounded(cosine)}
-        close = pl.DataFrame(columns, schema=COSINES).filter(pl.col("cosine") >= threshold)
+        close = pl.DataFrame(columns, schema=COSINES).filter(is_close(threshold))
         found = first_neighbours(pl.concat([found, _not_behind(found, close)]))
     return found
 
 
 def _not_behind(found: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Of pairs those that may still be among the first of their right text: where all are alike, few are."""
+    """The pairs that may still be among the first neighbours of their right text, after those that were found."""
     last = found.group_by("right").agg(last=pl.col("left").max(), number=pl.len()).filter(pl.col("number") >= LIMIT)
     beside = pairs.join(last, on="right", how="left")
     return beside.filter(pl.col("last").is_null() | (pl.col("left") < pl.col("last"))).select(COSINES.names())
@@ -304,7 +352,7 @@ _Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _batches(found: Iterable[_Found]) -> Iterator[list[_Found]]:
-    """What is found, about _ROWS pairs at a time."""
+    """Collect blocks of pairs into batches of about _ROWS pairs."""
     batch, rows = [], 0
     for pairs in found:
         batch.append(pairs)
@@ -317,7 +365,10 @@ def _batches(found: Iterable[_Found]) -> Iterator[list[_Found]]:
 
 
 def cosines_of(pairs: pl.DataFrame, texts: np.ndarray, vectors: np.ndarray) -> pl.DataFrame:
-    """Pairs (schema PAIRS) of texts with their cosines, schema COSINES."""
+    """The pairs (schema PAIRS) with their cosines, schema COSINES.
+
+    `texts` are numbers of texts (uint32, shape (n,)), `vectors` their unit vectors (float32, shape (n, dim)).
+    """
     order = np.argsort(texts)
     left, right = (order[np.searchsorted(texts, pairs[side], sorter=order)] for side in ("left", "right"))
     found = np.empty(pairs.height)
@@ -328,5 +379,5 @@ def cosines_of(pairs: pl.DataFrame, texts: np.ndarray, vectors: np.ndarray) -> p
 
 
 def first_neighbours(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Of pairs by vector (columns left < right), for each right text those with its first LIMIT left ones."""
+    """The pairs of each right text with its first LIMIT left texts; columns left < right, and others, which stay."""
     return pairs.unique(["left", "right"]).filter(pl.col("left").rank("ordinal").over("right") <= LIMIT)

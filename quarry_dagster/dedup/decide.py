@@ -5,11 +5,13 @@ removed, with that one as its witness; any other is kept. So clusters are stars 
 chains), and the result depends on the documents alone, not on the order in which they were crawled.
 
 All rules look from the removed document to the kept one: what is lost is what the kept one does not contain.
+
+Why so: "Containment, and how evenly it is spread" and "`even-containment` asks for .60" in docs/decisions.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -34,81 +36,50 @@ EVEN_PART = 0.3
 """even-containment: fewer are enough where every eighth of the removed text has at least EVEN_PART of its own:
 edits all over a text, as opposed to one page template around two bodies."""
 
-DOCUMENTS = pl.Schema(
-    {
-        "doc_id": pl.String,
-        "url": pl.String,
-        "page_url": pl.String,  # same_page_url of the final URL
-        "text_digest": pl.String,
-        "word_count": pl.Int64,
-        "date": pl.String,  # of publication, ISO 8601, as the page states it
-    }
-)
 
-PAIRS = pl.Schema(
-    {
-        "left": pl.String,  # text digests; as stored, the left text comes first in the order of keeping
-        "right": pl.String,
-        "cosine": pl.Float64,
-        "jaccard": pl.Float64,
-        "left_in_right": pl.Float64,
-        "right_in_left": pl.Float64,
-        "left_worst_part": pl.Float64,
-        "right_worst_part": pl.Float64,
-    }
-)
-"""Scores of two distinct texts, see :mod:`quarry_dagster.dedup.verify`."""
+@dataclass(frozen=True)
+class Rule:
+    """One rule: it names the level of a removal, and the least that each score must be."""
 
-DECISIONS = pl.Schema(
-    {
-        "removed_id": pl.String,
-        "kept_id": pl.String,
-        "level": pl.String,
-        "rule": pl.String,
-        "cosine": pl.Float64,
-        "jaccard": pl.Float64,
-        "containment": pl.Float64,
-        "removed_url": pl.String,
-        "kept_url": pl.String,
-    }
-)
+    level: str
+    name: str
+    least: Mapping[str, float]
+
+    @property
+    def holds(self) -> pl.Expr:
+        """Whether a pair's scores, seen from the text that would be removed, satisfy the rule."""
+        return pl.all_horizontal(pl.col(score) >= bound for score, bound in self.least.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Scores of a pair as seen from the document that would be removed."""
-
-    cosine: float
-    jaccard: float
-    containment: float  # of its shingles in the other text
-    worst_part: float
-
-
-Rule = Callable[[Evidence], tuple[str, str] | None]
-
-
-def rule_for(settings: Deduplication) -> Rule:
-    """The rule of a mode: from evidence to ``(level, rule)``, or None where both documents stay."""
-    rules = _rules(settings)
-
-    def decide(e: Evidence) -> tuple[str, str] | None:
-        for level, rule, least in rules:
-            if all(getattr(e, score) >= bound for score, bound in least.items()):
-                return level, rule
-        return None
-
-    return decide
-
-
-def _rules(settings: Deduplication) -> list[tuple[str, str, dict[str, float]]]:
-    """The rules of a mode, the surest first: level, name, and the least that each score must be."""
-    rules = [("near", CONTAINED_RULE, {"containment": CONTAINED})]
+def rules(settings: Deduplication) -> list[Rule]:
+    """The rules of a mode that compare two texts, the surest first."""
+    found = [Rule("near", CONTAINED_RULE, {"containment": CONTAINED})]
     if settings.mode != "strict":
-        rules.append(("near", NEAR_RULE, {"containment": CONTAINMENT}))
-        rules.append(("near", EVEN_RULE, {"containment": EVEN_CONTAINMENT, "worst_part": EVEN_PART}))
+        found.append(Rule("near", NEAR_RULE, {"containment": CONTAINMENT}))
+        found.append(Rule("near", EVEN_RULE, {"containment": EVEN_CONTAINMENT, "worst_part": EVEN_PART}))
     if settings.mode == "aggressive":
-        rules.append(("semantic", COSINE_RULE, {"cosine": settings.similarity_threshold}))
-    return rules
+        found.append(Rule("semantic", COSINE_RULE, {"cosine": settings.similarity_threshold}))
+    return found
+
+
+def verdicts(scores: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
+    """The level and the rule by which each pair removes a text, both null where no rule holds and both stay.
+
+    All that is removed for its scores is removed by this function: nowhere else are scores compared with the bounds
+    of a rule.
+
+    Args:
+        scores: columns cosine, jaccard, containment, worst_part (Float64), as seen from the text that would be
+            removed; others stay.
+
+    Returns:
+        The same rows with the columns `level` and `rule` (String).
+    """
+    level, rule = pl.lit(None, pl.String), pl.lit(None, pl.String)
+    for each in reversed(rules(settings)):
+        level = pl.when(each.holds).then(pl.lit(each.level)).otherwise(level)
+        rule = pl.when(each.holds).then(pl.lit(each.name)).otherwise(rule)
+    return scores.with_columns(level=level, rule=rule)
 
 
 def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
@@ -150,13 +121,7 @@ def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication
 
 
 def _sides(pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
-    """Each pair from both sides: text, other, the scores for removing `text`, and level and rule if one applies."""
-    verdicts = {}
-    for at, name in ((0, "level"), (1, "rule")):
-        chain = pl.when(False).then(pl.lit(None, pl.String))
-        for rule in _rules(settings):
-            chain = chain.when(*(pl.col(s) >= bound for s, bound in rule[2].items())).then(pl.lit(rule[at]))
-        verdicts[name] = chain.otherwise(None)
+    """Each pair (schema PAIRS) from both sides: columns text, other, the scores for removing `text`, level, rule."""
     sides = [
         pairs.select(
             "cosine",
@@ -168,11 +133,16 @@ def _sides(pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
         )
         for text, other in (("left", "right"), ("right", "left"))
     ]
-    return pl.concat(sides).with_columns(**verdicts)
+    return verdicts(pl.concat(sides), settings)
 
 
 def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[int]]:
-    """Rows of the removed documents, and of the kept ones they are removed for."""
+    """Walk the documents in the total order; returns the rows of the removed ones, and of those they are removed for.
+
+    Args:
+        ordered: documents in that order, with the columns `text` and `page`: equal numbers for equal ones.
+        rivals: pairs from both sides (see :func:`_sides`) that a rule holds for.
+    """
     rows = ordered.select("text_digest", "text").with_row_index("row")
     texts = rows.group_by("text_digest", "text").agg(first=pl.col("row").min(), last=pl.col("row").max())
     partners = (

@@ -4,6 +4,8 @@ Words are runs of letters, digits and marks in the text's normal form. Scripts t
 token a character: Han and kana the character itself, Thai, Lao, Khmer and Myanmar the run of six that begins with it,
 for there three characters are less than a word, and any two long texts share most of them. Characters that are not
 seen (soft hyphens, joiners, marks of direction) are not there: some pages have them, and others the same text without.
+
+Why so: "Thai, Lao, Khmer and Myanmar are compared by runs of six characters" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import polars as pl
 import xxhash
 
 from quarry_dagster.extract import normal_form
+from quarry_dagster.extract.scripts import ALPHABETIC, IDEOGRAPHIC
 
 VERSION = "shingles-3"
 """Changes whenever the same text would give other hashes."""
@@ -34,8 +37,7 @@ _LIMIT = np.uint64(2**64 // SAMPLE_RATE)
 _UNSHARED = np.uint64(64 - 31 - (SAMPLE_RATE - 1).bit_length())
 """Bits that are dropped: 31 are left below those that are 0 in every sampled hash."""
 
-_ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_UNSPACED = rf"\p{{Han}}\p{{Hiragana}}\p{{Katakana}}{_ALPHABETIC}"
+_UNSPACED = f"{IDEOGRAPHIC}{ALPHABETIC}"
 _TOKEN = rf"[{_UNSPACED}]|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+"
 _UNSEEN = r"\p{Cf}+"
 _RUN = 6
@@ -105,7 +107,7 @@ def _word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     table = np.zeros(len(place), np.uint64)
     table[used] = [xxhash.xxh3_64_intdigest(word) for word in distinct.cast(pl.Binary).to_list()]
     begins_run = np.zeros(len(place), np.bool_)
-    begins_run[used] = distinct.str.contains(rf"^[{_ALPHABETIC}]$").to_numpy()
+    begins_run[used] = distinct.str.contains(rf"^[{ALPHABETIC}]$").to_numpy()
     hashes, in_run = table[codes], begins_run[codes]
     return (_runs(hashes, in_run, counts) if in_run.any() else hashes), counts
 

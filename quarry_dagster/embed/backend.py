@@ -1,4 +1,7 @@
-"""What can run a model, and which of it a profile gets."""
+"""What can run a model, and which of it a profile gets.
+
+Why so: "`auto` names int8, and what it was resolved to is in the vectors' name" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ embedded alone, and frequent tokens weigh less (smooth inverse frequency of Aror
 vocabulary for the frequency). In two ways it is not: the mean of ordinary text is subtracted, not that of the
 vocabulary, which leaves unrelated texts near each other; and components are not rotated, since the vectors would
 depend on signs that differ between machines. model2vec's own distillation needs an older transformers.
+
+Why so: "The static model is distilled by us" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import socket
 import sys
 from contextlib import suppress
 
-from quarry_dagster.extract.expressions import ask_first
+from quarry_dagster.extract.extractors import chosen
 from quarry_dagster.extract.page import extract_page
 from quarry_dagster.extract.records import Page
 from quarry_dagster.extract.worker import run_worker
@@ -38,7 +38,7 @@ _WARM_UP = Page(
 def main(control_fd: int, settings: Settings) -> None:
     """Fork a worker for each request until the control socket closes."""
     logging.disable(logging.CRITICAL)  # what is worth knowing of a page is in its row
-    ask_first()
+    chosen(settings).prepare()
     extract_page(_WARM_UP, settings)
     gc.freeze()  # else each worker's garbage collector copies the memory it shares with this process
     control = socket.socket(fileno=control_fd)

@@ -10,8 +10,8 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
+from quarry_dagster.extract.extractors import chosen
 from quarry_dagster.extract.language import detect_language
-from quarry_dagster.extract.metadata import page_metadata
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.version import extractor_name
 from quarry_dagster.extract.walls import is_wall
@@ -45,27 +45,16 @@ def _from_plain_text(page: Page, settings: Settings) -> Extraction:
 
 
 def _from_html(page: Page, settings: Settings) -> Extraction:
-    from trafilatura import bare_extraction
-
     source = decode(page.body, page.content_type)
     if "<" not in source:
         return Extraction(page.key, "empty", extractor_name(page, settings), "not HTML: no tags")
     tree, damage = _parse(source)
     if tree is None:
         return Extraction(page.key, "empty", extractor_name(page, settings), damage or "nothing to parse")
-    metadata = page_metadata(tree, page.url or None, thorough=settings.mode == "thorough")
-    document = bare_extraction(
-        tree,
-        url=page.url or None,
-        fast=settings.mode == "fast",
-        # Readers' comments: they cost articles a little and give forums a little; over all page types, nothing.
-        include_comments=False,
-        include_tables=True,
-    )
-    if document is None:
-        return _without_text(page, settings, tree, damage)
-    assert not isinstance(document, dict)  # only with its deprecated `as_dict`
-    return _row(page, settings, document.text or "", metadata, damage)
+    extractor, url = chosen(settings), page.url or None
+    facts = extractor.facts(tree, url)
+    text = extractor.main_text(tree, url)
+    return _without_text(page, settings, tree, damage) if text is None else _row(page, settings, text, facts, damage)
 
 
 def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
@@ -98,21 +87,21 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
     return tree, None
 
 
-def _row(page: Page, settings: Settings, text: str, metadata: dict[str, Any], detail: str | None = None) -> Extraction:
+def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detail: str | None = None) -> Extraction:
     extractor = extractor_name(page, settings)
     text = unicodedata.normalize("NFC", text).strip()
     words = count_words(text)
     if not text:
-        return Extraction(page.key, "empty", extractor, detail, **metadata)
+        return Extraction(page.key, "empty", extractor, detail, **facts)
     if is_wall(text):
-        return Extraction(page.key, "javascript_only", extractor, f"the page says: {text[:200]}", **metadata)
+        return Extraction(page.key, "javascript_only", extractor, f"the page says: {text[:200]}", **facts)
     short = words < settings.min_words
     return Extraction(
         page.key,
         "too_short" if short else "extracted",
         extractor,
         f"{words} words, less than min_words {settings.min_words}" if short else detail,
-        **metadata,
+        **facts,
         language=detect_language(text),
         text=text,
         word_count=words,
@@ -121,7 +110,7 @@ def _row(page: Page, settings: Settings, text: str, metadata: dict[str, Any], de
 
 
 def _without_text(page: Page, settings: Settings, tree: HtmlElement, damage: str | None) -> Extraction:
-    """Why trafilatura found nothing."""
+    """Why the extractor found nothing."""
     extractor = extractor_name(page, settings)
     seen = _visible_text(tree)
     words = count_words(seen)

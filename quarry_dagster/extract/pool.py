@@ -3,6 +3,8 @@
 Processes, because lxml crashes in threads. A worker has one page at a time and a connection of its own, so one
 that dies takes no other page with it: not so in `concurrent.futures` (BrokenProcessPool) or pebble (one pipe and
 one lock for all workers, which a killed worker can leave half-written or held).
+
+Why so: "Worker processes are forked by a small process of their own" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -1,21 +1,17 @@
-"""Counting a text's words, and the digest that makes two texts one."""
+"""Counting a text's words, and the digest that makes two texts one.
+
+Why so: "One normal form for what is compared" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 
-_UNSPACED = re.compile(
-    "["
-    "\u0e00-\u0eff"  # Thai, Lao
-    "\u1000-\u109f"  # Myanmar
-    "\u1780-\u17ff"  # Khmer
-    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-    "]"
-)
-"""Scripts that put no spaces between words."""
+from quarry_dagster.digests import digest
+from quarry_dagster.extract.scripts import UNSPACED
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def count_words(text: str) -> int:
@@ -36,8 +32,8 @@ def normal_form(text: str) -> str:
 
 
 def text_digest(text: str) -> str:
-    """First 32 hex digits of the SHA-256 of the text's normal form.
+    """The digest of the text's normal form.
 
     Two documents of one digest are one text: dedup level `exact`.
     """
-    return hashlib.sha256(normal_form(text).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return digest(normal_form(text).encode("utf-8", "surrogatepass"))

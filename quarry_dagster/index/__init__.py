@@ -1,12 +1,12 @@
 """Vectors of texts: the FAISS index over them, with its file form, and the joins that find all near pairs."""
 
-from quarry_dagster.index.bound import SAMPLE, directions
 from benchmarks.cells import CellJoin, Cells
+from quarry_dagster.index.bound import SAMPLE, directions
 from quarry_dagster.index.exact import nearest
 from quarry_dagster.index.join import ThresholdJoin
 from quarry_dagster.index.kernels import Float16, Float32, Int8, MakeKernel, Pairs, fastest
 from quarry_dagster.index.outlines import OUTLINE_WIDTH, may_reach, outlined
-from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, training_size
+from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, index_type, training_size
 from quarry_dagster.index.vector_index import Size, VectorIndex, plan
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "choose_type",
     "directions",
     "fastest",
+    "index_type",
     "may_reach",
     "nearest",
     "outlined",

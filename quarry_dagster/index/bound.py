@@ -3,6 +3,8 @@
 Let x1 be the part of x in a subspace and x2 the rest: by Cauchy-Schwarz ``<a, b> <= <a1, b1> + |a2| |b2|``. That is a
 dot product too, of the coordinates in the subspace with the norm of the rest as one more. It holds in any subspace; in
 the directions in which the vectors vary most, few pairs are left.
+
+Why so: "The exact join dismisses pairs by a bound, not by a guess" in docs/decisions.md.
 """
 
 from __future__ import annotations

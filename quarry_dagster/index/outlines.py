@@ -2,6 +2,8 @@
 
 A corpus grows by little at a time, and to compare what is new with all that is there its vectors would have to be read.
 Their outlines are read instead, and then the vectors of the few that the bound leaves.
+
+Why so: "New vectors are compared with outlines of the old ones" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -30,6 +30,18 @@ _MOST_FROM_GPU = 2048  # neighbours that FAISS can find there at once
 _POINTS_PER_CELL = 39  # fewer training points make poor centroids
 
 
+def index_type(name: str) -> IndexType:
+    """The type of this name, as a manifest has it.
+
+    Raises:
+        IndexCorruptError: there is no such type.
+    """
+    for kind in INDEX_TYPES:
+        if kind == name:
+            return kind
+    raise IndexCorruptError(f"no index type {name!r}: there are {', '.join(INDEX_TYPES)}")
+
+
 def choose_type(settings: Index, vectors: int) -> IndexType:
     """The index type for so many vectors: as set, or exact search while that is fast.
 

@@ -1,23 +1,22 @@
-"""The inbox on the way in: putting seed files there, and taking in what waits under a profile."""
+"""The inbox: putting seed files there, and which of them are settled and wait."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
+import time
 from collections.abc import Sequence
-from functools import partial
-from ipaddress import IPv4Network, IPv6Network
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from quarry_dagster import seeds
-from quarry_dagster.crawl import fetch_one
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.intake import SeedReport, take_in
-from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.intake.ledger import Ledger
 from quarry_dagster.store import Store
-from quarry_dagster.store.store import SEEDS
+
+SEEDS = "seeds"
+"""The folder of the inbox."""
 
 
 def put(store: Store, paths: Sequence[str]) -> None:
@@ -57,26 +56,27 @@ def _sha256(file: BinaryIO) -> bytes:
     return digest.digest()
 
 
-def take_in_seeds(
-    store: Store,
-    profile: HardwareProfile,
-    allow_addresses: Sequence[IPv4Network | IPv6Network],
-    *,
-    min_age: float = 0.0,
-    seconds: float = math.inf,
-) -> list[SeedReport]:
-    """Cut what is new in the inbox into batches, under the profile's limits.
+def pending(store: Store, min_age: float = 0.0) -> list[str]:
+    """Names of the seed files that are new or changed since they were last taken in, the earliest change first.
 
-    `min_age` seconds let copies finish; it stops after about so many `seconds`, as :func:`take_in` says.
-
-    Raises:
-        StoreError: the data root cannot be written.
+    One that changed less than `min_age` seconds ago may be half copied, and waits.
     """
-    return take_in(
-        store,
-        pages_per_partition=profile.partitions.pages_per_partition,
-        max_body=int(profile.crawl.max_body_mb * 2**20),
-        fetch=partial(fetch_one, settings=profile.crawl, allow_addresses=allow_addresses),
-        min_age=min_age,
-        seconds=seconds,
-    )
+    return [seeds.shown(name) for name in Ledger.read(store).waiting(settled(store, min_age))]
+
+
+def settled(store: Store, min_age: float) -> dict[str, str]:
+    """The files in the inbox that did not change within `min_age` seconds: their states by name.
+
+    A state is another one when the file is. The file that changed first comes first. A file whose suffix is that of no
+    seed is among them, so that it is reported once.
+    """
+    now = time.time()
+    found: list[tuple[float, str, str]] = []
+    for path, info in store.files.details(SEEDS).items():
+        name = path.removeprefix(f"{SEEDS}/")
+        if seeds.is_whole(name):
+            changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
+            at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
+            if abs(now - at) >= min_age:  # one from the future was copied by a machine whose clock is ahead
+                found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
+    return {name: state for _, name, state in sorted(found)}

@@ -2,17 +2,19 @@
 
 A question about what users rely on is an error and blocks what comes after its asset; one about what they would
 want to know is a warning. The profile's section `checks` sets the bounds.
+
+Why so: "Checks ask the stored tables, not the step that wrote them" in docs/decisions.md.
 """
 
 from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from quarry_dagster.checks import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES
-from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.checks import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Store
 
 _OfPartitions = Callable[[Store, HardwareProfile, Sequence[str]], Finding]

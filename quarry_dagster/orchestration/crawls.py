@@ -2,6 +2,9 @@
 
 Nothing is remembered between ticks: what to run follows from the tables and from the runs there are, so a lost tick
 only delays.
+
+Why so: "What is behind is requested once for each state of its tables, whatever became of the run" in
+docs/decisions.md.
 """
 
 from __future__ import annotations

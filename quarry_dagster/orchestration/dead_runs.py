@@ -6,6 +6,8 @@ starts next, or the sensor, fails the runs whose process is gone. Only processes
 another host is left alone.
 
 A step that Dagster forgot in the queue for a slot would wait for ever too, and is let in by the same call.
+
+Why so: "A run notes its process, and a sensor that is always on fails the dead" in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -2,38 +2,36 @@
 
 import dagster as dg
 
+from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.assets.faiss_index import IndexConfig
-
-_PER_PARTITION = ("raw_pages", "extracted_text", "embeddings")
-_GLOBAL = ("faiss_index", "deduped_corpus", "corpus_report")
 
 ingest = dg.define_asset_job(
     "ingest",
-    dg.AssetSelection.assets(*_PER_PARTITION),
+    dg.AssetSelection.assets(*assets.PER_PARTITION),
     description="Crawl batches, extract their text and embed it.",
 )
 
 embed = dg.define_asset_job(
     "embed",
-    dg.AssetSelection.assets("embeddings"),
+    dg.AssetSelection.assets(assets.embeddings),
     description="Embed the texts that are there, without the network: after a change of model.",
 )
 
 corpus = dg.define_asset_job(
     "corpus",
-    dg.AssetSelection.assets(*_GLOBAL),
+    dg.AssetSelection.assets(*assets.GLOBAL),
     description="Bring the index, the corpus and its report in line with all partitions.",
 )
 
 everything = dg.define_asset_job(
     "everything",
-    dg.AssetSelection.assets(*_PER_PARTITION, *_GLOBAL),
+    dg.AssetSelection.assets(*assets.ALL),
     description="From seeds to corpus in one run: batches, then the index, the corpus and its report.",
 )
 
 compaction = dg.define_asset_job(
     "compaction",
-    dg.AssetSelection.assets("faiss_index"),
+    dg.AssetSelection.assets(assets.faiss_index),
     config=dg.RunConfig(ops={"faiss_index": IndexConfig(compact=True)}),
     description="Build the index anew, without what removals and growth left in it.",
 )

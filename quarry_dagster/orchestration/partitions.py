@@ -2,6 +2,8 @@
 
 The data root is the truth: a Dagster instance that is new, or was lost, learns its partitions from there. A
 partition that this instance has materialized and no longer lists was deleted by its user: its documents go.
+
+Why so: "Deleting a partition in Dagster deletes its documents" in docs/decisions.md.
 """
 
 from __future__ import annotations

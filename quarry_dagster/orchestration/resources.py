@@ -7,10 +7,10 @@ from ipaddress import IPv4Network, IPv6Network
 import dagster as dg
 
 from quarry_dagster.crawl import allowed_networks
-from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
-from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Store
 
 

@@ -16,16 +16,15 @@ from tempfile import TemporaryDirectory
 import dagster as dg
 from dagster import DagsterInstance, DagsterInvariantViolationError
 
-from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.errors import ConfigError, StoreError
+from quarry_dagster.orchestration import assets
+from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
-from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.profiles.choose import configs_dir
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Files
 
-ASSETS = ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report")
-"""In order of the lineage."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -147,7 +146,7 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
     result = job.execute_in_process(instance=instance, tags=tags, run_config=_QUIET, raise_on_error=False)
     failures_before = len(outcome.failures)
     for event in result.all_events:
-        if event.is_step_success and event.step_key in ASSETS:
+        if event.is_step_success and event.step_key in assets.NAMES:
             seconds = event.step_success_data.duration_ms / 1000
             outcome.seconds[event.step_key] = outcome.seconds.get(event.step_key, 0) + seconds
         elif event.is_step_materialization:
@@ -162,7 +161,7 @@ def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, s
                 continue  # the check has its answer
             cause = error.cause if error and error.cause else error
             message = cause.message.strip() if cause else "failed"
-            kind = "asset" if event.step_key in ASSETS else "check"
+            kind = "asset" if event.step_key in assets.NAMES else "check"
             outcome.errors.append(f"{kind} {event.step_key}: {message}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             found = event.asset_check_evaluation_data

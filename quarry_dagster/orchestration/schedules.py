@@ -7,9 +7,15 @@ import dagster as dg
 
 from quarry_dagster.orchestration import jobs
 from quarry_dagster.orchestration.crawls import partitions_of, unfinished_runs
-from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, crawled_since, range_tags, sync_partitions
-from quarry_dagster.profiles.settings import Automation
+from quarry_dagster.orchestration.partitions import (
+    CRAWL_BATCHES,
+    consecutive,
+    crawled_since,
+    range_tags,
+    sync_partitions,
+)
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.profiles.settings import Automation
 
 
 def build(automation: Automation) -> Sequence[dg.ScheduleDefinition]:

@@ -1,4 +1,7 @@
-"""Sensors: new seeds start a crawl, a finished crawl starts the corpus, and killed runs are failed."""
+"""Sensors: new seeds start a crawl, a finished crawl starts the corpus, and killed runs are failed.
+
+Why so: "Sensors look at tables, not at events" in docs/decisions.md.
+"""
 
 import hashlib
 import time
@@ -7,18 +10,16 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster import RunsFilter
 
+from quarry_dagster.intake import SEEDS, SeedReport, pending, take_in_seeds
 from quarry_dagster.orchestration import jobs
 from quarry_dagster.orchestration.crawls import crawl_requests, cut, unfinished_runs
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
-from quarry_dagster.intake import take_in_seeds
-from quarry_dagster.intake import SeedReport, pending
 from quarry_dagster.orchestration.partitions import RAW_PAGES, sync_partitions
-from quarry_dagster.profiles.settings import Automation
 from quarry_dagster.orchestration.resources import Quarry
-from quarry_dagster.stages.corpus import deduped_corpus
+from quarry_dagster.profiles.settings import Automation
 from quarry_dagster.stages import faiss_index
+from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.store import Store
-from quarry_dagster.store.store import SEEDS
 
 _INTERVAL_S = 30
 _SETTLED_S = 5.0

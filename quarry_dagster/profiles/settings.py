@@ -1,25 +1,17 @@
-"""Hardware profiles: the settings of one kind of machine, read from a YAML in ``configs/``.
+"""The settings of one kind of machine, typed, with their defaults and bounds.
 
-Here belong the typed settings, their defaults and bounds, the loading of a profile by name or path, and the
-choice of a profile from the hardware found. What a setting *does* belongs to the domain module that is given it.
+What a setting *does* belongs to the domain module that is given it; reading a YAML and choosing a profile belong to
+:mod:`quarry_dagster.profiles.choose`.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-import psutil
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from quarry_dagster.errors import ConfigError
-from quarry_dagster.gpu import Gpu, faiss_gpus, list_gpus
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -62,7 +54,7 @@ class Partitions(Settings):
 class Crawl(Settings):
     """How pages are fetched. Times in seconds, sizes in MiB."""
 
-    user_agent: str = "QuarryCore/0.1"
+    user_agent: str = "QuarryCore/0.2"
     """Product token and version; robots.txt rules are matched against the product token."""
     contact: str | None = None
     """A URL or mail address that site owners can write to, sent inside the user agent."""
@@ -236,98 +228,3 @@ class HardwareProfile(Settings):
     deduplication: Deduplication = Deduplication()
     checks: Checks = Checks()
     automation: Automation = Automation()
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A profile, and why it was chosen."""
-
-    profile: HardwareProfile
-    reason: str
-
-
-def configs_dir() -> Path:
-    """The folder of shipped profiles: inside an installed wheel, or beside the package in a checkout."""
-    packaged = Path(__file__).parent / "configs"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "configs"
-
-
-def profile_names() -> list[str]:
-    """Names that :func:`load_profile` accepts, sorted."""
-    return sorted(p.stem for p in configs_dir().glob("*.yaml") if p.stem != "dagster")
-
-
-def load_profile(name_or_path: str) -> HardwareProfile:
-    """Read a profile by its name in ``configs/`` or by the path of a YAML.
-
-    Raises:
-        ConfigError: there is no such profile, it is not YAML, or a key or value is wrong; the message names
-            the file, the key, and the nearest valid key.
-    """
-    if name_or_path in profile_names():
-        path = configs_dir() / f"{name_or_path}.yaml"
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            near = difflib.get_close_matches(name_or_path, profile_names(), n=1)
-            raise ConfigError(
-                f"no profile {name_or_path!r}: it is neither one of {', '.join(profile_names())} "
-                f"nor the path of a YAML" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path}: not a YAML file: {e}") from e
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
-    try:
-        return HardwareProfile.model_validate({"name": path.stem} | data)
-    except ValidationError as e:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(e))) from e
-
-
-def choose_profile(name_or_path: str | None) -> Choice:
-    """The profile of that name or path; without one, the one that fits the hardware found.
-
-    Raises:
-        ConfigError: as :func:`load_profile`.
-    """
-    if name_or_path:
-        return Choice(load_profile(name_or_path), f"QUARRY_PROFILE or --profile names {name_or_path!r}")
-    gpus = list_gpus()
-    with_faiss = faiss_gpus() if len(gpus) > 1 else 0
-    return _detect(gpus, with_faiss, psutil.virtual_memory().total / 2**30, os.cpu_count() or 1)
-
-
-def _detect(gpus: list[Gpu], with_faiss: int, memory_gib: float, cores: int) -> Choice:
-    seen = f"{cores} cores, {memory_gib:.0f} GiB memory, {len(gpus)} GPUs"
-    if len(gpus) > 1 and with_faiss:
-        return Choice(load_profile("enterprise_gpu"), f"detected: several GPUs, and FAISS can use them ({seen})")
-    if len(gpus) > 1:
-        reason = "several GPUs, but this FAISS cannot use them, which enterprise_gpu needs (docs/hardware.md)"
-        return Choice(load_profile("gpu_workstation"), f"detected: {reason} ({seen})")
-    if gpus:
-        return Choice(load_profile("gpu_workstation"), f"detected: one GPU ({seen})")
-    if memory_gib < 6:
-        return Choice(load_profile("raspberry_pi"), f"detected: less than 6 GiB memory ({seen})")
-    return Choice(load_profile("workstation"), f"detected: no GPU, 6 GiB memory or more ({seen})")
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    for e in error.errors():
-        where = ".".join(map(str, e["loc"]))
-        if e["type"] != "extra_forbidden":
-            yield f"{where}: {e['msg']} (got {e['input']!r})"
-            continue
-        valid = _keys_at(e["loc"][:-1])
-        near = difflib.get_close_matches(str(e["loc"][-1]), valid, n=1, cutoff=0.0)
-        yield f"unknown key {where!r}; the nearest valid key is {'.'.join([*map(str, e['loc'][:-1]), *near])!r}"
-
-
-def _keys_at(loc: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = HardwareProfile
-    for part in loc:
-        annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation
-    return list(model.model_fields)

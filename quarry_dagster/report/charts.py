@@ -8,6 +8,11 @@ from itertools import pairwise
 
 import polars as pl
 
+LENGTHS = (0, *(d * 10**k for k in range(6) for d in (1, 2, 5)), 1_000_000)
+"""Edges of the bins of a text's length, in words."""
+SCORES = tuple(i / 20 for i in range(8, 20))
+"""Edges of the bins of containments and cosines: .40 to .95."""
+
 
 @dataclass(frozen=True)
 class Count:

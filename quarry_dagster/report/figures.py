@@ -6,8 +6,7 @@ read only of the few documents that are shown.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,25 +15,22 @@ import polars as pl
 
 import quarry_dagster
 from quarry_dagster.dedup import decide
-from quarry_dagster.intake import LEDGER
-from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.intake import Ledger
+from quarry_dagster.intake.ledger import Entry
+from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName, scan
-from quarry_dagster.report.charts import Count, histogram
+from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
 from quarry_dagster.report.passages import Passage, compare
-from quarry_dagster.store import Snapshot, Store
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, WITH_BODY
+from quarry_dagster.store import Corpus, Store
+from quarry_dagster.store.schemas import ACCEPTED, LEVELS, SCORED_LEVELS, WITH_BODY
 from quarry_dagster.urls import host_of
 
-LEVELS = ("url", "exact", "near", "semantic")
 UNKNOWN = "unknown"
 TOP_HOSTS = 20
 TOP_LANGUAGES = 20
 TOP = 10  # of every other list
 LAST_YEARS = 20
 _TEXT_COMPARED = 100_000  # characters
-_SCORES = [i / 20 for i in range(8, 20)]  # .40 to .95
-_PLAIN_ORIGIN = re.compile(r"https?://((?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63})")
-_LENGTHS = [0, *(d * 10**k for k in range(6) for d in (1, 2, 5)), 1_000_000]
 
 
 @dataclass(frozen=True)
@@ -152,12 +148,12 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
     def table(name: TableName) -> pl.LazyFrame:
         return scan(name, store.files.root)
 
-    snapshot = store.deduped_corpus.current()
-    settings = snapshot.manifest["inputs"]["settings"] if snapshot else profile.deduplication.model_dump(mode="json")
+    published = store.deduped_corpus.current()
+    settings = Deduplication.model_validate(published.inputs.settings) if published else profile.deduplication
     pages, texts = table("raw_pages"), table("extracted_text")
     corpus, decisions = table("deduped_corpus"), table("dedup_decisions")
     with_body = pages.filter(pl.col("outcome").is_in(WITH_BODY))
-    accepted = texts.filter(pl.col("outcome") == "extracted")
+    accepted = texts.filter(ACCEPTED)
     fetch_outcomes = _counts(pages, "outcome")
     extract_outcomes = _counts(texts, "outcome")
     n_pages = sum(c.n for c in fetch_outcomes if c.label in WITH_BODY)
@@ -174,9 +170,9 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         .fill_null(0)
         .sort("accepted", "pages", "host", descending=[True, True, False])
     )
-    ledger: dict[str, dict[str, Any]] = store.files.read_json(LEDGER) if store.files.exists(LEDGER) else {}
+    ledger = Ledger.read(store).entries
     return Facts(
-        annotate=settings["mode"] == "annotate",
+        annotate=settings.mode == "annotate",
         kept=totals["kept"],
         words=totals["words"],
         hosts=kept_hosts.filter(pl.col("host") != "").height,
@@ -189,25 +185,25 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
             Count("accepted texts", n_accepted),
             Count("kept documents", totals["kept"]),
         ],
-        decided=snapshot.manifest["documents"] if snapshot else 0,
+        decided=published.decided if published else 0,
         fetch_outcomes=fetch_outcomes,
         extract_outcomes=extract_outcomes,
         rules=[RuleCount(*r) for r in rules.iter_rows()],
-        containments=histogram(decisions.filter(pl.col("level") == "near"), "containment", _SCORES, "{:.2f}"),
-        cosines=histogram(decisions.filter(pl.col("level").is_in(["near", "semantic"])), "cosine", _SCORES, "{:.2f}"),
+        containments=histogram(decisions.filter(pl.col("level") == "near"), "containment", SCORES, "{:.2f}"),
+        cosines=histogram(decisions.filter(pl.col("level").is_in(SCORED_LEVELS)), "cosine", SCORES, "{:.2f}"),
         top_hosts=[Host(*r) for r in hosts.filter(pl.col("host") != "").head(TOP_HOSTS).iter_rows()],
         top_languages=_first(languages, TOP_LANGUAGES),
-        lengths=histogram(corpus, "word_count", _LENGTHS, "{:,}"),
+        lengths=histogram(corpus, "word_count", LENGTHS, "{:,}"),
         length_quantiles=_quantiles(
             corpus, "word_count", {"10th percentile": 0.1, "median": 0.5, "90th percentile": 0.9}
         ),
         years=_years(corpus),
         fetched=_times(with_body),
-        clusters=_clusters(store, snapshot, corpus, decisions),
-        sample=_sample(store, snapshot, decisions),
+        clusters=_clusters(published, corpus, decisions),
+        sample=_sample(published, decisions),
         failed=sum(c.n for c in fetch_outcomes) - n_pages,
         failing_hosts=_failing_hosts(pages),
-        seed_problems=sum(s["problem_count"] for s in ledger.values()),
+        seed_problems=sum(entry.problem_count for entry in ledger.values()),
         seeds=_seeds(ledger),
         made_with=_made_with(store, profile, settings, texts),
     )
@@ -239,14 +235,8 @@ def _by_host(rows: pl.LazyFrame, url: str, count: str = "n", by: Sequence[str] =
     """Rows by host, and by further columns; host "" is of those whose URL has none."""
     origin = pl.col(url).str.extract(r"^\s*([^/?#]*//[^/?#\\]*)", 1).fill_null("")
     found = _collect(rows.group_by(origin.alias("host"), *by).agg(pl.len().cast(pl.Int64).alias(count)))
-    hosts = found.with_columns(pl.Series("host", [_host(o) for o in found["host"]], dtype=pl.String))
+    hosts = found.with_columns(pl.Series("host", [host_of(o) for o in found["host"]], dtype=pl.String))
     return hosts.group_by("host", *by).agg(pl.col(count).sum())
-
-
-def _host(origin: str) -> str:
-    """`host_of`, which is slow, asked only where the origin is not in normal form already."""
-    plain = _PLAIN_ORIGIN.fullmatch(origin)
-    return plain[1] if plain and "xn--" not in origin else host_of(origin)
 
 
 def _quantiles(rows: pl.LazyFrame, column: str, wanted: dict[str, float]) -> list[tuple[str, int]]:
@@ -269,16 +259,15 @@ def _years(corpus: pl.LazyFrame) -> list[Count]:
     return [Count(f"before {late[0].label}", sum(c.n for c in early)), *late] if early else late
 
 
-def _documents(store: Store, snapshot: Snapshot, ids: Sequence[str]) -> dict[str, tuple[Document, str]]:
+def _documents(published: Corpus, ids: Sequence[str]) -> dict[str, tuple[Document, str]]:
     """The documents of these ids, with the beginning of their texts, as the corpus was decided on them."""
-    rows = store.files.scan(list(snapshot.manifest["inputs"]["extracted_text"].values()), EXTRACTED_TEXT)
     start = pl.col("text").str.slice(0, _TEXT_COMPARED)
-    found = rows.filter(pl.col("doc_id").is_in(list(ids)), pl.col("outcome") == "extracted")
+    found = published.texts().filter(pl.col("doc_id").is_in(list(ids)), ACCEPTED)
     columns = ("doc_id", "url", "title", "language", "word_count", start)
     return {id_: (Document(*rest), text) for id_, *rest, text in _collect(found.select(columns)).iter_rows()}
 
 
-def _clusters(store: Store, snapshot: Snapshot | None, corpus: pl.LazyFrame, decisions: pl.LazyFrame) -> list[Cluster]:
+def _clusters(published: Corpus | None, corpus: pl.LazyFrame, decisions: pl.LazyFrame) -> list[Cluster]:
     """The kept documents with the most duplicates."""
     largest = _collect(
         corpus.filter(pl.col("duplicates") > 0)
@@ -286,7 +275,7 @@ def _clusters(store: Store, snapshot: Snapshot | None, corpus: pl.LazyFrame, dec
         .sort("duplicates", "doc_id", descending=[True, False])
         .head(TOP)
     )
-    if snapshot is None or largest.is_empty():
+    if published is None or largest.is_empty():
         return []
     members = _collect(
         decisions.filter(pl.col("kept_id").is_in(largest["doc_id"].to_list()))
@@ -294,22 +283,22 @@ def _clusters(store: Store, snapshot: Snapshot | None, corpus: pl.LazyFrame, dec
         .agg(pl.col("removed_url", "rule").bottom_k_by("removed_url", TOP))
     )
     removed = {id_: sorted(zip(urls, rules, strict=True)) for id_, urls, rules in members.iter_rows()}
-    documents = _documents(store, snapshot, largest["doc_id"].to_list())
+    documents = _documents(published, largest["doc_id"].to_list())
     return [Cluster(documents[id_][0], n, removed[id_]) for id_, n in largest.iter_rows()]
 
 
-def _sample(store: Store, snapshot: Snapshot | None, decisions: pl.LazyFrame) -> list[Removal]:
+def _sample(published: Corpus | None, decisions: pl.LazyFrame) -> list[Removal]:
     """A random sample of decisions, drawn evenly from the rules.
 
     A doc_id is a hash, so the smallest ones are a random sample, and the same one wherever it is drawn.
     """
-    if snapshot is None:
+    if published is None:
         return []
     rules = [decisions.filter(pl.col("rule") == r).bottom_k(TOP, by="removed_id") for r in decide.RULES]
     drawn = _collect(pl.concat([r.sort("removed_id").with_row_index("turn") for r in rules]))
     order = pl.col("rule").replace_strict(list(decide.RULES), list(range(len(decide.RULES))))
     rows = drawn.sort("turn", order).head(TOP).sort(order, "removed_id").to_dicts()
-    documents = _documents(store, snapshot, [r[k] for r in rows for k in ("removed_id", "kept_id")])
+    documents = _documents(published, [r[k] for r in rows for k in ("removed_id", "kept_id")])
     out = []
     for row in rows:
         (removed, text), (kept, witness) = documents[row["removed_id"]], documents[row["kept_id"]]
@@ -341,32 +330,32 @@ def _most_frequent(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(outcomes, key=lambda o: (-o["n"], o["outcome"]))[:3]
 
 
-def _seeds(ledger: dict[str, dict[str, Any]]) -> list[Seed]:
-    seeds = [Seed(n, s["urls"], s["problem_count"], s["problems"][:TOP]) for n, s in ledger.items()]
+def _seeds(ledger: Mapping[str, Entry]) -> list[Seed]:
+    seeds = [Seed(name, e.urls, e.problem_count, e.problems[:TOP]) for name, e in ledger.items()]
     return sorted((s for s in seeds if s.problem_count), key=lambda s: (-s.problem_count, s.name))[:TOP]
 
 
 def _made_with(
-    store: Store, profile: HardwareProfile, settings: dict[str, Any], texts: pl.LazyFrame
+    store: Store, profile: HardwareProfile, settings: Deduplication, texts: pl.LazyFrame
 ) -> list[tuple[str, str]]:
     index = store.faiss_index.current()
     extractors = [c.label for c in _counts(texts.filter(pl.col("extractor").is_not_null()), "extractor")]
     rules = f"containment from {decide.CONTAINED}"
-    if settings["mode"] != "strict":
+    if settings.mode != "strict":
         even = f"{decide.EVEN_CONTAINMENT} with {decide.EVEN_PART} in every eighth"
         rules = f"containment from {decide.CONTAINMENT}, or {even}"
-    if settings["mode"] == "aggressive":
-        rules += f", or cosine from {settings['similarity_threshold']}"
+    if settings.mode == "aggressive":
+        rules += f", or cosine from {settings.similarity_threshold}"
     made_with = [
         ("Profile", profile.name),
-        ("Deduplication mode", settings["mode"]),
+        ("Deduplication mode", settings.mode),
         ("Thresholds", rules),
-        ("Of a cluster is kept", "first by " + ", ".join(settings["keep"])),
+        ("Of a cluster is kept", "first by " + ", ".join(settings.keep)),
         ("Extractor", ", ".join(extractors[:3])),
     ]
     if index is not None:
         made_with += [
-            ("Model", index.manifest["model"]),
-            ("Index", f"{index.manifest['kind']}, {index.manifest['vectors']:,} vectors of {index.manifest['dim']}"),
+            ("Model", index.model),
+            ("Index", f"{index.kind}, {index.vectors:,} vectors of {index.dim}"),
         ]
     return [*made_with, ("quarry-dagster", quarry_dagster.__version__)]

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from quarry_dagster.dedup import decide
+from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.report.charts import bars
 from quarry_dagster.report.figures import Facts
-from quarry_dagster.urls import InvalidUrl, canonical_url
+from quarry_dagster.urls import canonical_url
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\uffff]")
 

@@ -9,12 +9,12 @@ from itertools import groupby
 from statistics import median_low
 
 from quarry_dagster.dedup.shingles import SHINGLE
+from quarry_dagster.extract.scripts import UNSPACED
 
 LENGTH = 600
 """Characters of a text that are shown."""
 
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[\w\u0300-\u036f\u064b-\u065f\u0900-\u0963\u0966-\u0dff]+")  # as shingles, about
+_WORD = re.compile(rf"[{UNSPACED}]|[\w\u0300-\u036f\u064b-\u065f\u0900-\u0963\u0966-\u0dff]+")  # as shingles, about
 
 
 @dataclass(frozen=True)

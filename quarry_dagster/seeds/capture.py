@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.seeds.model import Problem, Seed, shown
 from quarry_dagster.seeds.payload import decode, unsupported
-from quarry_dagster.urls import InvalidUrl, canonical_url
+from quarry_dagster.urls import canonical_url
 
 _MAX_REMEMBERED = 1_000_000
 """URLs of one file remembered for its revisits; those of a larger one may be reported for nothing."""

@@ -19,8 +19,9 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from quarry_dagster.crawl.consent import forbids_following
 from quarry_dagster.crawl.media_types import is_html
 from quarry_dagster.crawl.tags import start_tags
+from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
-from quarry_dagster.urls import InvalidUrl, canonical_url, host_of
+from quarry_dagster.urls import canonical_url, host_of
 
 _OPTION = re.compile(r"(links):([1-9])|(feeds)|(sitemaps)(?::([1-9]))?")
 _FEED_TYPES = ("application/rss+xml", "application/atom+xml")

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.seeds.archive import read_arc, read_wacz, read_warc
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
 from quarry_dagster.seeds.text import read_text
-from quarry_dagster.urls import InvalidUrl, canonical_url
+from quarry_dagster.urls import canonical_url
 
 Reader = Callable[[BinaryIO, int, Place], Iterator[Seed | Problem]]
 

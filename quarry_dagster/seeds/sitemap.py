@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from quarry_dagster.errors import QuarryError
+from quarry_dagster.errors import InvalidUrl, QuarryError
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
-from quarry_dagster.urls import InvalidUrl, canonical_url
+from quarry_dagster.urls import canonical_url
 
 MAX_BYTES = 50 * 1024 * 1024
 """Of a fetched or compressed sitemap, decompressed: the protocol's limit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quarry_dagster.store import Segment, Store
+from quarry_dagster.store import Notes, PagesSegment, Segment, Store, TextSegment, VectorSegment
 
 
 def backlog(store: Store) -> dict[str, str]:
@@ -10,20 +10,27 @@ def backlog(store: Store) -> dict[str, str]:
 
     As long as these stay the same, another run would do what the last one did.
     """
-    tables = (store.raw_pages.segments(), store.extracted_text.segments(), store.embeddings.segments())
+    raw, texts, vectors = store.raw_pages.segments(), store.extracted_text.segments(), store.embeddings.segments()
     found: dict[str, str] = {}
     for partition, batch in store.batches.segments().items():
-        made = [table.get(partition) for table in tables]
+        made = (raw.get(partition), texts.get(partition), vectors.get(partition))
         if not _in_line(batch, *made):
-            found[partition] = ".".join(str(s.version if s else 0) for s in (batch, *made))
+            found[partition] = ".".join(str(segment.version if segment else 0) for segment in (batch, *made))
     return found
 
 
-def _in_line(batch: Segment, raw: Segment | None, texts: Segment | None, vectors: Segment | None) -> bool:
+def _in_line(
+    batch: Segment[Notes],
+    raw: PagesSegment | None,
+    texts: TextSegment | None,
+    vectors: VectorSegment | None,
+) -> bool:
+    """Whether each table of a partition is made from what the one before it holds now."""
     if raw is None or texts is None or vectors is None:
         return False
-    return (
-        raw.metadata["batch"] == batch.version
-        and texts.metadata["input"].startswith(raw.metadata["content"])
-        and vectors.metadata["input"].startswith(texts.metadata["content"])
-    )
+    return raw.notes.batch == batch.version and follows(texts, raw) and follows(vectors, texts)
+
+
+def follows(made: TextSegment | VectorSegment, source: PagesSegment | TextSegment) -> bool:
+    """Whether a segment is made from what its source holds now; otherwise it waits to be materialized again."""
+    return made.notes.input.inputs == (source.notes.content,)

@@ -18,8 +18,8 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import log, track
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import vectors_of
-from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
+from quarry_dagster.store import Fingerprint, Store, VectorNotes
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT, embeddings_schema
 
 
 def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageReport:
@@ -39,15 +39,14 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRep
     if source is None:
         raise StoreError(f"partition {partition!r} has no extracted_text yet: materialize extracted_text first")
     model = vector_id(profile.embedding)
-    fingerprint = f"{source.metadata['content']} {model}"
+    fingerprint = Fingerprint((source.notes.content,), model)
     old = store.embeddings.segment(partition)
-    report = StageReport(rows=int(source.metadata["documents"]))
-    if old is not None and old.metadata["input"] == fingerprint:
+    report = StageReport(rows=source.notes.documents)
+    if old is not None and old.notes.input == fingerprint:
         report.outcomes = Counter({"unchanged": report.rows})
         report.seconds = time.monotonic() - start
         return report
-    accepted = pl.col("outcome") == "extracted"
-    table = store.files.scan([source.path], EXTRACTED_TEXT).filter(accepted)
+    table = store.files.scan([source.path], EXTRACTED_TEXT).filter(ACCEPTED)
     documents = table.select("doc_id", "text_digest").collect().sort("doc_id")
     known = _known_vectors(store, documents["text_digest"].unique(), model)
     missing = documents.join(known, on="text_digest", how="anti").select("text_digest").unique()
@@ -78,7 +77,7 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRep
     )
     with store.embeddings.write(partition, embeddings_schema(dim)) as writer:
         writer.append(rows)
-        writer.note(input=fingerprint, rows=rows.height, model=model, dim=dim)
+        writer.note(VectorNotes(input=fingerprint, rows=rows.height, model=model, dim=dim))
     report.worked = fresh.height
     report.written = 1
     report.outcomes = Counter({"embedded": fresh.height, "reused": rows.height - fresh.height})
@@ -88,7 +87,7 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRep
 
 def _known_vectors(store: Store, digests: pl.Series, model: str) -> pl.DataFrame:
     """Vectors of these texts that any partition has under this model: columns text_digest, embedding."""
-    segments = (s for s in store.embeddings.segments().values() if s.metadata["model"] == model)
+    segments = (segment for segment in store.embeddings.segments().values() if segment.notes.model == model)
     found = [pl.DataFrame({"text_digest": d, "embedding": v}) for d, v in vectors_of(store, segments, digests)]
     if not found:
         return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)})

@@ -2,11 +2,12 @@
 
 A page whose bytes were extracted before under the same extractor and settings keeps its row. One that failed
 keeps it only while nothing else of its partition changes: then it is tried again.
+
+Why so: "Failed extractions are not retried while nothing changes" in docs/decisions.md.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from typing import Any
 
 import polars as pl
 
+from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
 from quarry_dagster.extract import Extractor, Page, extractor_version
 from quarry_dagster.progress import track
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Segment, Store, digest_rows
+from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, digest_rows
 from quarry_dagster.store.schemas import EXTRACTED_TEXT
 
 Row = dict[str, Any]
@@ -46,10 +48,11 @@ def _refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
     settings = extractor.settings
     version = extractor_version(settings)
     # Limits do not change a text, but with others a page that failed deserves another try.
-    fingerprint = f"{raw.metadata['content']} {version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
+    maker = f"{version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
+    fingerprint = Fingerprint((raw.notes.content,), maker)
     report = StageReport(rows=raw.rows)
-    if old is not None and old.metadata["input"] == fingerprint:
-        report.outcomes = Counter(dict(old.metadata["outcomes"]))
+    if old is not None and old.notes.input == fingerprint:
+        report.outcomes = Counter(old.notes.outcomes)
         report.seconds = time.monotonic() - start
         return report
     earlier = _earlier(old, version)
@@ -94,20 +97,22 @@ def _refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
         write(reused)
         content = digest_rows(pl.DataFrame(documents, schema=["doc_id", "text_digest", "url"], orient="row"))
         writer.note(
-            content=content,
-            input=fingerprint,
-            extractor_version=version,
-            rows=writer.rows,
-            documents=len(documents),
-            outcomes=dict(report.outcomes),
-            languages=dict(languages),
+            TextNotes(
+                content=content,
+                input=fingerprint,
+                extractor_version=version,
+                rows=writer.rows,
+                documents=len(documents),
+                outcomes=dict(report.outcomes),
+                languages=dict(languages),
+            )
         )
     report.written = 1
     report.seconds = time.monotonic() - start
     return report
 
 
-def _raw_rows(raw: Segment) -> Iterator[Row]:
+def _raw_rows(raw: PagesSegment) -> Iterator[Row]:
     for frame in raw.batches():
         yield from frame.iter_rows(named=True)
 
@@ -115,12 +120,12 @@ def _raw_rows(raw: Segment) -> Iterator[Row]:
 def _page_digest(row: Row) -> str:
     """What an extraction depends on besides the extractor: the bytes, their declared type, the page's address."""
     facts = "\x1f".join(str(row[k]) for k in ("body_digest", "content_type", "final_url"))
-    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+    return digest(facts.encode())
 
 
-def _earlier(old: Segment | None, version: str) -> dict[str, Row]:
+def _earlier(old: TextSegment | None, version: str) -> dict[str, Row]:
     """Rows of the earlier version that are still valid, by page digest."""
-    if old is None or old.metadata["extractor_version"] != version:
+    if old is None or old.notes.extractor_version != version:
         return {}
     rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096)))
     return {

@@ -3,6 +3,8 @@
 The texts of the published index are compared with those of the partitions that exist now, so new, changed and
 vanished partitions are all handled, whatever triggered the run and whatever was missed before. A snapshot names
 shards, files that never change (:mod:`quarry_dagster.index.vector_index`), and which of their vectors are passed over.
+
+Why so: "The index is a list of shards, each a FAISS index that never changes" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -11,27 +13,24 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from quarry_dagster.embed import vector_id
-from quarry_dagster.errors import QuarryError
-from quarry_dagster.index import Shard, Size, bytes_per_vector, choose_type, plan, training_size
-from quarry_dagster.profiles.settings import HardwareProfile, Index
+from quarry_dagster.errors import StalePartitionsError
+from quarry_dagster.index import Shard, Size, bytes_per_vector, choose_type, index_type, plan, training_size
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.profiles.settings import Index as IndexSettings
 from quarry_dagster.progress import track
-from quarry_dagster.search.published import REMOVED, Row, current_index, rows_of
+from quarry_dagster.search.published import rows_of
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import texts_of, vectors_of
-from quarry_dagster.store import Segment, Store
+from quarry_dagster.store import Index, ShardFiles, Store, VectorSegment
+from quarry_dagster.store.corpus import write_removed
 
 _SHARDS = "faiss_index/shards"
 _BLOCK = 8192  # vectors added at once
-
-
-class StalePartitionsError(QuarryError):
-    """Some partitions were embedded under another model than the profile names."""
 
 
 def refresh(
@@ -62,32 +61,33 @@ def _refresh(
     start = time.monotonic()
     model = vector_id(profile.embedding)
     existing = set(partitions)
-    segments = {p: s for p, s in store.embeddings.segments().items() if p in existing and s.metadata["rows"]}
-    stale = [p for p, s in segments.items() if s.metadata["model"] != model]
+    segments = {p: s for p, s in store.embeddings.segments().items() if p in existing and s.notes.rows}
+    stale = [p for p, s in segments.items() if s.notes.model != model]
     if stale:
         raise StalePartitionsError(
             f"{len(stale)} partitions hold vectors of another model than {model!r}: materialize embeddings for "
             f"{', '.join(stale[:5])}{' ...' if len(stale) > 5 else ''}"
         )
     paths = {p: s.path for p, s in segments.items()}
-    published = current_index(store)
-    manifest = published.manifest if published else {}
-    shards: list[Row] = manifest.get("shards", [])
-    rebuild = anew or manifest.get("model") != model or (compact and not _is_compact(manifest, profile))
-    types_fit = all(r["kind"] == choose_type(profile.index, r["vectors"]) for r in shards)
-    if published and not rebuild and manifest["partitions"] == paths and types_fit:
-        report = StageReport(rows=manifest["vectors"], outcomes=Counter({"unchanged": manifest["vectors"]}))
+    published = store.faiss_index.current()
+    shards = list(published.shards) if published else []
+    is_to_be_rebuilt = (
+        anew or published is None or published.model != model or (compact and not _is_compact(published, profile))
+    )
+    types_fit = all(shard.kind == choose_type(profile.index, shard.vectors) for shard in shards)
+    if published and not is_to_be_rebuilt and published.partitions == paths and types_fit:
+        report = StageReport(rows=published.vectors, outcomes=Counter({"unchanged": published.vectors}))
         report.seconds = time.monotonic() - start
         return report
-    if rebuild:
+    if is_to_be_rebuilt:
         shards = []
     want = texts_of(store, segments.values())
     rows = rows_of(store.files, shards, published).with_columns(wanted=pl.col("text_digest").is_in(want.implode()))
-    dim = max((int(s.metadata["dim"]) for s in segments.values()), default=0)
+    dim = max((s.notes.dim for s in segments.values()), default=0)
     capacity = _capacity(profile, len(want), dim)
     stay, texts = _planned(shards, rows, want, profile.index, capacity)
     # What is new stands in segments that the published index has not seen: look there first.
-    seen = set(manifest.get("partitions", {}).values())
+    seen = set(published.partitions.values()) if published else set()
     sources = sorted(segments.values(), key=lambda s: s.path in seen)
     with track("faiss_index", len(texts), "vectors") as advance:
         parts = (texts.slice(at, capacity) for at in range(0, len(texts), capacity))
@@ -98,19 +98,22 @@ def _refresh(
         .select("wanted", position=pl.int_range(pl.len()))
         .filter(~pl.col("wanted"))
     )
-    with store.faiss_index.publish(keep_previous=not anew) as (snapshot, new):
-        store.files.write_frame(snapshot.path(REMOVED), removed.select("position"))
-        new |= {
-            "kind": max(shards, key=lambda r: r["vectors"])["kind"] if shards else choose_type(profile.index, 0),
-            "model": model,
-            "dim": dim,
-            "vectors": len(want),
-            "documents": sum(int(s.metadata["rows"]) for s in segments.values()),
-            "removed": removed.height,
-            "bytes": sum(r["bytes"] for r in shards),
-            "shards": shards,
-            "partitions": paths,
-        }
+    snapshot = store.faiss_index.begin()
+    write_removed(snapshot, removed)
+    largest = max(shards, key=lambda shard: shard.vectors).kind if shards else choose_type(profile.index, 0)
+    index = Index(
+        snapshot=snapshot,
+        model=model,
+        kind=largest,
+        dim=dim,
+        vectors=len(want),
+        documents=sum(s.notes.rows for s in segments.values()),
+        removed=removed.height,
+        bytes=sum(shard.bytes for shard in shards),
+        shards=shards,
+        partitions=paths,
+    )
+    store.faiss_index.publish(index, keep_previous=not anew)
     _prune(store)
     gone = rows.filter(pl.col("found") & ~pl.col("wanted")).height
     came = len(want) - rows.filter(pl.col("found") & pl.col("wanted")).height
@@ -121,19 +124,20 @@ def _refresh(
 
 
 def _planned(
-    shards: Sequence[Row], rows: pl.DataFrame, want: pl.Series, settings: Index, capacity: int
+    shards: Sequence[ShardFiles], rows: pl.DataFrame, want: pl.Series, settings: IndexSettings, capacity: int
 ) -> tuple[list[int], pl.Series]:
     """Which shards stay, and the text digests to build shards of: those that no shard has, and those of the others."""
-    sizes = [Size(r["kind"], r["vectors"], rows.filter("wanted", shard=i).height) for i, r in enumerate(shards)]
+    sizes = [Size(index_type(s.kind), s.vectors, rows.filter("wanted", shard=i).height) for i, s in enumerate(shards)]
     fresh = want.filter(~want.is_in(rows["text_digest"].implode()))
     stay = plan(sizes, len(fresh), settings, capacity)
     again = rows.filter("wanted", ~pl.col("shard").is_in(stay))["text_digest"]
     return stay, pl.concat([fresh, again]).sort()
 
 
-def _is_compact(manifest: dict[str, Any], profile: HardwareProfile) -> bool:
-    fewest = -(-manifest["vectors"] // _capacity(profile, manifest["vectors"], manifest["dim"]))
-    return manifest["removed"] == 0 and len(manifest["shards"]) <= fewest
+def _is_compact(index: Index, profile: HardwareProfile) -> bool:
+    """Whether an index passes nothing over and has as few shards as memory allows."""
+    fewest = -(-index.vectors // _capacity(profile, index.vectors, index.dim))
+    return index.removed == 0 and len(index.shards) <= fewest
 
 
 def _capacity(profile: HardwareProfile, vectors: int, dim: int) -> int:
@@ -144,13 +148,13 @@ def _capacity(profile: HardwareProfile, vectors: int, dim: int) -> int:
 
 def _build(
     store: Store,
-    segments: Sequence[Segment],
+    segments: Sequence[VectorSegment],
     texts: pl.Series,
     dim: int,
-    settings: Index,
+    settings: IndexSettings,
     advance: Callable[[int], None],
-) -> Row:
-    """Write a shard of these texts, and what a manifest says of it."""
+) -> ShardFiles:
+    """Write a shard of these texts; returns its files and what they hold."""
     kind = choose_type(settings, len(texts))
     training = np.empty((0, dim), np.float32)
     if size := training_size(kind, len(texts)):
@@ -174,25 +178,25 @@ def _build(
             f.write(data)
 
         shard.write(write)
-    return {
-        "file": f"{name}.faiss",
-        "texts": f"{name}.parquet",
-        "kind": kind,
-        "vectors": len(shard),
-        "bytes": store.files.size(f"{name}.faiss"),
-        "sha256": digest.hexdigest(),
-    }
+    return ShardFiles(
+        file=f"{name}.faiss",
+        texts=f"{name}.parquet",
+        kind=kind,
+        vectors=len(shard),
+        bytes=store.files.size(f"{name}.faiss"),
+        sha256=digest.hexdigest(),
+    )
 
 
 def _prune(store: Store) -> None:
     """Delete shards that no snapshot names: they were built anew, or their writer was killed."""
-    named = {r[k] for s in store.faiss_index.live() for r in s.manifest.get("shards", []) for k in ("file", "texts")}
+    named = {path for index in store.faiss_index.live() for path in index.files_named()}
     store.files.delete(sorted(set(store.files.list(_SHARDS)) - named))
 
 
 def behind(store: Store) -> bool:
     """Whether the published index is not made from the embeddings as they are now."""
     batches = store.batches.segments()
-    current = {p: s.path for p, s in store.embeddings.segments().items() if p in batches and s.metadata["rows"]}
-    published = current_index(store)
-    return current != (published.manifest["partitions"] if published else {})
+    current = {p: s.path for p, s in store.embeddings.segments().items() if p in batches and s.notes.rows}
+    published = store.faiss_index.current()
+    return current != (published.partitions if published else {})

@@ -8,18 +8,20 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
-from quarry_dagster.store import Files, Segment, Store
+from quarry_dagster.store import Files, Store, VectorSegment
 
 _DIGESTS = pl.Schema({"text_digest": pl.String})
 
 
-def texts_of(store: Store, segments: Iterable[Segment]) -> pl.Series:
+def texts_of(store: Store, segments: Iterable[VectorSegment]) -> pl.Series:
     """The distinct text digests of these segments of `embeddings`, sorted."""
     paths = [s.path for s in segments]
     return store.files.scan(paths, _DIGESTS).unique().sort("text_digest").collect()["text_digest"]
 
 
-def vectors_of(store: Store, segments: Iterable[Segment], wanted: pl.Series) -> Iterator[tuple[pl.Series, np.ndarray]]:
+def vectors_of(
+    store: Store, segments: Iterable[VectorSegment], wanted: pl.Series
+) -> Iterator[tuple[pl.Series, np.ndarray]]:
     """Each wanted text once with its vector, in blocks: text digests, and float32 of shape (n, dim)."""
     left = wanted.rename("text_digest").to_frame()
     for segment in segments:
@@ -46,7 +48,9 @@ def _keys(digests: pl.Series) -> np.ndarray:
     return digests.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
 
 
-def read_vectors(store: Store, segment: Segment, some: Sequence[str] | None = None) -> tuple[pl.Series, np.ndarray]:
+def read_vectors(
+    store: Store, segment: VectorSegment, some: Sequence[str] | None = None
+) -> tuple[pl.Series, np.ndarray]:
     """The text digests and vectors of a segment of `embeddings`, in its order: float32 of shape (n, dim).
 
     With `some` digests, at least theirs: row groups without any are not read.

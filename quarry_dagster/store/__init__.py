@@ -1,9 +1,51 @@
-"""Storage: tables and snapshots as Parquet below one data root. :class:`Store` names what is kept where."""
+"""Storage: tables and snapshots as Parquet below one data root. :class:`Store` names what is kept where.
 
+Nothing here knows what is above it: who reads and writes the tables, and why.
+"""
+
+from quarry_dagster.store.corpus import Corpus, CorpusInputs, CorpusLayers, DirectionsFile, Index, ShardFiles
 from quarry_dagster.store.files import Files
+from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
+from quarry_dagster.store.notes import Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.snapshots import Snapshot, Snapshots
 from quarry_dagster.store.store import Store
-from quarry_dagster.store.tables import Segment, SegmentWriter, Table, digest_rows
+from quarry_dagster.store.tables import (
+    PagesSegment,
+    Segment,
+    SegmentWriter,
+    SketchSegment,
+    Table,
+    TextSegment,
+    VectorSegment,
+    digest_rows,
+)
 
-__all__ = ["Files", "Layers", "Segment", "SegmentWriter", "Snapshot", "Snapshots", "Store", "Table", "digest_rows"]
+__all__ = [
+    "Corpus",
+    "CorpusInputs",
+    "CorpusLayers",
+    "DirectionsFile",
+    "Files",
+    "Fingerprint",
+    "Forgotten",
+    "Index",
+    "Layers",
+    "Notes",
+    "PagesSegment",
+    "RawPagesNotes",
+    "Segment",
+    "SegmentWriter",
+    "ShardFiles",
+    "SketchNotes",
+    "SketchSegment",
+    "Snapshot",
+    "Snapshots",
+    "Store",
+    "Table",
+    "TextNotes",
+    "TextSegment",
+    "VectorNotes",
+    "VectorSegment",
+    "digest_rows",
+]

@@ -14,16 +14,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import fsspec
 import polars as pl
-import pyarrow as pa
-import pyarrow.dataset
-import pyarrow.parquet as pq
-from filelock import FileLock
 
 from quarry_dagster.errors import StoreError
+
+# pyarrow takes as long to load as polars, and a local corpus is read without it: it loads on first use.
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _TEMPORARY = ".tmp-"
 _MAGIC = b"PAR1"
@@ -203,6 +204,8 @@ class Files:
             for path in paths:
                 self._check_end(path)  # polars would not say which file it is
             return pl.scan_parquet(full, glob=False, schema=schema, missing_columns="insert", extra_columns="ignore")
+        import pyarrow.dataset
+
         # polars reads some clouds itself, but not every fsspec file system and not with its credentials.
         files = pyarrow.dataset.dataset(full, schema=arrow_schema(schema), filesystem=self.fs, format="parquet")
         return pl.scan_pyarrow_dataset(files)
@@ -214,6 +217,9 @@ class Files:
         Raises:
             StoreError: it is damaged; the message names it.
         """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         with self.open(path) as f:
             try:
                 yield pq.ParquetFile(f, pre_buffer=not self.is_local)  # it pays where a request takes long
@@ -231,6 +237,8 @@ class Files:
         if not self.is_local:
             yield
             return
+        from filelock import FileLock
+
         path = Path(self.full(f".locks/{name}"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path):

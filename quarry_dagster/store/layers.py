@@ -3,6 +3,8 @@
 A layer is a file that never changes; a snapshot's manifest names its layers. A row replaces the one that an earlier
 layer has under the same key, or takes it out. Small layers are merged as in a log-structured merge tree (O'Neil et al.
 1996), so that a row is written again only a few times, and a table has few layers.
+
+Why so: "Kept documents, decisions and pairs are layers" in docs/decisions.md.
 """
 
 from __future__ import annotations

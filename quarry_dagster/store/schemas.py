@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from quarry_dagster.dedup import decide
-
 UTC_TIME = pl.Datetime("us", "UTC")
 
 FETCH_OUTCOMES = (
@@ -28,6 +26,14 @@ FETCH_OUTCOMES = (
 )
 WITH_BODY = ("fetched", "not_modified", "archived", "given")
 """Fetch outcomes whose row carries a body."""
+
+SCORED_LEVELS = ("near", "semantic")
+"""Levels of removals that the scores of a pair of texts decide."""
+LEVELS = ("url", "exact", *SCORED_LEVELS)
+"""Levels of removals, the surest first."""
+
+ACCEPTED = pl.col("outcome") == "extracted"
+"""Whether a row of `extracted_text` is a document."""
 
 EXTRACT_OUTCOMES = ("extracted", "not_fetched", "empty", "too_short", "javascript_only", "timeout", "error")
 
@@ -105,9 +111,21 @@ def embeddings_schema(dim: int) -> pl.Schema:
     )
 
 
+DOCUMENTS = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "page_url": pl.String,  # same_page_url of the final URL
+        "text_digest": pl.String,
+        "word_count": pl.Int64,
+        "date": pl.String,  # of publication, ISO 8601, as the page states it
+    }
+)
+"""What deciding on a document asks of it."""
+
 SKETCHES = pl.Schema(
     {
-        **decide.DOCUMENTS,
+        **DOCUMENTS,
         "partition": pl.String,
         # Null where an earlier row of the partition has the same text:
         "hashes": pl.Binary,  # sampled shingles, uint32: quarry_dagster.dedup.shingles
@@ -134,7 +152,7 @@ DEDUPED_CORPUS = pl.Schema(
     }
 )
 
-DEDUP_DECISIONS = pl.Schema(
+DECISIONS = pl.Schema(
     {
         "removed_id": pl.String,
         "kept_id": pl.String,
@@ -145,17 +163,36 @@ DEDUP_DECISIONS = pl.Schema(
         "containment": pl.Float64,  # of the removed text's shingles in the kept text's
         "removed_url": pl.String,
         "kept_url": pl.String,
-        "run_id": pl.String,
     }
 )
+"""A removed document, and what it was removed for."""
+
+DEDUP_DECISIONS = pl.Schema({**DECISIONS, "run_id": pl.String})
+
+PAIRS = pl.Schema(
+    {
+        "left": pl.String,  # text digests; as stored, the left text comes first in the order of keeping
+        "right": pl.String,
+        "cosine": pl.Float64,
+        "jaccard": pl.Float64,
+        "left_in_right": pl.Float64,
+        "right_in_left": pl.Float64,
+        "left_worst_part": pl.Float64,
+        "right_worst_part": pl.Float64,
+    }
+)
+"""Scores of two distinct texts, see :mod:`quarry_dagster.dedup.verify`."""
 
 SCORED_PAIRS = pl.Schema(
     {
-        **decide.PAIRS,
+        **PAIRS,
         "by_sketch": pl.Boolean,  # whether shared shingles make it a candidate; a cosine may as well
     }
 )
-"""What two texts have in common, see :mod:`quarry_dagster.dedup.verify`."""
+"""The pairs that a corpus was decided on, and how each was found."""
+
+REMOVED_POSITIONS = pl.Schema({"position": pl.Int64})
+"""Positions of the published index that are passed over."""
 
 HOST = pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]+)", 1).str.to_lowercase()
 """The host (and port) of a row's `url`; null where it is no URL."""
@@ -181,7 +218,7 @@ MEANINGS = {
     "kept_url": "URL of the witness",
     "language": "ISO 639-1, null where the text is too short to tell",
     "last_modified": "as the server sent it",
-    "level": "url, exact, near or semantic",
+    "level": f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}",
     "model": "name, revision, precision and tokens read",
     "outcome": "what became of the row; docs/tables.md lists the outcomes",
     "page_digest": "of the bytes, their type and address: what the row was made from",

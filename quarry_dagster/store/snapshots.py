@@ -6,23 +6,21 @@ is kept so that a reader who followed the pointer a moment ago can finish.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from quarry_dagster.store.files import Files
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 _POINTER = "CURRENT.json"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One published state of a global asset."""
+    """Where the files of one published state of a global asset lie."""
 
-    files: Files
+    files: Files = field(repr=False)
     name: str
     number: int
 
@@ -30,48 +28,81 @@ class Snapshot:
         """Path of one of its files."""
         return f"{self.name}/{self.number:06d}/{file}"
 
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """What the snapshot is made of, as its writer recorded it."""
-        return self.files.read_json(self.path(_MANIFEST))
+
+class Content(Protocol):
+    """What a snapshot holds, as its manifest records it."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    def stored(self) -> dict[str, Any]:
+        """The manifest: JSON values by name."""
+        ...
 
 
-class Snapshots:
-    """The snapshots of one global asset."""
+C = TypeVar("C", bound=Content)
 
-    def __init__(self, files: Files, name: str) -> None:
+
+class Snapshots(Generic[C]):
+    """The snapshots of one global asset.
+
+    Args:
+        name: the folder they lie in.
+        read: makes the content of a snapshot from its manifest; None where that is of a layout that is made anew.
+    """
+
+    def __init__(self, files: Files, name: str, read: Callable[[Snapshot, Mapping[str, Any]], C | None]) -> None:
         self.files = files
         self.name = name
+        self._read = read
 
-    def current(self) -> Snapshot | None:
-        """The published snapshot, or None before the first."""
-        return next(iter(self.live()), None)
+    def current(self) -> C | None:
+        """What is published, or None before the first.
 
-    def live(self) -> list[Snapshot]:
-        """The current snapshot, and the one published before it, that readers may still be in."""
+        Raises:
+            StoreError: its manifest is damaged.
+        """
+        numbers = self._live()
+        return self._content(numbers[0]) if numbers else None
+
+    def live(self) -> list[C]:
+        """What is published, and what was before it, that readers may still be in."""
+        return [content for number in self._live() if (content := self._content(number))]
+
+    def begin(self) -> Snapshot:
+        """Where to put the files of the next snapshot; it is published by :meth:`publish`, and not before.
+
+        Only one process may do so at a time.
+        """
+        return Snapshot(self.files, self.name, max(self._numbers(), default=0) + 1)
+
+    def publish(self, content: C, *, keep_previous: bool = True) -> None:
+        """Write the manifest of a snapshot that was begun, and let the pointer name it.
+
+        A process that is killed before that leaves the pointer at the old snapshot.
+        """
+        published = self._live()
+        new = content.snapshot
+        self.files.write_json(new.path(MANIFEST), content.stored())
+        previous = published[0] if published and keep_previous else None
+        self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number, "previous": previous})
+        for number in self._numbers() - {new.number, previous}:
+            self.files.delete_folder(f"{self.name}/{number:06d}")
+
+    def _live(self) -> list[int]:
         try:
             pointer = self.files.read_json(f"{self.name}/{_POINTER}")
         except FileNotFoundError:
             return []
-        numbers = [n for n in (pointer["snapshot"], pointer["previous"]) if n is not None]
-        return [Snapshot(self.files, self.name, n) for n in numbers]
+        return [n for n in (pointer["snapshot"], pointer["previous"]) if n is not None]
 
-    @contextmanager
-    def publish(self, *, keep_previous: bool = True) -> Iterator[tuple[Snapshot, dict[str, Any]]]:
-        """Write a new snapshot: put files under `snapshot.path(...)` and fill in the manifest.
-
-        The pointer moves when the block ends; after an exception or a kill it still names the old snapshot. Only
-        one process may publish at a time.
-        """
-        current = self.current()
-        new = Snapshot(self.files, self.name, max(self._numbers(), default=0) + 1)
-        manifest: dict[str, Any] = {}
-        yield new, manifest
-        self.files.write_json(new.path(_MANIFEST), manifest)
-        previous = current.number if current and keep_previous else None
-        self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number, "previous": previous})
-        for number in self._numbers() - {new.number, previous}:
-            self.files.delete_folder(f"{self.name}/{number:06d}")
+    def _content(self, number: int) -> C | None:
+        snapshot = Snapshot(self.files, self.name, number)
+        path = snapshot.path(MANIFEST)
+        try:
+            return self._read(snapshot, self.files.read_json(path))
+        except (KeyError, TypeError, AttributeError) as e:
+            raise self.files.damaged(path, f"it lacks {e}") from e
 
     def _numbers(self) -> set[int]:
         """Numbers of all snapshots that are there, unpublished ones that a killed writer left included."""

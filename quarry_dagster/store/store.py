@@ -6,12 +6,13 @@ from functools import cached_property
 
 from quarry_dagster.errors import StoreError
 from quarry_dagster.store import schemas
+from quarry_dagster.store.corpus import Corpus, Index, decision_layers, kept_layers, pair_layers
 from quarry_dagster.store.files import Files
+from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
+from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.snapshots import Snapshots
 from quarry_dagster.store.tables import Table
-
-SEEDS = "seeds"
 
 
 class Store:
@@ -37,46 +38,64 @@ class Store:
         return store
 
     @cached_property
-    def batches(self) -> Table:
+    def batches(self) -> Table[Notes]:
         """What each partition has to fetch, or was given."""
-        return Table(self.files, "batches", schemas.BATCHES)
+        return Table(self.files, "batches", schemas.BATCHES, Notes)
 
     @cached_property
-    def raw_pages(self) -> Table:
-        return Table(self.files, "raw_pages", schemas.RAW_PAGES)
+    def raw_pages(self) -> Table[RawPagesNotes]:
+        """What fetching each seed gave."""
+        return Table(self.files, "raw_pages", schemas.RAW_PAGES, RawPagesNotes)
 
     @cached_property
-    def extracted_text(self) -> Table:
-        return Table(self.files, "extracted_text", schemas.EXTRACTED_TEXT)
+    def extracted_text(self) -> Table[TextNotes]:
+        """The main text of each page, or why there is none."""
+        return Table(self.files, "extracted_text", schemas.EXTRACTED_TEXT, TextNotes)
 
     @cached_property
-    def embeddings(self) -> Table:
-        return Table(self.files, "embeddings", schemas.embeddings_schema(1))
+    def embeddings(self) -> Table[VectorNotes]:
+        """A vector for each accepted document; a segment has the dimension of its model."""
+        return Table(self.files, "embeddings", schemas.embeddings_schema(1), VectorNotes)
 
     @cached_property
-    def sketches(self) -> Table:
+    def sketches(self) -> Table[SketchNotes]:
         """What deciding on a document needs of its text and vector; derived from `extracted_text` and `embeddings`."""
-        return Table(self.files, "sketches", schemas.SKETCHES)
+        return Table(self.files, "sketches", schemas.SKETCHES, SketchNotes)
+
+    def tables(self) -> list[Table]:
+        """All partitioned tables."""
+        return [self.batches, self.raw_pages, self.extracted_text, self.embeddings, self.sketches]
 
     @cached_property
     def kept(self) -> Layers:
-        """The kept documents; a snapshot of `deduped_corpus` names its layers of this and the next two."""
-        return Layers(self.files, "deduped_corpus/kept", schemas.KEPT, key=["doc_id"])
+        """The kept documents; a corpus names its layers of this and the next two."""
+        return kept_layers(self.files)
 
     @cached_property
     def decisions(self) -> Layers:
         """The decisions, a row a removed document."""
-        return Layers(self.files, "deduped_corpus/decisions", schemas.DEDUP_DECISIONS, key=["removed_id"])
+        return decision_layers(self.files)
 
     @cached_property
     def pairs(self) -> Layers:
         """Scores of the pairs of texts that the decisions were drawn from."""
-        return Layers(self.files, "deduped_corpus/pairs", schemas.SCORED_PAIRS, key=["left", "right"])
+        return pair_layers(self.files)
 
     @cached_property
-    def faiss_index(self) -> Snapshots:
-        return Snapshots(self.files, "faiss_index")
+    def faiss_index(self) -> Snapshots[Index]:
+        """The published index, and the one before it."""
+        return Snapshots(self.files, "faiss_index", Index.of)
 
     @cached_property
-    def deduped_corpus(self) -> Snapshots:
-        return Snapshots(self.files, "deduped_corpus")
+    def deduped_corpus(self) -> Snapshots[Corpus]:
+        """The published corpus, and the one before it."""
+        return Snapshots(self.files, "deduped_corpus", Corpus.of)
+
+    def forgotten(self) -> Forgotten:
+        """What is kept out for good, as the list stands now."""
+        return Forgotten.read(self.files)
+
+    def sweep(self) -> None:
+        """Delete what killed writers left unfinished."""
+        for name in (*(table.name for table in self.tables()), self.faiss_index.name, self.deduped_corpus.name):
+            self.files.sweep(name)

@@ -3,23 +3,27 @@
 A segment (one file) never changes once it is there: a new version is a new file, so a snapshot can go on
 reading the versions that it was made from while a partition is written again. :meth:`Table.prune` deletes
 versions that nobody needs.
+
+Why so: "Versions are files, current is the highest" in docs/decisions.md.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from quarry_dagster.digests import digest_of
 from quarry_dagster.store.files import Files, arrow_schema
+from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROW_GROUP_BYTES = 2 << 20
 _VECTORS_BYTES = 512 << 10
@@ -33,21 +37,31 @@ _METADATA_KEY = b"quarry"
 _NOISE = {"embedding", "hashes", "outline"}
 _LARGE = {"body", "text"}
 
+N = TypeVar("N", bound=Notes)
+
 
 @dataclass(frozen=True)
-class Segment:
-    """One version of one partition of a table."""
+class Segment(Generic[N]):
+    """One version of one partition of a table; `N` is the type of its notes."""
 
     files: Files = field(repr=False, compare=False)
     path: str
     partition: str
     version: int
     schema: pl.Schema = field(repr=False, compare=False)
+    notes_type: type[N] = field(repr=False, compare=False)
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """What its writer recorded: `content` (digest), `input` (fingerprint), `rows` and more."""
-        return _metadata(self.files, self.path)
+    def notes(self) -> N:
+        """What its writer noted.
+
+        Raises:
+            StoreError: the file is damaged, or lacks a note.
+        """
+        try:
+            return _notes(self.files, self.path, self.notes_type)  # pyright: ignore[reportArgumentType]
+        except KeyError as e:
+            raise self.files.damaged(self.path, f"its footer lacks {e}") from e
 
     @property
     def rows(self) -> int:
@@ -73,31 +87,44 @@ class Segment:
                 yield frame.with_columns(later).select(columns or self.schema.names())
 
 
+PagesSegment = Segment[RawPagesNotes]
+TextSegment = Segment[TextNotes]
+VectorSegment = Segment[VectorNotes]
+SketchSegment = Segment[SketchNotes]
+
+
 @lru_cache(maxsize=65_536)
-def _metadata(files: Files, path: str) -> dict[str, Any]:
+def _notes(files: Files, path: str, notes_type: type[N]) -> N:
     """Read once a process: a segment never changes, and a sensor asks for all of them every half minute."""
     with files.parquet(path) as f:
-        return json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}"))
+        return notes_type.of(json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
 
 
-class Table:
-    """A table partitioned by crawl batch."""
+class Table(Generic[N]):
+    """A table partitioned by crawl batch.
 
-    def __init__(self, files: Files, name: str, schema: pl.Schema) -> None:
+    Args:
+        name: the folder it lies in.
+        schema: of its rows.
+        notes_type: of what a segment's writer notes.
+    """
+
+    def __init__(self, files: Files, name: str, schema: pl.Schema, notes_type: type[N]) -> None:
         self.files = files
         self.name = name
         self.schema = schema
+        self.notes_type = notes_type
 
-    def segments(self) -> dict[str, Segment]:
+    def segments(self) -> dict[str, Segment[N]]:
         """The current segment of every partition, in order of partition."""
-        current: dict[str, Segment] = {}
+        current: dict[str, Segment[N]] = {}
         for segment in self._all():
             old = current.get(segment.partition)
             if old is None or old.version < segment.version:
                 current[segment.partition] = segment
         return dict(sorted(current.items()))
 
-    def segment(self, partition: str) -> Segment | None:
+    def segment(self, partition: str) -> Segment[N] | None:
         """The current segment of one partition, or None."""
         return max(self._all(partition), key=lambda s: s.version, default=None)
 
@@ -108,7 +135,7 @@ class Table:
         return self.files.scan([segments[p].path for p in names], self.schema)
 
     @contextmanager
-    def write(self, partition: str, schema: pl.Schema | None = None) -> Iterator[SegmentWriter]:
+    def write(self, partition: str, schema: pl.Schema | None = None) -> Iterator[SegmentWriter[N]]:
         """Write the next version of a partition; it becomes current when the block ends. With an exception none does.
 
         `schema` is for a table whose types depend on settings (the dimension of a vector).
@@ -116,7 +143,7 @@ class Table:
         old = self.segment(partition)
         version = (old.version if old else 0) + 1
         path = f"{self.name}/{partition}/{version:06d}.parquet"
-        segment = Segment(self.files, path, partition, version, schema or self.schema)
+        segment = Segment(self.files, path, partition, version, schema or self.schema, self.notes_type)
         with self.files.create(path) as file:
             writer = SegmentWriter(segment, file)
             try:
@@ -147,7 +174,7 @@ class Table:
         """
         wanted = set(keep)
         known = None if existing is None else set(existing)
-        by_partition: dict[str, list[Segment]] = {}
+        by_partition: dict[str, list[Segment[N]]] = {}
         for segment in self._all(partition):
             by_partition.setdefault(segment.partition, []).append(segment)
         for name, versions in by_partition.items():
@@ -156,20 +183,27 @@ class Table:
                 wanted |= {s.path for s in versions[: 2 if previous else 1]}
         self.files.delete([s.path for v in by_partition.values() for s in v if s.path not in wanted])
 
-    def at(self, path: str) -> Segment:
+    def at(self, path: str) -> Segment[N]:
         """The segment of a path that :class:`Segment` once reported."""
         _, partition, name = path.split("/")
-        return Segment(self.files, path, partition, int(name.removesuffix(".parquet")), self.schema)
+        version = int(name.removesuffix(".parquet"))
+        return Segment(self.files, path, partition, version, self.schema, self.notes_type)
 
-    def _all(self, partition: str = "") -> list[Segment]:
+    def segments_at(self, paths: Mapping[str, str]) -> dict[str, Segment[N]]:
+        """The segments of these paths, by partition, as something that is published names them."""
+        return {partition: self.at(path) for partition, path in paths.items()}
+
+    def _all(self, partition: str = "") -> list[Segment[N]]:
         folder = f"{self.name}/{partition}".rstrip("/")
         return [self.at(p) for p in self.files.list(folder) if p.endswith(".parquet")]
 
 
-class SegmentWriter:
+class SegmentWriter(Generic[N]):
     """Writes one segment in row groups of bounded size."""
 
-    def __init__(self, segment: Segment, file: Any) -> None:
+    def __init__(self, segment: Segment[N], file: Any) -> None:
+        import pyarrow.parquet as pq
+
         self.segment = segment
         self.rows = 0
         self._schema = segment.schema
@@ -200,9 +234,9 @@ class SegmentWriter:
         if self._pending_bytes >= _PENDING_BYTES:
             self._flush()
 
-    def note(self, **metadata: Any) -> None:
-        """Record facts (JSON values) in the segment's metadata."""
-        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
+    def note(self, notes: N) -> None:
+        """Record the segment's notes."""
+        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(notes.stored(), sort_keys=True).encode()})
 
     def close(self) -> None:
         self._flush()
@@ -219,6 +253,8 @@ class SegmentWriter:
 
 def _written(schema: pa.Schema) -> pa.Schema:
     """The schema of a file: no element of a vector is null, and files that say so are read in half the time."""
+    import pyarrow as pa
+
     for i, field_ in enumerate(schema):
         if pa.types.is_fixed_size_list(field_.type):
             element = field_.type.value_field.with_nullable(False)
@@ -227,14 +263,11 @@ def _written(schema: pa.Schema) -> pa.Schema:
 
 
 def digest_rows(rows: pl.DataFrame) -> str:
-    """A digest of a table's rows, whatever their order: 32 hex digits of SHA-256.
+    """A digest of a table's rows, whatever their order.
 
     Give bodies and texts as their digests: this is for columns of short strings.
     """
     names = sorted(rows.columns)
     columns = [pl.col(name).cast(pl.String).fill_null("\x00") for name in names]
     lines = rows.select(pl.concat_str(columns, separator="\x1f")).to_series().sort()
-    digest = hashlib.sha256("\x1f".join(names).encode())
-    for line in lines:
-        digest.update(b"\x1e" + line.encode())
-    return digest.hexdigest()[:32]
+    return digest_of(("\x1f".join(names).encode(), *(b"\x1e" + line.encode() for line in lines)))

@@ -1,6 +1,7 @@
 """The assets, one file each, named after it: the five of the lineage, and the report.
 
-Thin: they call a stage and report what it did.
+Thin: they call a stage and report what it did. A new asset is a file here and a place in `ALL`; jobs, the command
+`quarry`, documents and tests follow from it.
 """
 
 from quarry_dagster.orchestration.assets.corpus_report import corpus_report
@@ -10,4 +11,9 @@ from quarry_dagster.orchestration.assets.extracted_text import extracted_text
 from quarry_dagster.orchestration.assets.faiss_index import faiss_index
 from quarry_dagster.orchestration.assets.raw_pages import raw_pages
 
-__all__ = ["corpus_report", "deduped_corpus", "embeddings", "extracted_text", "faiss_index", "raw_pages"]
+ALL = (raw_pages, extracted_text, embeddings, faiss_index, deduped_corpus, corpus_report)
+"""All assets, in order of the lineage."""
+PER_PARTITION = tuple(asset for asset in ALL if asset.partitions_def is not None)
+GLOBAL = tuple(asset for asset in ALL if asset.partitions_def is None)
+NAMES = tuple(asset.key.to_user_string() for asset in ALL)
+"""Of all assets, in the same order."""

@@ -3,16 +3,23 @@
 import dagster as dg
 import polars as pl
 
-from quarry_dagster.orchestration.assets.extracted_text import WORDS
 from quarry_dagster.orchestration.assets.faiss_index import faiss_index
-from quarry_dagster.orchestration.assets.reporting import Metadata, column_lineage, column_schema, describe, histogram, preview, table
-from quarry_dagster.reader import scan
+from quarry_dagster.orchestration.assets.reporting import (
+    Metadata,
+    column_lineage,
+    column_schema,
+    describe,
+    histogram,
+    preview,
+    table,
+)
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.reader import scan
+from quarry_dagster.report.charts import LENGTHS, SCORES
 from quarry_dagster.stages.corpus import deduped_corpus as stage
-from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST
+from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST, SCORED_LEVELS
 
 _HOSTS_SHOWN = 10
-_SIMILARITIES = tuple(i / 20 for i in range(10, 20))
 _LINEAGE = column_lineage(
     {
         "extracted_text": {c: c for c in DEDUPED_CORPUS if c != "duplicates"} | {"duplicates": "text"},
@@ -40,7 +47,7 @@ def _show(root: str) -> Metadata:
     corpus, decisions = scan("deduped_corpus", root), scan("dedup_decisions", root)
     facts = corpus.select(documents=pl.len(), words=pl.col("word_count").sum()).collect().row(0, named=True)
     levels = decisions.group_by("level", "rule").agg(removed=pl.len()).sort("level", "rule").collect()
-    near = decisions.filter(pl.col("level").is_in(["near", "semantic"]))
+    near = decisions.filter(pl.col("level").is_in(SCORED_LEVELS))
     host = HOST.alias("host")
     removed = decisions.select(url="removed_url").group_by(host).agg(removed=pl.len())
     hosts = (
@@ -55,9 +62,9 @@ def _show(root: str) -> Metadata:
         "removed": int(levels["removed"].sum()),
         "removed_by_rule": table(levels),
         "removed_by_host": table(hosts.head(_HOSTS_SHOWN).collect()),
-        "containment_of_removed": histogram(near, "containment", _SIMILARITIES),
-        "cosine_of_removed": histogram(near, "cosine", _SIMILARITIES),
-        "text_length": histogram(corpus, "word_count", WORDS),
+        "containment_of_removed": histogram(near, "containment", SCORES, "{:.2f}"),
+        "cosine_of_removed": histogram(near, "cosine", SCORES, "{:.2f}"),
+        "text_length": histogram(corpus, "word_count", LENGTHS, "{:,}"),
         "preview": preview(corpus.select(columns)),
         "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
     }

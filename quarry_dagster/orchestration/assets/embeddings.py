@@ -4,7 +4,13 @@ import dagster as dg
 
 from quarry_dagster import gpu
 from quarry_dagster.orchestration.assets.extracted_text import extracted_text
-from quarry_dagster.orchestration.assets.reporting import Metadata, column_lineage, column_schema, materialize_each, preview
+from quarry_dagster.orchestration.assets.reporting import (
+    Metadata,
+    column_lineage,
+    column_schema,
+    materialize_each,
+    preview,
+)
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.stages import embeddings as stage
@@ -37,7 +43,7 @@ def embeddings(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Material
         segment = store.embeddings.segment(partition)
         assert segment is not None
         # Here and not with the definition: the model sets the dimension.
-        shown = column_schema(embeddings_schema(segment.metadata["dim"])) | {
+        shown = column_schema(embeddings_schema(segment.notes.dim)) | {
             "preview": preview(store.embeddings.scan([partition]).select("doc_id", "text_digest", "model"))
         }
         if use.samples:  # plots, on a machine with a GPU

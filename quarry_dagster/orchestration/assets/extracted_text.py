@@ -5,17 +5,23 @@ from collections import Counter
 import dagster as dg
 import polars as pl
 
-from quarry_dagster.orchestration.assets.raw_pages import raw_pages
-from quarry_dagster.orchestration.assets.reporting import Metadata, column_lineage, column_schema, count_table, histogram, materialize_each, preview
 from quarry_dagster.extract import Extractor
+from quarry_dagster.orchestration.assets.raw_pages import raw_pages
+from quarry_dagster.orchestration.assets.reporting import (
+    Metadata,
+    column_lineage,
+    column_schema,
+    count_table,
+    histogram,
+    materialize_each,
+    preview,
+)
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.report.charts import LENGTHS
 from quarry_dagster.stages import extracted_text as stage
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store.schemas import EXTRACTED_TEXT
-
-WORDS = (20, 50, 100, 200, 400, 800, 1600, 3200, 6400, 12800)
-"""Edges of the histograms of text length."""
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT
 
 _COPIED = ("doc_id", "url", "final_url", "fetched_at", "partition")
 _FROM_BODY = ("title", "author", "date", "language", "text", "word_count", "text_digest", "page_digest")
@@ -38,13 +44,13 @@ def extracted_text(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
 
     def show(partition: str) -> Metadata:
         rows = store.extracted_text.scan([partition])
-        accepted = rows.filter(pl.col("outcome") == "extracted")
+        accepted = rows.filter(ACCEPTED)
         segment = store.extracted_text.segment(partition)
-        languages = Counter(segment.metadata.get("languages", {})) if segment else Counter()
+        languages = Counter(segment.notes.languages) if segment else Counter()
         start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
         return _LINEAGE | {
             "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
-            "text_length": histogram(accepted, "word_count", WORDS),
+            "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
             "languages": count_table("language", dict(languages.most_common())),
             "preview": preview(rows.select("url", "outcome", "title", "language", "word_count", start)),
         }

@@ -22,12 +22,17 @@ def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: 
     store = quarry.store()
     partitions = sync_partitions(context.instance, store)
     report = stage.refresh(store, partitions, quarry.hardware_profile(), compact=config.compact)
-    snapshot = store.faiss_index.current()
-    assert snapshot is not None
-    facts = {k: snapshot.manifest[k] for k in ("kind", "dim", "vectors", "documents", "bytes", "model")}
-    counts = {
-        "shards": len(snapshot.manifest["shards"]),
-        "removed_but_kept_in_file": snapshot.manifest["removed"],
-        "partitions": len(snapshot.manifest["partitions"]),
+    index = store.faiss_index.current()
+    assert index is not None
+    facts = {
+        "kind": index.kind,
+        "dim": index.dim,
+        "vectors": index.vectors,
+        "documents": index.documents,
+        "bytes": index.bytes,
+        "model": index.model,
+        "shards": len(index.shards),
+        "removed_but_kept_in_file": index.removed,
+        "partitions": len(index.partitions),
     }
-    return dg.MaterializeResult(metadata=describe(report) | facts | counts)
+    return dg.MaterializeResult(metadata=describe(report) | facts)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from quarry_dagster.report import charts
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Segment
 from quarry_dagster.store.schemas import MEANINGS
@@ -74,15 +74,11 @@ def count_table(name: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValu
     return dg.MetadataValue.md("\n".join([f"| {name} | count |", "| --- | ---: |", *lines]))
 
 
-def histogram(rows: pl.LazyFrame, column: str, edges: Sequence[float]) -> dg.MarkdownMetadataValue:
-    """How many values lie between the edges, with a bar each; bins are closed below."""
-    bins = pl.sum_horizontal((pl.col(column) >= edge).cast(pl.Int32) for edge in edges)
-    counted = dict(rows.drop_nulls(column).group_by(bins.alias("bin")).len().collect().iter_rows())
-    counts = [int(counted.get(i, 0)) for i in range(len(edges) + 1)]
-    between = [f"{a:g} - {b:g}" for a, b in pairwise(edges)]
-    names = [f"< {edges[0]:g}", *between, f">= {edges[-1]:g}"]
-    longest = max(1, *counts)
-    lines = [f"| {name} | {n:,} | {'█' * round(_BAR * n / longest)} |" for name, n in zip(names, counts, strict=True)]
+def histogram(rows: pl.LazyFrame, column: str, edges: Sequence[float], unit: str = "{:g}") -> dg.MarkdownMetadataValue:
+    """How many values lie between the edges, with a bar each; see :func:`quarry_dagster.report.charts.histogram`."""
+    counts = charts.histogram(rows, column, edges, unit)
+    longest = max((count.n for count in counts), default=1)
+    lines = [f"| {count.label} | {count.n:,} | {'█' * round(_BAR * count.n / longest)} |" for count in counts]
     return dg.MetadataValue.md("\n".join([f"| {column} | count | |", "| --- | ---: | --- |", *lines]))
 
 

@@ -1,11 +1,11 @@
-"""What pairs of texts are found and judged by, as the tables have it: sketches, vectors, full texts.
+"""Reading what pairs of texts are found and judged by: sketches, vectors and full texts, from the tables.
 
-Texts are named by their digests in the tables, and by numbers where very many are compared.
+The tables name a text by its digest; where very many texts are compared, a number stands for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,29 +14,35 @@ import pyarrow as pa
 
 from quarry_dagster.dedup import candidates, verify
 from quarry_dagster.stages.vectors import read_vectors
-from quarry_dagster.store import Segment, Store
+from quarry_dagster.store import SketchSegment, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
-_WORDS_IN_MEMORY = 1_000_000  # of the texts that are cut into shingles at once
-_SHINGLES_IN_MEMORY = 8_000_000  # that are kept, of 12 bytes
+_WORDS_IN_MEMORY = 1_000_000
+"""Words of the texts that are cut into shingles at once."""
+_SHINGLES_IN_MEMORY = 8_000_000
+"""Shingles, of 12 bytes each, that are kept for the pairs to come."""
 
 
 @dataclass(frozen=True)
 class Outlines:
-    """The outlines of numbered texts as they lie in their segments: `rows` are float16 of shape (n, width), `texts` the
-    numbers (int64, shape (n,)); -1 is none of the texts that were asked for."""
+    """The outlines of texts, in the order of the rows of their segments."""
 
     rows: np.ndarray
+    """float16 of shape (n, width)."""
     texts: np.ndarray
+    """The number of the text that each row outlines: int64 of shape (n,); -1 for a text that was not asked for."""
 
 
 def read_sketches(
-    store: Store, segments: list[Segment], texts: pl.DataFrame, width: int
+    store: Store, segments: list[SketchSegment], texts: pl.DataFrame, width: int
 ) -> tuple[candidates.Sketches, Outlines | None]:
-    """The sketches of these texts, and their outlines where these have a `width`; 0: those are not read.
+    """Read the sketches of texts, and their outlines.
 
-    `texts` are numbered texts: columns text, text_digest, and the `row` of a document that has it in these segments,
-    laid one behind the other.
+    Args:
+        segments: the segments of `sketches` to read.
+        texts: columns `text` (a number), `text_digest`, and `row`: the row of a document with that text, counted
+            through all segments in their order.
+        width: the numbers in an outline; 0: outlines are not read, and None is returned for them.
 
     Raises:
         StoreError: a segment is damaged.
@@ -62,7 +68,10 @@ def read_sketches(
 
 
 def _unpacked(column: pa.ChunkedArray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """How many values each row (large_binary) holds, a null none, and all the values, one behind the other."""
+    """Unpack a column of arrays, stored as large_binary.
+
+    Returns the number of values in each row (int64; 0 for a null), and the values of all rows in one array.
+    """
     array = column.combine_chunks()
     _, offsets, content = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1] // np.dtype(dtype).itemsize
@@ -70,15 +79,21 @@ def _unpacked(column: pa.ChunkedArray, dtype: type) -> tuple[np.ndarray, np.ndar
 
 
 def _numbers(
-    store: Store, segments: list[Segment], texts: pl.DataFrame, starts: np.ndarray, rows: np.ndarray
+    store: Store, segments: list[SketchSegment], texts: pl.DataFrame, starts: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Of which text each of these rows, that have a sketch, is: its number, -1 where it is none of these."""
+    """The number of the text whose sketch each of some rows holds: int64; -1 where it is none of `texts`.
+
+    Args:
+        texts: as :func:`read_sketches` takes them.
+        starts: the first row of each segment, and behind them the number of all rows.
+        rows: the rows that hold a sketch.
+    """
     numbers = np.full(starts[-1], -1)
     numbers[texts["row"].to_numpy()] = texts["text"].to_numpy()
     is_sketched = np.zeros(starts[-1], np.bool_)
     is_sketched[rows] = True
     twins = texts.filter(pl.Series(~is_sketched[texts["row"].to_numpy()]))
-    if twins.height:  # an earlier document of the segment has the same text
+    if twins.height:  # of equal texts in one segment the first document alone has the sketch
         digests = store.files.scan([s.path for s in segments], SKETCHES).select("text_digest").with_row_index("row")
         named = digests.filter(pl.col("text_digest").is_in(twins["text_digest"].implode())).collect()
         named = named.filter(pl.Series(is_sketched[named["row"].to_numpy()]))
@@ -89,10 +104,10 @@ def _numbers(
     return numbers[rows]
 
 
-def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
-    """Numbered texts with their vectors, a block a partition.
+def vectors(store: Store, segments: Mapping[str, VectorSegment], texts: pl.DataFrame) -> Iterator[candidates.Vectors]:
+    """Read the vectors of texts, a block for each partition.
 
-    `texts` has columns text, text_digest, and the partition to read it in.
+    `texts` has the columns `text` (a number), `text_digest`, and `partition`: where to read the vector.
     """
     for home in texts.partition_by("partition"):
         wanted = home["text_digest"].to_list()
@@ -102,27 +117,32 @@ def vectors(store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> 
 
 
 def joined(blocks: Iterable[candidates.Vectors]) -> candidates.Vectors:
-    """Blocks, at least one, as one."""
+    """All blocks (at least one) as one block."""
     numbers, arrays = zip(*blocks, strict=True)
     return np.concatenate(numbers), np.concatenate(arrays)
 
 
 def scored(
-    store: Store, segments: dict[str, Segment], texts: pl.DataFrame, pairs: pl.DataFrame
+    store: Store, segments: Mapping[str, TextSegment], texts: pl.DataFrame, pairs: pl.DataFrame
 ) -> Iterator[pl.DataFrame]:
-    """Pairs (columns left, right: text digests; and more) with verify.SCORES from the stored texts, a run at a time.
+    """Score pairs from the stored texts, some pairs at a time.
 
-    `texts` has columns text_digest, word_count, and the partition to read each in.
+    Args:
+        texts: columns text_digest, word_count, and `partition`: where to read the text.
+        pairs: columns left, right (text digests), and others, which stay.
+
+    Returns:
+        The pairs in their order, with the columns verify.SCORES.
     """
-    of = _Shingles(store, segments, texts)
+    shingled = _Shingles(store, segments, texts)
     for block in _blocks(pairs, texts):
         digests = pl.concat([block["left"], block["right"]]).unique().sort()
         left, right = (digests.search_sorted(block[side]).to_numpy() for side in ("left", "right"))
-        yield block.hstack(verify.scores(of.texts(digests), left, right))
+        yield block.hstack(verify.scores(shingled.texts(digests), left, right))
 
 
 def _blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Runs of pairs whose texts have at most about _WORDS_IN_MEMORY words."""
+    """Cut pairs into runs whose texts have at most about _WORDS_IN_MEMORY words together."""
     digests = pl.concat([pairs["left"], pairs["right"]]).unique()
     mine = texts.filter(pl.col("text_digest").is_in(digests.implode()))
     words = dict(mine.select("text_digest", "word_count").iter_rows())
@@ -139,22 +159,22 @@ def _blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 class _Shingles:
-    """Shingles of stored texts. Those of the texts asked for last are kept: many pairs have one and the same text."""
+    """The shingles of stored texts. Those asked for last are kept, since many pairs share a text."""
 
-    def __init__(self, store: Store, segments: dict[str, Segment], texts: pl.DataFrame) -> None:
+    def __init__(self, store: Store, segments: Mapping[str, TextSegment], texts: pl.DataFrame) -> None:
         self._store = store
         self._segments = segments
         self._home = texts.select("text_digest", "partition")
         self._kept: dict[str, verify.Shingled] = {}
 
     def texts(self, digests: pl.Series) -> list[verify.Shingled]:
-        """Each of these texts."""
+        """The shingles of the texts with these digests, in their order."""
         wanted = digests.to_list()
         read = self._read(pl.Series([d for d in wanted if d not in self._kept], dtype=pl.String))
         asked = {digest: read[digest] if digest in read else self._kept.pop(digest) for digest in wanted}
         self._kept |= asked
         size = sum(len(text.order) for text in self._kept.values())
-        for digest in list(self._kept):  # first those that were not asked for the longest
+        for digest in list(self._kept):  # in the order in which they were asked for
             if size <= _SHINGLES_IN_MEMORY:
                 break
             size -= len(self._kept.pop(digest).order)
@@ -176,10 +196,14 @@ class _Shingles:
         return dict(zip(bodies["text_digest"].to_list(), texts, strict=True))
 
 
-def with_cosines(store: Store, segments: dict[str, Segment], home: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Pairs (columns left, right: text digests; and more) with `cosine` from the stored vectors, in their order.
+def with_cosines(
+    store: Store, segments: Mapping[str, VectorSegment], home: pl.DataFrame, pairs: pl.DataFrame
+) -> pl.DataFrame:
+    """The pairs with the column `cosine`, computed from the stored vectors.
 
-    `home` names a partition to read each text's vector in: columns text_digest, partition.
+    Args:
+        home: columns text_digest, and `partition`: where to read the vector of the text.
+        pairs: columns left, right (text digests), and others, which stay as they are, in their order.
     """
     digests = pl.concat([pairs["left"], pairs["right"]]).unique().sort()
     homes = home.select("text_digest", "partition").filter(pl.col("text_digest").is_in(digests.implode()))

@@ -1,12 +1,18 @@
 """The scores of all pairs of texts that `deduped_corpus` is decided on, brought up to date with what changed.
 
-Which pairs are candidates is a function of the set of texts (:mod:`quarry_dagster.dedup.candidates`), and a pair's
-scores are one of its two texts. So only texts that came are looked for, and those whose candidates may be others for
-it, and only pairs without scores are scored.
+Which pairs are candidates is a function of the set of texts (:mod:`quarry_dagster.dedup.candidates`), and the scores of
+a pair are a function of its two texts. So partners are looked for only for texts that are new, and for texts whose
+candidates a change may have altered; and only pairs without scores are scored.
+
+Texts are numbered here in the order of keeping: of a pair, the left text is the one that may be kept.
+
+Why so: "Scores belong to pairs of texts, not of documents" and "A pair by sketch gets its cosine when it is worth
+keeping" in docs/decisions.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -17,37 +23,37 @@ from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.progress import track
 from quarry_dagster.stages.corpus import evidence, sketches
 from quarry_dagster.stages.corpus.directions import Directions
-from quarry_dagster.store import Segment, Store
+from quarry_dagster.store import SketchSegment, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import SCORED_PAIRS
 
 _WORTH_KEEPING = 0.3
-"""Containment from which a pair's scores are kept, so that other thresholds can be tried without comparing again. Those
-of pairs by vector always are."""
+"""Containment from which the scores of a pair are kept, so that other thresholds can be tried without comparing again.
+The scores of a pair that its vectors made a candidate are always kept."""
 _VECTORS_IN_MEMORY = 32_768
 _PAIRS = 16_384
-"""Pairs whose cosines are computed at once, outside the join."""
+"""Pairs whose cosines are computed at once, outside the join of vectors."""
 _FEW = 2048
-"""New texts for which the outlines of the others are asked before their vectors: of more, most others are near one."""
+"""Up to so many new texts, outlines tell which other vectors are worth reading. With more new texts most are."""
 _PLACE = ["text_digest", "word_count", "date", "doc_id"]
-"""A text, and its place in the order of keeping, which its first document gives it."""
+"""Columns of a text and its place in the order of keeping, which its first document gives it."""
 
 
 @dataclass(frozen=True)
 class Tables:
     """The segments that a corpus is made from, by partition."""
 
-    texts: dict[str, Segment]
-    vectors: dict[str, Segment]
-    sketches: dict[str, Segment]
+    texts: Mapping[str, TextSegment]
+    vectors: Mapping[str, VectorSegment]
+    sketches: Mapping[str, SketchSegment]
     directions: Directions | None
-    """That the outlines in `sketches` are made along; None where there is no vector."""
+    """The directions along which the outlines in `sketches` are made; None where there is no vector."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What an earlier corpus was made from, and the pairs that it had (schema SCORED_PAIRS)."""
+    """What the corpus before was made from, and the pairs that it had (schema SCORED_PAIRS)."""
 
-    sketches: dict[str, Segment]
+    sketches: Mapping[str, SketchSegment]
     pairs: pl.DataFrame
 
 
@@ -57,9 +63,17 @@ NOTHING_KNOWN = Known({}, pl.DataFrame(schema=SCORED_PAIRS))
 def refresh(
     store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication, *, gpu: bool
 ) -> tuple[pl.DataFrame, int]:
-    """All pairs of current texts that are worth keeping (schema SCORED_PAIRS), and how many were scored now.
+    """Bring the pairs up to date.
 
-    `documents` are those of `tables`, as :func:`sketches.documents` has them; `gpu` says whether a GPU may compare.
+    Args:
+        tables: what the corpus is made from now.
+        documents: the documents of `tables`, as :func:`sketches.documents` gives them.
+        known: what the corpus before was made from.
+        gpu: whether a GPU may compare vectors.
+
+    Returns:
+        All pairs of current texts that are worth keeping (schema SCORED_PAIRS, sorted by left and right), and the
+        number of pairs that were scored now.
     """
     texts = _changes(store, tables, documents, known, settings)
     if not texts.select((pl.col("came") | pl.col("gone")).any()).item():
@@ -67,7 +81,7 @@ def refresh(
     standing = _numbered(known.pairs, texts.filter(~pl.col("came"), ~pl.col("gone")))
     wanted = _candidates(store, tables, known, texts, standing, settings, gpu)
     stays = standing.drop("by_sketch").join(wanted.drop("cosine"), on=["left", "right"])
-    # By the right text: what is left of many is among the first of a crowd, and stays in memory.
+    # Sorted by the right text: in a crowd of near copies the left texts are the same few, which stay in memory.
     fresh = _named(wanted.join(standing, on=["left", "right"], how="anti").sort("right", "left"), texts)
     pairs = [_worth_keeping(_named(stays, texts))]
     current = texts.filter(~pl.col("gone"))
@@ -79,20 +93,22 @@ def refresh(
 
 
 def _worth_keeping(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Of scored pairs those that are worth keeping, schema SCORED_PAIRS."""
+    """The scored pairs that are worth keeping, schema SCORED_PAIRS."""
     is_contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
-    # Another pair is kept for its vectors alone: which of its texts was looked for again must not show.
+    # A pair below that is kept for its vectors alone. Whether its sketches were looked at again, which depends on
+    # history, must not show in `by_sketch`.
     kept = pairs.filter(is_contained | pl.col("by_vector")).with_columns(by_sketch=pl.col("by_sketch") & is_contained)
     return kept.select(SCORED_PAIRS.names())
 
 
 def _with_cosines(store: Store, tables: Tables, texts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """These pairs (schema SCORED_PAIRS) with the cosines that the join of vectors did not tell."""
+    """The pairs (schema SCORED_PAIRS) with the cosines that the join of vectors did not compute."""
     homes = texts.select("text_digest", "partition")
     far = pairs.filter(pl.col("cosine").is_null())
     for side in ("left", "right"):
         far = far.join(homes.rename({"partition": f"{side}_home"}), left_on=side, right_on="text_digest")
-    far = far.sort("right_home", "left_home").select(SCORED_PAIRS.names())  # so that a block is read from few
+    # Sorted by partition, so that the vectors of a block are read from few partitions.
+    far = far.sort("right_home", "left_home").select(SCORED_PAIRS.names())
     found = [evidence.with_cosines(store, tables.vectors, texts, block) for block in far.iter_slices(_PAIRS)]
     return pl.concat([pairs.drop_nulls("cosine"), *found])
 
@@ -100,13 +116,16 @@ def _with_cosines(store: Store, tables: Tables, texts: pl.DataFrame, pairs: pl.D
 def _changes(
     store: Store, tables: Tables, documents: pl.DataFrame, known: Known, settings: Deduplication
 ) -> pl.DataFrame:
-    """The texts there are and there were, numbered in the order of keeping: the left one of a pair may be kept.
+    """The texts that there are, and those that there were and are gone, numbered in the order of keeping.
 
-    Columns text (the number), _PLACE, `partition` to read each in, its `row` in the sketches of `tables` and the
-    replaced ones behind them, and whether it `came` or is `gone`. A text whose place changed is gone from the old one
-    and came to the new.
+    A text whose place in that order changed is there twice: gone from the old place, and new in the new one.
+
+    Returns:
+        A row a text, with the columns `text` (UInt32, its number), those of _PLACE, `partition` (where to read it),
+        `row` (UInt32, its document's row in the sketches of `tables`, followed by the replaced ones), `came` and
+        `gone` (Boolean).
     """
-    changed = [p for p in tables.sketches | known.sketches if tables.sketches.get(p) != known.sketches.get(p)]
+    changed = [p for p in {**tables.sketches, **known.sketches} if tables.sketches.get(p) != known.sketches.get(p)]
     was = sketches.documents(store, _replaced(tables, known))
     both = pl.concat([documents.with_columns(is_now=True), was.with_columns(is_now=False)]).with_row_index("row")
     rows = decide.in_order(both.drop("url", "page_url"), settings).with_row_index("at")
@@ -127,9 +146,9 @@ def _changes(
     )
 
 
-def _replaced(tables: Tables, known: Known) -> list[Segment]:
-    """Segments of sketches that there were, and are no more."""
-    return [s for p, s in known.sketches.items() if s != tables.sketches.get(p)]
+def _replaced(tables: Tables, known: Known) -> list[SketchSegment]:
+    """The segments of sketches of the corpus before that the corpus of now does not have."""
+    return [segment for partition, segment in known.sketches.items() if segment != tables.sketches.get(partition)]
 
 
 def _candidates(
@@ -141,23 +160,29 @@ def _candidates(
     settings: Deduplication,
     gpu: bool,
 ) -> pl.DataFrame:
-    """All candidate pairs of current texts: columns left, right, by_sketch, by_vector, and the cosine, null where it is
-    not known; of those without scores worth keeping only such with a text that was looked for again.
+    """The candidate pairs of current texts.
 
-    `texts` are those of :func:`_changes`; `standing` are the known pairs of those that stay.
+    Args:
+        texts: the texts of :func:`_changes`.
+        standing: the known pairs of the texts that stay, by number (see :func:`_numbered`).
+
+    Returns:
+        Columns left, right (UInt32), by_sketch, by_vector (Boolean), cosine (Float64, null where it is not known yet).
+        Every pair with a text that was looked for again is there, and every standing pair that still is a candidate;
+        a pair of two other texts whose scores were not worth keeping is not.
     """
     segments = [*tables.sketches.values(), *_replaced(tables, known)]
     along = tables.directions.array if tables.directions else None
     width = 0 if along is None or texts["came"].sum() > _FEW else along.shape[1] + 1
     sketches, outlines = evidence.read_sketches(store, segments, texts, width)
     again, by_sketch = _by_sketch(sketches, texts)
-    del sketches  # vectors take their memory
+    del sketches  # the vectors need their memory
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
-    # Where a text had as many candidates by vector as count, others count in place of those that are gone.
+    # A text that had as many earlier neighbours as count gets others in the place of those that are gone.
     changed = texts.filter(pl.col("came") | pl.col("gone"))["text_digest"].implode()
-    is_close = pl.col("cosine") >= settings.similarity_threshold
+    is_close = candidates.is_close(settings.similarity_threshold)
     full = known.pairs.filter(is_close).filter(pl.len().over("right") >= candidates.LIMIT)
     lacking = full.filter(pl.col("left").is_in(changed))["right"].implode()
     current = texts.filter(~pl.col("gone"))
@@ -173,7 +198,7 @@ def _candidates(
 
 
 def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of text digests as pairs of numbers."""
+    """The pairs with the numbers of their texts in place of the digests; a pair with a text that has none goes."""
     for side in ("left", "right"):
         numbers = texts.select(pl.col("text_digest").alias(side), "text")
         pairs = pairs.join(numbers, on=side).drop(side).rename({"text": side})
@@ -181,12 +206,20 @@ def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of numbers as pairs of text digests, in the same order."""
+    """The pairs with the digests of their texts in place of the numbers, in the same order."""
     return pairs.with_columns(texts["text_digest"].gather(pairs[side]).alias(side) for side in ("left", "right"))
 
 
 def _by_sketch(every: candidates.Sketches, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
-    """The texts whose partners were looked for again, and all pairs that they are in by their sketches."""
+    """Find candidates by sketches.
+
+    Args:
+        every: the sketches of all `texts` of :func:`_changes`.
+
+    Returns:
+        The texts whose partners were looked for again (UInt32: the new ones, and those for which a change may have
+        altered the candidates), and all pairs that these texts are in (schema candidates.PAIRS).
+    """
     came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
     hashes = every.sharing(pl.concat([came, gone]))
     moved = candidates.moved(hashes, came, gone)
@@ -206,17 +239,21 @@ def _by_vector(
     threshold: float,
     gpu: bool,
 ) -> pl.DataFrame:
-    """The pairs by vector of wanted texts (schema candidates.COSINES), where a text has very many the first of them.
+    """The pairs by vector that a wanted text is in (schema candidates.COSINES).
 
-    `current` are the texts of :func:`_changes` that are not gone. Where there are outlines, others are told by them.
+    Where a text has very many earlier neighbours, only the first of them are returned.
+
+    Args:
+        current: the texts of :func:`_changes` that are not gone.
+        wanted: those of them to find partners for.
+        outlines: they tell which other vectors are worth reading; None: all are read.
     """
     along = tables.directions.array if tables.directions else None
     comparisons = wanted.height * (current.height - wanted.height // 2)
     found = [pl.DataFrame(schema=candidates.COSINES)]
     others = current
-    # By partition: each block is read from a few.
-    for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):
-        others = others.join(block, on="text", how="anti")  # earlier blocks were compared with all texts
+    for block in wanted.sort("partition").iter_slices(_VECTORS_IN_MEMORY):  # so a block is read from few partitions
+        others = others.join(block, on="text", how="anti")  # the blocks before were compared with all texts
         mine = evidence.joined(evidence.vectors(store, tables.vectors, block))
         near = others
         if along is not None and outlines is not None and wanted.height <= _FEW:

@@ -1,18 +1,17 @@
-"""`sketches`: for each embedded document what deciding on it needs, so that its text and its vector need not be read
-again."""
+"""`sketches`: what deciding on an embedded document needs, so that neither its text nor its vector is read again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from quarry_dagster.dedup import decide, shingles
+from quarry_dagster.dedup import shingles
 from quarry_dagster.index import outlined
 from quarry_dagster.stages.corpus.directions import Directions
 from quarry_dagster.stages.vectors import read_vectors
-from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES, embeddings_schema
+from quarry_dagster.store import Fingerprint, SketchNotes, SketchSegment, Store, TextSegment, VectorSegment
+from quarry_dagster.store.schemas import DOCUMENTS, EXTRACTED_TEXT, SKETCHES, embeddings_schema
 from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
 
 VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
@@ -20,11 +19,14 @@ VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
 
 
 def refresh(
-    store: Store, texts: dict[str, Segment], vectors: dict[str, Segment], directions: Directions | None
-) -> dict[str, Segment]:
-    """Bring the sketches of these partitions in line with their texts and vectors, and return them.
+    store: Store,
+    texts: Mapping[str, TextSegment],
+    vectors: Mapping[str, VectorSegment],
+    directions: Directions | None,
+) -> dict[str, SketchSegment]:
+    """Bring the sketches of partitions in line with their texts and vectors; returns their segments by partition.
 
-    `directions` are those to outline vectors in; None where there is no vector.
+    Vectors are outlined along `directions`; these are None where there is no vector.
 
     Raises:
         StoreError: the store cannot be written.
@@ -32,30 +34,36 @@ def refresh(
     existing = store.sketches.segments()
     current = {}
     for partition, segment in texts.items():
-        made_from = f"{segment.path} {vectors[partition].path} {directions and directions.path} {VERSION}"
+        outlined_along = str(directions.file.path if directions else None)
+        made_from = Fingerprint((segment.path, vectors[partition].path, outlined_along), VERSION)
         old = existing.get(partition)
-        if old and old.metadata["input"] == made_from:
+        if old and old.notes.input == made_from:
             current[partition] = old
         else:
             current[partition] = _sketch(store, segment, vectors[partition], directions, old, made_from)
     return current
 
 
-def documents(store: Store, segments: Iterable[Segment]) -> pl.DataFrame:
-    """Documents to decide on, schema decide.DOCUMENTS plus `partition`, one segment behind the other."""
+def documents(store: Store, segments: Iterable[SketchSegment]) -> pl.DataFrame:
+    """The documents to decide on, schema DOCUMENTS and the column `partition`, in the order of the segments' rows."""
     rows = store.files.scan([s.path for s in segments], SKETCHES)
-    return rows.select(*decide.DOCUMENTS.names(), "partition").collect()
+    return rows.select(*DOCUMENTS.names(), "partition").collect()
 
 
-def embedded_documents(store: Store, texts: dict[str, Segment], vectors: dict[str, Segment]) -> pl.DataFrame:
-    """The same from texts and vectors, sorted by doc_id, with `final_url` in place of `page_url`.
+def embedded_documents(
+    store: Store, texts: Mapping[str, TextSegment], vectors: Mapping[str, VectorSegment]
+) -> pl.DataFrame:
+    """The documents that have both a text and its vector, sorted by doc_id.
 
-    A document whose text changed after its partition was last embedded waits for the next embedding.
+    A document whose text changed after its partition was last embedded is not among them: it waits to be embedded.
+
+    Returns:
+        Columns doc_id, url, final_url, text_digest, word_count, date, partition, typed as in EXTRACTED_TEXT.
     """
     columns = ("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
     frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns})]
     for partition, segment in texts.items():
-        schema = embeddings_schema(vectors[partition].metadata["dim"])
+        schema = embeddings_schema(vectors[partition].notes.dim)
         embedded = store.files.scan([vectors[partition].path], schema).select("doc_id", "text_digest")
         rows = store.files.scan([segment.path], EXTRACTED_TEXT).select(columns)
         frames.append(rows.join(embedded, on=["doc_id", "text_digest"], how="semi").collect())
@@ -63,18 +71,24 @@ def embedded_documents(store: Store, texts: dict[str, Segment], vectors: dict[st
 
 
 def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
-    """Embedded documents with what the rules ask for, schema decide.DOCUMENTS plus `partition`."""
+    """The documents of :func:`embedded_documents` with schema DOCUMENTS and the column `partition`."""
     urls = documents.select("final_url", "url").iter_rows()
     pages = pl.Series("page_url", [same_page_url(f or u) for f, u in urls], dtype=pl.String)
-    return documents.with_columns(pages).select(*decide.DOCUMENTS.names(), "partition")
+    return documents.with_columns(pages).select(*DOCUMENTS.names(), "partition")
 
 
 def _sketch(
-    store: Store, text: Segment, vectors: Segment, directions: Directions | None, old: Segment | None, made_from: str
-) -> Segment:
+    store: Store,
+    text: TextSegment,
+    vectors: VectorSegment,
+    directions: Directions | None,
+    old: SketchSegment | None,
+    made_from: Fingerprint,
+) -> SketchSegment:
+    """Write the sketches of one partition; those that `old` has of the same texts are taken over."""
     rows = with_page_urls(embedded_documents(store, {text.partition: text}, {text.partition: vectors}))
     first = rows.unique("text_digest", keep="first", maintain_order=True).select("doc_id", "text_digest")
-    is_same = old is not None and old.metadata["input"].endswith(f" {VERSION}")
+    is_same = old is not None and old.notes.input.maker == VERSION
     known = store.files.scan([old.path] if old and is_same else [], SKETCHES).filter(pl.col("hashes").is_not_null())
     made = [known.select("text_digest", "hashes").join(first.lazy(), on="text_digest", how="semi").collect()]
     unknown = first.join(made[0], on="text_digest", how="anti")
@@ -90,12 +104,12 @@ def _sketch(
         found = found.with_columns(outline=pl.lit(None, pl.Binary))
     with store.sketches.write(text.partition) as writer:
         writer.append(rows.join(found.drop("text_digest"), on="doc_id", how="left"))
-        writer.note(input=made_from, rows=writer.rows)
+        writer.note(SketchNotes(input=made_from, rows=writer.rows))
     return writer.segment
 
 
-def _outlines(store: Store, vectors: Segment, directions: Directions) -> pl.DataFrame:
-    """Columns text_digest, outline: a row a text."""
+def _outlines(store: Store, vectors: VectorSegment, directions: Directions) -> pl.DataFrame:
+    """The outline of each text of a segment: columns text_digest, outline (Binary, float16)."""
     digests, array = read_vectors(store, vectors)
     outlines = [outline.tobytes() for outline in outlined(array, directions.array)]
     return pl.DataFrame([digests, pl.Series("outline", outlines, dtype=pl.Binary)]).unique("text_digest", keep="first")

@@ -1,6 +1,8 @@
 """The crawl of one partition: responses go to a journal on disk as they come, so that a kill costs few of them.
 
 What is asked for, and what becomes of the responses, belongs to `raw_pages`.
+
+Why so: "A crawl writes a journal, then the table" in docs/decisions.md.
 """
 
 from __future__ import annotations

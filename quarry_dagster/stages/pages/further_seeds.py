@@ -1,6 +1,8 @@
 """What crawled pages name, where their seeds ask for it, becomes seeds by way of the inbox.
 
 How names are found in a page belongs to :mod:`quarry_dagster.seeds`.
+
+Why so: "What a page names becomes a seed, by way of the inbox" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -13,13 +15,11 @@ import polars as pl
 
 from quarry_dagster.crawl import Response
 from quarry_dagster.crawl.media_types import is_list
-from quarry_dagster.store.forgotten import Forgotten
-from quarry_dagster.intake import pending
+from quarry_dagster.intake import SEEDS, pending
 from quarry_dagster.progress import log
 from quarry_dagster.seeds import Discovery, discover, parse_discovery
-from quarry_dagster.store import Store
+from quarry_dagster.store import Forgotten, Store
 from quarry_dagster.store.schemas import HOST
-from quarry_dagster.store.store import SEEDS
 from quarry_dagster.urls import doc_id, host_of
 
 _FOLDER = "found/"

@@ -7,31 +7,33 @@ replaces the row.
 
 Rows are decided on without their bodies, which go from where they are (the journal of the crawl, the batch, the
 version before) to the table once all are there: memory holds a few of them.
+
+Why so: "A new ETag for the same body does not rewrite a partition" and "A crawl policy that changed sees every page
+again" in docs/decisions.md.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import polars as pl
 
 from quarry_dagster.crawl import Request, Response
 from quarry_dagster.crawl.addresses import Network
 from quarry_dagster.crawl.journal import Journal
+from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store.forgotten import Forgotten, read_forgotten
 from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.stages.pages.crawling import fetch, open_journal
 from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
-from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.pages.warc_files import write_warc
-from quarry_dagster.store import Segment, Store, digest_rows
+from quarry_dagster.stages.report import StageReport
+from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
 from quarry_dagster.store.schemas import RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
@@ -42,6 +44,7 @@ _REFUSED = ("opted_out", "unsupported_type", "too_large")
 _GONE = (404, 410)
 
 Row = dict[str, Any]
+N = TypeVar("N", bound=Notes)
 
 
 def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequence[Network]) -> StageReport:
@@ -77,15 +80,16 @@ class _State:
 
     def __init__(self, store: Store, partition: str, settings: Crawl) -> None:
         self.partition = partition
-        self.forgotten = read_forgotten(store)
+        self.forgotten = store.forgotten()
         self.batch = _Version(store.batches.segment(partition))
         self.old = _Version(store.raw_pages.segment(partition))
         if self.batch.segment is None:
             raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
-        self.made_from = {"batch": self.batch.segment.version, "policy": _policy(settings)}
-        old = self.old.segment
-        self.same = {k for k, v in self.made_from.items() if old and old.metadata[k] == v}
-        """What the version before was made from too."""
+        self.batch_version, self.policy = self.batch.segment.version, _policy(settings)
+        before = self.old.segment.notes if self.old.segment else None
+        self.is_same_batch = before is not None and before.batch == self.batch_version
+        self.is_same_policy = before is not None and before.policy == self.policy
+        """Whether the version before was made from the same batch, under the same rules."""
         carried = {i: _carried(seed, self.old.rows.get(i), self.forgotten) for i, seed in self.batch.rows.items()}
         self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
         self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
@@ -94,10 +98,11 @@ class _State:
     def holds(self, store: Store) -> bool:
         """Whether nothing that it was made from is another now."""
         segments = store.batches.segment(self.partition), store.raw_pages.segment(self.partition)
-        return (read_forgotten(store), *segments) == (self.forgotten, self.batch.segment, self.old.segment)
+        return (store.forgotten(), *segments) == (self.forgotten, self.batch.segment, self.old.segment)
 
     def request(self, seed: Row) -> Request:
-        return _request(seed, self.old.rows.get(seed["doc_id"]), self.same)
+        before = self.old.rows.get(seed["doc_id"])
+        return _request(seed, before, is_same_batch=self.is_same_batch, is_same_policy=self.is_same_policy)
 
 
 def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) -> int:
@@ -109,16 +114,16 @@ def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) ->
             doc_id = seed["doc_id"]
             state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), keep_gone=settings.keep_gone)
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
-    if state.same == state.made_from.keys() and _states(state.rows) == _states(state.old.rows):
+    if state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows):
         return 0
     _write(store, state, journal, warc=settings.write_warc)
     return 1
 
 
-class _Version:
+class _Version(Generic[N]):
     """One version of a partition of a table: its rows without bodies, and, when asked for, those."""
 
-    def __init__(self, segment: Segment | None) -> None:
+    def __init__(self, segment: Segment[N] | None) -> None:
         self.segment = segment
         self.rows: dict[str, Row] = {}  # by doc_id
         if segment:
@@ -150,12 +155,12 @@ def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
     return row
 
 
-def _request(seed: Row, before: Row | None, same: set[str]) -> Request:
+def _request(seed: Row, before: Row | None, *, is_same_batch: bool, is_same_policy: bool) -> Request:
     """Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
     then it has to see each page again. So has a discovery that may be new."""
-    conditional = (*WITH_BODY, *_REFUSED) if "policy" in same else ()
+    conditional = (*WITH_BODY, *_REFUSED) if is_same_policy else ()
     lists = bool(seed["discover"])
-    if before is None or before["outcome"] not in conditional or (lists and "batch" not in same):
+    if before is None or before["outcome"] not in conditional or (lists and not is_same_batch):
         return Request(seed["url"], lists=lists)
     known = (before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
     return Request(seed["url"], *known, lists=lists)
@@ -182,7 +187,7 @@ def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool
         "body_digest": None,
     }
     if response.body is not None:
-        row["body_digest"] = hashlib.sha256(response.body).hexdigest()[:32]
+        row["body_digest"] = digest(response.body)
     if before is None or before["body_digest"] is None:
         if before is not None and response.outcome == "not_modified":
             return before  # refused as before
@@ -222,7 +227,9 @@ def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None
     with store.raw_pages.write(state.partition) as writer:
         for i, body in _bodies(rows, *found):
             writer.append([rows[i] | {"body": body, "partition": state.partition}])
-        writer.note(content=digest_rows(content), rows=len(rows), **state.made_from)
+        writer.note(
+            RawPagesNotes(content=digest_rows(content), rows=len(rows), batch=state.batch_version, policy=state.policy)
+        )
         if warc:
             write_warc(store, writer.segment, _pages(rows, *found))
 

@@ -12,8 +12,7 @@ from itertools import chain
 from quarry_dagster import __version__
 from quarry_dagster.crawl import Response
 from quarry_dagster.crawl.warc import WarcWriter, archived_urls, rewrite_without
-from quarry_dagster.store.forgotten import Forgotten
-from quarry_dagster.store import Segment, Store
+from quarry_dagster.store import Forgotten, Segment, Store
 
 _FOLDER = "warc"
 

@@ -1,0 +1,96 @@
+"""The ways to find a page's main text and metadata, by name.
+
+A new one is a class with the methods of :class:`PageExtractor` and a line in `EXTRACTORS`; its name is what
+`extraction.mode` of a profile says. The version, the nursery and the worker ask the chosen one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Protocol
+
+from quarry_dagster.profiles.settings import Extraction as Settings
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+
+class PageExtractor(Protocol):
+    """One way to find a page's main text and metadata."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions whose code decides what a row holds: with another version of one, pages are extracted anew."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What a row says it was extracted by: library, version and mode."""
+        ...
+
+    def prepare(self) -> None:
+        """Load and patch what is needed, once, in the process that workers are forked from."""
+        ...
+
+    def facts(self, tree: HtmlElement, url: str | None) -> dict[str, str | None]:
+        """`title`, `author` and `date` (ISO 8601) of a page; `tree` stays as it is."""
+        ...
+
+    def main_text(self, tree: HtmlElement, url: str | None) -> str | None:
+        """The main text of a page, None where there is none. Comes last: `tree` may be changed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trafilatura:
+    """trafilatura; `mode` is `thorough` (with its fallbacks) or `fast` (without them)."""
+
+    mode: str
+    libraries: tuple[str, ...] = (
+        *("trafilatura", "jusText", "lxml", "courlan"),  # text, title, author, the page's own URL
+        *("htmldate", "dateparser", "python-dateutil", "regex"),  # the date
+    )
+
+    @property
+    def name(self) -> str:
+        return f"trafilatura {version('trafilatura')} {self.mode}"
+
+    def prepare(self) -> None:
+        from quarry_dagster.extract.expressions import ask_first
+
+        ask_first()
+
+    def facts(self, tree: HtmlElement, url: str | None) -> dict[str, str | None]:
+        from quarry_dagster.extract.metadata import page_metadata
+
+        return page_metadata(tree, url, thorough=self.mode == "thorough")
+
+    def main_text(self, tree: HtmlElement, url: str | None) -> str | None:
+        from trafilatura import bare_extraction
+
+        document = bare_extraction(
+            tree,
+            url=url,
+            fast=self.mode == "fast",
+            # Readers' comments: they cost articles a little and give forums a little; over all page types, nothing.
+            include_comments=False,
+            include_tables=True,
+        )
+        assert not isinstance(document, dict)  # only with its deprecated `as_dict`
+        return None if document is None else document.text or ""
+
+
+EXTRACTORS: dict[str, PageExtractor] = {mode: Trafilatura(mode) for mode in ("thorough", "fast")}
+
+
+def chosen(settings: Settings) -> PageExtractor:
+    """The extractor that the settings name."""
+    return EXTRACTORS[settings.mode]
+
+
+@cache
+def version(library: str) -> str:
+    """The version of an installed library; asked once, for it reads files."""
+    return metadata.version(library)

@@ -1,0 +1,217 @@
+"""Batches: which partition a new document goes to, and what replaces a document that has one.
+
+A document keeps its batch for good. A large seed has partitions of its own, small ones share.
+
+Why so: "Small seeds share partitions" and "The last version taken in counts" in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from quarry_dagster.digests import digest
+from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.intake.ledger import SeedReport
+from quarry_dagster.seeds import Seed
+from quarry_dagster.store import Segment, Store
+from quarry_dagster.store.schemas import BATCHES
+from quarry_dagster.urls import doc_id, id_of
+
+BODIES_IN_MEMORY = 128 << 20
+"""Bytes of bodies that wait to be written at most."""
+CHUNK = 50_000
+"""Rows that are handled at once."""
+
+
+def row_of(seed: Seed, name: str) -> tuple[Any, ...]:
+    """The row of a seed that stands in the file of this name: its values in order of the schema BATCHES."""
+    return (
+        _doc_id(seed.url),
+        seed.url,
+        name,
+        seed.line,
+        seed.outcome,
+        seed.detail,
+        seed.discover,
+        seed.final_url,
+        seed.status,
+        seed.fetched_at,
+        seed.content_type,
+        seed.etag,
+        seed.last_modified,
+        seed.body,
+        None if seed.body is None else digest(seed.body),
+    )
+
+
+def frame_of(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    """Rows of :func:`row_of`, schema BATCHES."""
+    columns = zip(BATCHES.items(), zip(*rows, strict=True), strict=True)
+    return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in columns])
+
+
+def _doc_id(url: str) -> str:
+    """As :func:`doc_id`; what is no URL has a row too, which says so, and an id."""
+    try:
+        return doc_id(url)
+    except InvalidUrl:
+        return id_of(url)
+
+
+_KNOWN = ("doc_id", "partition", "outcome", "discover", "body_digest", "fetched_at")
+_WAITS = pl.lit("", dtype=pl.String).alias("partition")
+
+
+class Batcher:
+    """Cuts new documents into partitions, and replaces those that changed."""
+
+    def __init__(self, store: Store, pages: int) -> None:
+        self._store = store
+        self._pages = pages
+        self._waiting = pl.DataFrame(schema=BATCHES)
+        self._changed: list[pl.DataFrame] = []
+
+    @cached_property
+    def _segments(self) -> dict[str, Segment]:
+        return self._store.batches.segments()
+
+    @cached_property
+    def _known(self) -> pl.DataFrame:
+        """Which partition each document of a batch has, and what the seed carried of it."""
+        frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS).select(_KNOWN)]
+        for partition, segment in self._segments.items():
+            for rows in segment.batches([c for c in _KNOWN if c != "partition"], rows=CHUNK):
+                frames.append(rows.with_columns(partition=pl.lit(partition)).select(_KNOWN))
+        return pl.concat(frames, rechunk=True)
+
+    def add(self, chunk: pl.DataFrame, report: SeedReport) -> None:
+        """Take in rows of one seed file; of several with one doc_id the latest capture counts."""
+        chunk = _latest(chunk)
+        ids = chunk.select("doc_id")
+        known = [k.join(ids, on="doc_id", how="semi") for k in (self._known, self._waiting.with_columns(_WAITS))]
+        joined = chunk.join(pl.concat([k.select(_KNOWN) for k in known]), on="doc_id", how="left", suffix="_known")
+        joined = joined.sort("line", maintain_order=True)
+        fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
+        # As `_latest` orders them: a body before none, then the later one.
+        is_later = pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known"))
+        brings = (
+            pl.col("body_digest").is_not_null()
+            & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
+            & (pl.col("body_digest_known").is_null() | is_later.fill_null(False))
+        )
+        is_to_be_fetched = pl.col("outcome").is_null()
+        asks = is_to_be_fetched & (
+            # What had no page in an archive, or another `discover=`:
+            (pl.col("outcome_known").is_not_null() & pl.col("body_digest_known").is_null())
+            | (
+                pl.col("outcome_known").is_null()
+                & pl.col("discover").is_not_null()
+                & pl.col("discover").ne_missing(pl.col("discover_known"))
+            )
+        )
+        changed = joined.filter(pl.col("partition").is_not_null() & (brings | asks)).select(
+            *BATCHES.names(), "partition"
+        )
+        report.added += fresh.height
+        report.replaced += changed.height
+        again = changed.filter(partition="").select(BATCHES.names())
+        changed = changed.filter(pl.col("partition") != "")
+        if not changed.is_empty():
+            self._changed.append(changed)
+            self._known = pl.concat([self._known.join(changed, on="doc_id", how="anti"), changed.select(_KNOWN)])
+        if not again.is_empty():
+            self._waiting = self._waiting.join(again, on="doc_id", how="anti")
+        self._waiting = pl.concat([self._waiting, again, fresh])
+        self._write_full()
+        if sum(_body_bytes(rows) for rows in self._changed) > BODIES_IN_MEMORY:
+            self._replace_changed()
+
+    def finish(self) -> None:
+        """Write all that waits."""
+        self._write_full()
+        if not self._waiting.is_empty():
+            self._write([self._waiting])
+            self._waiting = self._waiting.clear()
+        self._replace_changed()
+
+    def _write_full(self) -> None:
+        """Write the partitions that waiting rows fill."""
+        full: list[pl.DataFrame] = []
+        while (size := _full(self._waiting, self._pages)) is not None:
+            full.append(self._waiting.head(size))
+            self._waiting = self._waiting.slice(size)
+        self._write(full)
+
+    def _write(self, partitions: list[pl.DataFrame]) -> None:
+        if not partitions:
+            return
+        names: list[str] = []
+        for rows in partitions:
+            name = self._new_name(rows["seed"].unique(maintain_order=True))
+            with self._store.batches.write(name) as writer:
+                writer.append(rows)
+            self._segments[name] = writer.segment
+            names += [name] * rows.height
+        written = pl.concat(partitions).with_columns(partition=pl.Series(names))
+        self._known = pl.concat([self._known, written.select(_KNOWN)])
+
+    def _new_name(self, names: pl.Series) -> str:
+        """Never one that was used before: to Dagster that would be the old partition come back."""
+        more = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
+        return f"{len(self._segments) + 1:05d}-{_slug(names[0])}{more}-{uuid.uuid4().hex[:6]}"
+
+    def _replace_changed(self) -> None:
+        if not self._changed:
+            return
+        rows = _latest(pl.concat(self._changed))
+        self._changed = []
+        for (partition,), part in rows.group_by("partition"):
+            self._replace(self._segments[str(partition)], part.drop("partition"))
+
+    def _replace(self, old: Segment, rows: pl.DataFrame) -> None:
+        # A seed that has two versions of a document, read again, gives the earlier one and then what is there.
+        same = ["doc_id", "outcome", "discover", "body_digest"]
+        there = pl.concat(old.batches(same, rows=CHUNK))
+        rows = rows.join(there, on=same, how="anti", nulls_equal=True)
+        if rows.is_empty():
+            return
+        with self._store.batches.write(old.partition) as writer:
+            for batch in old.batches():
+                writer.append(batch.join(rows, on="doc_id", how="anti"))
+            writer.append(rows)
+        self._store.batches.prune(partition=old.partition, previous=False)
+        self._segments[old.partition] = writer.segment
+
+
+def _latest(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each document once: a body before none, then the later capture (an undated one is from now), the later row."""
+    if rows["doc_id"].is_unique().all():
+        return rows
+    order = (pl.col("body").is_not_null(), "fetched_at")
+    rows = rows.with_row_index("row").sort(*order, nulls_last=True, maintain_order=True)
+    return rows.unique("doc_id", keep="last", maintain_order=True).sort("row").drop("row")
+
+
+def _body_bytes(rows: pl.DataFrame) -> int:
+    return int(rows["body"].bin.size().sum() or 0)
+
+
+def _full(rows: pl.DataFrame, pages: int) -> int | None:
+    """How many of the first rows make one partition: at most `pages`, and at most the bodies memory can hold.
+
+    None: all of them together do not fill it.
+    """
+    size = rows["body"].head(pages).bin.size().fill_null(0).cum_sum()
+    fit = int((size <= BODIES_IN_MEMORY).sum())
+    return max(1, fit) if fit < len(size) or len(size) == pages else None
+
+
+def _slug(name: str) -> str:
+    stem = name.rsplit("/", 1)[-1].split(".", 1)[0].lower()
+    return re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:32] or "seeds"

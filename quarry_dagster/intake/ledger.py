@@ -1,0 +1,109 @@
+"""The ledger: which seed files were taken in, how far, and what became of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from quarry_dagster import seeds
+from quarry_dagster.store import Store
+
+_PATH = "intake/ledger.json"
+_PROBLEMS_KEPT = 100
+
+
+@dataclass
+class SeedReport:
+    """What became of one seed file, in all the readings it took."""
+
+    name: str
+    urls: int = 0  # lines that name a URL or carry a document
+    added: int = 0  # URLs not known before
+    replaced: int = 0  # documents carried by the seed that changed
+    problem_count: int = 0
+    problems: list[str] = field(default_factory=list)  # the first hundred, as "file:line: reason"
+    done: bool = False  # else it stays pending: its time was up, or it could not be read
+    error: str = ""  # why it could not be read
+
+    def report(self, line: int | None, reason: str, text: str) -> None:
+        self.problem_count += 1
+        if len(self.problems) < _PROBLEMS_KEPT:
+            where = self.name if line is None else f"{self.name}:{line}"
+            self.problems.append(f"{where}: {reason}" + (f" [{text}]" if text else ""))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger holds of one seed file."""
+
+    state: str
+    """Of the file when it was read, see :func:`quarry_dagster.intake.inbox.settled`."""
+    urls: int
+    added: int
+    replaced: int
+    problem_count: int
+    problems: list[str]
+    taken_at: str = ""
+    """ISO 8601, UTC."""
+    place: dict[str, Any] | None = None
+    """Where reading goes on; None: the file was read to its end."""
+
+    def stored(self) -> dict[str, Any]:
+        """The entry as JSON values by name."""
+        return {name: value for name, value in asdict(self).items() if name != "place" or value is not None}
+
+
+class Ledger:
+    """The entries by the name of the seed file."""
+
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        self.entries = entries
+
+    @classmethod
+    def read(cls, store: Store) -> Ledger:
+        """The ledger as it stands.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        stored = store.files.read_json(_PATH) if store.files.exists(_PATH) else {}
+        try:
+            return cls({name: Entry(**entry) for name, entry in stored.items()})
+        except (TypeError, AttributeError) as e:
+            raise store.files.damaged(_PATH, e) from e
+
+    def write(self, store: Store) -> None:
+        """Put this ledger in the place of the one that is there."""
+        store.files.write_json(_PATH, {name: entry.stored() for name, entry in self.entries.items()})
+
+    def waiting(self, inbox: dict[str, str]) -> dict[str, str]:
+        """Of the files in the inbox (states by name) those that are new, changed, or not read to their end."""
+        return {name: state for name, state in inbox.items() if not self._is_done(name, state)}
+
+    def begun(self, name: str, state: str) -> tuple[SeedReport, seeds.Place]:
+        """The report and the place of an earlier reading of the same bytes that stopped half-way; else new ones."""
+        entry = self.entries.get(name)
+        text = seeds.shown(name)  # a name that is no UTF-8 is no text that a table takes
+        if entry is None or entry.state != state or entry.place is None:
+            return SeedReport(text), seeds.Place()
+        counts = (entry.urls, entry.added, entry.replaced, entry.problem_count, list(entry.problems))
+        return SeedReport(text, *counts), seeds.Place(**entry.place)
+
+    def _is_done(self, name: str, state: str) -> bool:
+        entry = self.entries.get(name)
+        return entry is not None and entry.state == state and entry.place is None
+
+
+def entry_of(state: str, report: SeedReport, place: seeds.Place) -> Entry:
+    """The entry of a seed file that was read just now, to its end or to a place."""
+    return Entry(
+        state,
+        report.urls,
+        report.added,
+        report.replaced,
+        report.problem_count,
+        report.problems,
+        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        place=None if report.done else asdict(place),
+    )

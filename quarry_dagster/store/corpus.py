@@ -1,0 +1,228 @@
+"""What is published: the index, and the corpus that was decided on its texts, each as one typed value.
+
+Both are read from the manifest of a snapshot; nobody else knows what a manifest looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from quarry_dagster.store.files import Files
+from quarry_dagster.store.layers import Layers
+from quarry_dagster.store.schemas import (
+    DEDUP_DECISIONS,
+    DEDUPED_CORPUS,
+    EXTRACTED_TEXT,
+    KEPT,
+    REMOVED_POSITIONS,
+    SCORED_PAIRS,
+)
+from quarry_dagster.store.snapshots import Snapshot
+
+_REMOVED = "removed.parquet"
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """One shard of the index: its files, and what they hold."""
+
+    file: str
+    """Path of the FAISS index."""
+    texts: str
+    """Path of the list of its texts (column text_digest), in the order of their positions."""
+    kind: str
+    """FAISS index type."""
+    vectors: int
+    bytes: int
+    """Of `file`."""
+    sha256: str
+    """Of `file`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """A published index."""
+
+    snapshot: Snapshot = field(compare=False)
+    model: str
+    """Vector id of the vectors in it."""
+    kind: str
+    """FAISS index type of the largest shard."""
+    dim: int
+    vectors: int
+    """That it finds: one for each distinct text."""
+    documents: int
+    removed: int
+    """Positions that are passed over."""
+    bytes: int
+    shards: Sequence[ShardFiles]
+    partitions: Mapping[str, str]
+    """Path of the segment of `embeddings` by partition that it was made from."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, stored: Mapping[str, Any]) -> Index | None:
+        """The index of a manifest; None where it was published before there were shards, and is to be built anew."""
+        if "shards" not in stored:
+            return None
+        facts = {name: stored[name] for name in ("model", "kind", "dim", "vectors", "documents", "removed", "bytes")}
+        shards = [ShardFiles(**shard) for shard in stored["shards"]]
+        return cls(snapshot=snapshot, **facts, shards=shards, partitions=stored["partitions"])
+
+    def stored(self) -> dict[str, Any]:
+        """The manifest."""
+        values = {name: value for name, value in vars(self).items() if name != "snapshot"}
+        return values | {"shards": [asdict(shard) for shard in self.shards], "partitions": dict(self.partitions)}
+
+    @property
+    def number(self) -> int:
+        """Of its snapshot."""
+        return self.snapshot.number
+
+    @property
+    def removed_path(self) -> str:
+        """Path of the positions that are passed over, schema REMOVED_POSITIONS."""
+        return self.snapshot.path(_REMOVED)
+
+    def files_named(self) -> list[str]:
+        """Paths of the files of its shards."""
+        return [path for shard in self.shards for path in (shard.file, shard.texts)]
+
+
+def write_removed(snapshot: Snapshot, positions: pl.DataFrame) -> None:
+    """Write which positions the index of a snapshot passes over, schema REMOVED_POSITIONS."""
+    snapshot.files.write_frame(snapshot.path(_REMOVED), positions.select(REMOVED_POSITIONS.names()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusInputs:
+    """What a corpus was made from: with the same, it would be the same."""
+
+    texts: Mapping[str, str]
+    """Path of the segment of `extracted_text` by partition."""
+    vectors: Mapping[str, str]
+    """Path of the segment of `embeddings` by partition."""
+    settings: Mapping[str, Any]
+    """Section `deduplication` of the profile, as JSON values."""
+    rules: Sequence[str]
+    evidence: Sequence[Any]
+    """What pairs and their scores depend on besides the documents; with another all are compared anew."""
+
+
+@dataclass(frozen=True)
+class CorpusLayers:
+    """Paths of the layers of a corpus' tables, the oldest first."""
+
+    kept: Sequence[str] = ()
+    decisions: Sequence[str] = ()
+    pairs: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class DirectionsFile:
+    """The file of the directions that vectors were outlined along, and what they were made of."""
+
+    path: str
+    model: str
+    made_of: int
+    """Vectors."""
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A published corpus."""
+
+    snapshot: Snapshot = field(compare=False)
+    inputs: CorpusInputs
+    layers: CorpusLayers
+    sketches: Mapping[str, str]
+    """Path of the segment of `sketches` by partition."""
+    directions: DirectionsFile | None
+    decided: int
+    """Documents that were decided on."""
+    kept_documents: int
+    outcomes: Mapping[str, int]
+    """Documents: kept, and removed by level."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, stored: Mapping[str, Any]) -> Corpus:
+        """The corpus of a manifest."""
+        made_from, directions = stored["inputs"], stored.get("directions")
+        return cls(
+            snapshot=snapshot,
+            inputs=CorpusInputs(
+                texts=made_from["extracted_text"],
+                vectors=made_from["embeddings"],
+                settings=made_from["settings"],
+                rules=made_from["code"],
+                evidence=made_from["evidence"],
+            ),
+            layers=CorpusLayers(**stored.get("layers", {})),  # there were none in the earliest versions
+            sketches=stored.get("sketches", {}),
+            directions=DirectionsFile(**directions) if directions else None,
+            decided=stored["documents"],
+            kept_documents=stored["kept"],
+            outcomes=stored["outcomes"],
+        )
+
+    def stored(self) -> dict[str, Any]:
+        """The manifest."""
+        return {
+            "inputs": {
+                "extracted_text": dict(self.inputs.texts),
+                "embeddings": dict(self.inputs.vectors),
+                "settings": dict(self.inputs.settings),
+                "code": list(self.inputs.rules),
+                "evidence": list(self.inputs.evidence),
+            },
+            "layers": {name: list(paths) for name, paths in vars(self.layers).items()},
+            "sketches": dict(self.sketches),
+            "directions": asdict(self.directions) if self.directions else None,
+            "documents": self.decided,
+            "kept": self.kept_documents,
+            "outcomes": dict(self.outcomes),
+        }
+
+    @property
+    def number(self) -> int:
+        """Of its snapshot."""
+        return self.snapshot.number
+
+    def documents(self) -> pl.LazyFrame:
+        """The kept documents with their texts, schema DEDUPED_CORPUS."""
+        return self.texts().join(self.kept(), on=["doc_id", "partition"]).select(DEDUPED_CORPUS.names())
+
+    def texts(self) -> pl.LazyFrame:
+        """The rows of `extracted_text` as the corpus was made from them, schema EXTRACTED_TEXT."""
+        return self.snapshot.files.scan(list(self.inputs.texts.values()), EXTRACTED_TEXT)
+
+    def kept(self) -> pl.LazyFrame:
+        """The kept documents, schema KEPT."""
+        return kept_layers(self.snapshot.files).read(self.layers.kept)
+
+    def decisions(self) -> pl.LazyFrame:
+        """A row a removed document, schema DEDUP_DECISIONS."""
+        return decision_layers(self.snapshot.files).read(self.layers.decisions)
+
+    def pairs(self) -> pl.LazyFrame:
+        """The scores that the decisions were drawn from, schema SCORED_PAIRS."""
+        return pair_layers(self.snapshot.files).read(self.layers.pairs)
+
+
+def kept_layers(files: Files) -> Layers:
+    """The layers of the kept documents."""
+    return Layers(files, "deduped_corpus/kept", KEPT, key=["doc_id"])
+
+
+def decision_layers(files: Files) -> Layers:
+    """The layers of the decisions."""
+    return Layers(files, "deduped_corpus/decisions", DEDUP_DECISIONS, key=["removed_id"])
+
+
+def pair_layers(files: Files) -> Layers:
+    """The layers of the scored pairs of texts."""
+    return Layers(files, "deduped_corpus/pairs", SCORED_PAIRS, key=["left", "right"])

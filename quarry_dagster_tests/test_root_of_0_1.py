@@ -1,0 +1,72 @@
+"""A data root that version 0.1 wrote is read as that version read it, and goes on without doing work again."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import polars as pl
+import pytest
+
+from quarry_dagster import scan
+from quarry_dagster.explain import history
+from quarry_dagster.profiles.choose import load_profile
+from quarry_dagster.reader import TableName
+from quarry_dagster.search import Searcher
+from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.store import Store
+from quarry_dagster_tests.corpus import Corpus
+
+HERE = Path(__file__).parent / "root_of_0_1"
+EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((HERE / "expected.json").read_text())
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    shutil.copytree(HERE / "root", tmp_path / "root")
+    return Corpus(tmp_path / "root", load_profile("raspberry_pi"))
+
+
+def _rows(root: Path, table: TableName, columns: list[str]) -> list[dict[str, Any]]:
+    key = "removed_id" if table == "dedup_decisions" else "doc_id"
+    return json.loads(scan(table, root).sort(key).select(columns).collect().write_json())
+
+
+@pytest.mark.parametrize("table", get_args(TableName))
+def test_its_tables_are_read_as_they_were(table: TableName) -> None:
+    expected = EXPECTED[table]
+    assert _rows(HERE / "root", table, list(expected[0])) == expected
+
+
+def test_what_it_says_of_a_document_is_as_it_was() -> None:
+    removed = history(str(HERE / "root"), "https://example.org/copy/1")
+    assert removed is not None
+    assert removed.steps[-1][1].startswith("removed: duplicate of https://example.org/notes/1 ")
+    forgotten = history(str(HERE / "root"), "https://example.com/gone")
+    assert forgotten is not None and "opted_out" in dict(forgotten.steps)["raw_pages"]
+
+
+def test_it_is_searched(corpus: Corpus) -> None:
+    text = scan("deduped_corpus", corpus.root).filter(pl.col("url") == "https://example.org/notes/5")
+    found = Searcher(corpus.store, corpus.profile).like(text.select("text").collect().item(), 1)
+    assert found["url"].to_list() == ["https://example.org/notes/5"]
+
+
+def test_a_run_with_nothing_new_finds_nothing_behind_and_writes_nothing(corpus: Corpus) -> None:
+    assert backlog(Store(str(corpus.root))) == {}
+    before = corpus.files()
+    reports = corpus.run()
+    changed = {path for path, time in corpus.files().items() if before.get(path) != time and "intake/" not in path}
+    assert {path for path in changed if path.endswith((".parquet", ".json", ".faiss"))} == set()
+    assert sum(report.written for report in reports.values()) == 0
+
+
+def test_a_document_that_comes_is_decided_on_with_those_that_were_there(corpus: Corpus) -> None:
+    twin = scan("deduped_corpus", corpus.root).filter(pl.col("url") == "https://example.org/notes/6").collect()
+    corpus.seed_texts("fifth.jsonl", {"https://example.org/again": twin["text"].item()})
+    corpus.run()
+    both = {"https://example.org/again", "https://example.org/notes/6"}
+    decision = corpus.read("dedup_decisions").filter(pl.col("removed_url").is_in(both)).row(0, named=True)
+    assert ({decision["removed_url"], decision["kept_url"]}, decision["level"]) == (both, "exact")
+    old = EXPECTED["dedup_decisions"]
+    assert [row for row in _rows(corpus.root, "dedup_decisions", list(old[0])) if row in old] == old
