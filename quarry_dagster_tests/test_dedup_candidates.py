@@ -110,7 +110,7 @@ def test_by_vector_a_text_has_its_first_neighbours(seed: int, limit: int) -> Non
 class _SmallTiles(Float32):
     """As few vectors show what happens from tile to tile as else only tens of thousands do."""
 
-    tile = (4, 2048)
+    tile: tuple[int, int] = (4, 2048)
 
 
 @pytest.mark.xfail(
