@@ -10,7 +10,7 @@ import polars as pl
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import WITH_BODY
+from quarry_dagster.store.schemas import EXTRACTED, WITH_BODY
 from quarry_dagster.urls import doc_id
 
 
@@ -51,7 +51,7 @@ def history(data: str, document: str) -> History | None:
         return found
     found.text = text["text"]
     found.steps.append(("extracted_text", _text(text)))
-    if text["outcome"] != "extracted":
+    if text["outcome"] != EXTRACTED:
         found.steps.append(("deduped_corpus", "not a document: it was not accepted"))
         return found
     vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
@@ -106,7 +106,7 @@ def _page(row: dict[str, Any]) -> str:
 def _text(row: dict[str, Any]) -> str:
     parts = [str(row["outcome"])]
     parts += [str(row["detail"])] if row["detail"] else []
-    if row["outcome"] == "extracted":
+    if row["outcome"] == EXTRACTED:
         parts += [f"{row['word_count']} words", f"language {row['language']}", f"by {row['extractor']}"]
         parts += [f"title {row['title']!r}"] if row["title"] else []
     return ", ".join(parts)

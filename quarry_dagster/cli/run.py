@@ -23,6 +23,7 @@ from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import EXTRACTED
 
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
@@ -113,8 +114,8 @@ def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
     kept = scan("deduped_corpus", root).select(pl.len()).collect().item()
     table = Table(title="QuarryCore", show_header=False, title_justify="left", box=None, padding=(0, 2))
     table.add_row("pages", _counts(pages))
-    table.add_row("documents", f"{texts.get('extracted', 0):,} accepted of {sum(texts.values()):,}")
-    table.add_row("not accepted", _counts({k: n for k, n in texts.items() if k != "extracted"}))
+    table.add_row("documents", f"{texts.get(EXTRACTED, 0):,} accepted of {sum(texts.values()):,}")
+    table.add_row("not accepted", _counts({k: n for k, n in texts.items() if k != EXTRACTED}))
     table.add_row("kept", f"{kept:,}")
     table.add_row("removed", _counts(removed))
     failed = len([a for a in outcome.answers if not a.passed])

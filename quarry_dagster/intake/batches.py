@@ -83,7 +83,7 @@ class Batcher:
 
     @cached_property
     def _known(self) -> pl.DataFrame:
-        """Which partition each document of a batch has, and what the seed carried of it."""
+        """The documents that have a batch: columns _KNOWN, with their partition and what the seed carried."""
         frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS).select(_KNOWN)]
         for partition, segment in self._segments.items():
             for rows in segment.batches([c for c in _KNOWN if c != "partition"], rows=CHUNK):
@@ -190,7 +190,11 @@ class Batcher:
 
 
 def _latest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each document once: a body before none, then the later capture (an undated one is from now), the later row."""
+    """Each document once, in the order of the rows.
+
+    Of several rows of one document, one with a body counts before one without; then the later capture, where one
+    without a date is from now; then the later row.
+    """
     if rows["doc_id"].is_unique().all():
         return rows
     order = (pl.col("body").is_not_null(), "fetched_at")
@@ -203,9 +207,9 @@ def _body_bytes(rows: pl.DataFrame) -> int:
 
 
 def _full(rows: pl.DataFrame, pages: int) -> int | None:
-    """How many of the first rows make one partition: at most `pages`, and at most the bodies memory can hold.
+    """How many of the first rows make one partition; None where all rows together do not fill one.
 
-    None: all of them together do not fill it.
+    A partition has at most `pages` rows, and at most as many bodies as memory can hold.
     """
     size = rows["body"].head(pages).bin.size().fill_null(0).cum_sum()
     fit = int((size <= BODIES_IN_MEMORY).sum())

@@ -130,7 +130,10 @@ def _read(
 def _until(
     deadline: float, items: Iterator[seeds.Seed | seeds.Problem], place: seeds.Place, report: SeedReport
 ) -> Iterator[seeds.Seed | seeds.Problem]:
-    """The items up to the deadline, or a little later: to where reading can go on. With the last the seed is done."""
+    """Yield items until the deadline, and then up to the next place where reading can go on.
+
+    Where the last item was reached, the report says that the seed is done.
+    """
     before = place.line, place.at, len(place.sitemaps)
     for item in items:
         yield item

@@ -25,9 +25,11 @@ _FAILING = "failing_partitions"
 
 
 def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.AssetChecksDefinition:
-    """An error and blocking for the run's partitions; for others that failed it last time, a warning.
+    """A blocking check of a partitioned asset.
 
-    Dagster shows the last answer for all partitions: a good one must not hide one that is still bad.
+    A failure in a partition of the run is an error. Partitions that failed when the check was last answered are asked
+    again; where only these fail, it is a warning. Dagster shows the last answer for all partitions, and a good answer
+    for some must not hide that others are still bad.
     """
 
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=True)
@@ -46,7 +48,7 @@ def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.
 
 
 def _watch_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.AssetChecksDefinition:
-    """A warning, asked of the run's partitions."""
+    """A check of a partitioned asset, asked of the run's partitions; a failure is a warning."""
 
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__)
     def check(context: dg.AssetCheckExecutionContext, quarry: Quarry) -> dg.AssetCheckResult:
@@ -58,7 +60,7 @@ def _watch_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg
 
 
 def _ask(asset: dg.AssetsDefinition, question: _OfTable, severity: dg.AssetCheckSeverity) -> dg.AssetChecksDefinition:
-    """A question about a global asset; an error blocks what comes after it."""
+    """A check of a global asset; where a failure is an error, it blocks what comes after the asset."""
     is_error = severity == _ERROR
 
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=is_error)
@@ -80,7 +82,7 @@ def _result(
 
 
 def _partitions(context: dg.AssetCheckExecutionContext, store: Store) -> Sequence[str]:
-    """The run's partitions; all there are where a run has none, as one of checks alone."""
+    """The partitions of the run; all that there are where the run names none, as a run of checks alone."""
     if context.has_partition_key_range:
         listed, ends = context.instance.get_dynamic_partitions(CRAWL_BATCHES), context.partition_key_range
         return listed[listed.index(ends.start) : listed.index(ends.end) + 1]
@@ -88,7 +90,10 @@ def _partitions(context: dg.AssetCheckExecutionContext, store: Store) -> Sequenc
 
 
 def _failed_before(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, name: str) -> Sequence[str]:
-    """The partitions that failed this check when it was last answered; the latest records may be plans to ask."""
+    """The partitions that failed this check when it was last answered.
+
+    The latest records of a check may only say that it is planned; they are passed over.
+    """
     history = context.instance.event_log_storage.get_asset_check_execution_history(
         dg.AssetCheckKey(asset, name), limit=20
     )

@@ -88,7 +88,7 @@ def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence
 
 
 def _corpus_state(store: Store) -> str:
-    """What index and corpus would be made from, and which they are: with the same, a run would do the same."""
+    """What index and corpus would be made from, and which are published: while it stays, a run would do nothing new."""
     batches = store.batches.segments()
     tables = (store.extracted_text.segments(), store.embeddings.segments())
     paths = [s.path for table in tables for p, s in table.items() if p in batches]
@@ -97,7 +97,7 @@ def _corpus_state(store: Store) -> str:
 
 
 def _refresh_waits_for(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
-    """Runs whose end is worth waiting for: the corpus' own, and crawls, but not for hours."""
+    """The runs that a refresh waits for: those of the corpus, and crawls, which are waited for an hour at most."""
     unfinished = unfinished_runs(instance)
     own = [r for r in unfinished if r.job_name in (jobs.corpus.name, jobs.everything.name)]
     crawls = [r for r in unfinished if r.job_name in (jobs.ingest.name, jobs.embed.name)]
@@ -109,7 +109,7 @@ def _refresh_waits_for(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
 
 
 def _still_waiting(reports: Sequence[SeedReport], left: Sequence[str]) -> list[str]:
-    """What is in the inbox after this tick without being taken in, and why."""
+    """Seed files that are in the inbox after this tick and not taken in, each with the reason."""
     begun = {report.name: report for report in reports if not report.done}
     lines = [r.error or f"{r.name}: {r.urls:,} URLs so far, the rest in the next tick" for r in begun.values()]
     if others := [name for name in left if name not in begun]:
@@ -118,7 +118,7 @@ def _still_waiting(reports: Sequence[SeedReport], left: Sequence[str]) -> list[s
 
 
 def _observations(reports: Sequence[SeedReport]) -> list[dg.AssetObservation]:
-    """What a tick took in, where it stays when the tick is gone: on the page of `raw_pages`."""
+    """What a tick took in, as an observation on the page of `raw_pages`, where it stays when the tick is forgotten."""
     if not reports:
         return []
     rows = [f"| {r.name} | {r.urls:,} | {r.added:,} | {r.replaced:,} | {r.problem_count:,} |" for r in reports]

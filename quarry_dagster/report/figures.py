@@ -22,7 +22,7 @@ from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
 from quarry_dagster.report.passages import Passage, compare
 from quarry_dagster.store import Corpus, Store
-from quarry_dagster.store.schemas import ACCEPTED, LEVELS, SCORED_LEVELS, WITH_BODY
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED, LEVELS, SCORED_LEVELS, WITH_BODY
 from quarry_dagster.urls import host_of
 
 UNKNOWN = "unknown"
@@ -157,7 +157,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
     fetch_outcomes = _counts(pages, "outcome")
     extract_outcomes = _counts(texts, "outcome")
     n_pages = sum(c.n for c in fetch_outcomes if c.label in WITH_BODY)
-    n_accepted = sum(c.n for c in extract_outcomes if c.label == "extracted")
+    n_accepted = sum(c.n for c in extract_outcomes if c.label == EXTRACTED)
     totals = _row(corpus.select(kept=pl.len(), words=pl.col("word_count").sum()))
     rules = _collect(decisions.group_by("level", "rule").agg(n=pl.len())).sort("n", "rule", descending=[True, False])
     by_level = dict(rules.group_by("level").agg(pl.col("n").sum()).iter_rows())
@@ -224,7 +224,7 @@ def _counts(rows: pl.LazyFrame, column: str) -> list[Count]:
 
 
 def _first(counts: list[Count], n: int) -> list[Count]:
-    """The first n, and what all others come to."""
+    """The first n counts, and one for the sum of the others."""
     if len(counts) <= n + 1:
         return counts
     rest = counts[n:]

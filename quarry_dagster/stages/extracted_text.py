@@ -22,7 +22,7 @@ from quarry_dagster.extract import Extractor, Page, extractor_version
 from quarry_dagster.progress import track
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, digest_rows
-from quarry_dagster.store.schemas import EXTRACTED_TEXT
+from quarry_dagster.store.schemas import EXTRACTED, EXTRACTED_TEXT
 
 Row = dict[str, Any]
 
@@ -79,7 +79,7 @@ def _refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
             writer.append(rows)
             advance(len(rows))
             report.outcomes.update(r["outcome"] for r in rows)
-            accepted = [r for r in rows if r["outcome"] == "extracted"]
+            accepted = [r for r in rows if r["outcome"] == EXTRACTED]
             documents.extend((r["doc_id"], r["text_digest"], r["url"]) for r in accepted)
             languages.update(r["language"] or "unknown" for r in accepted)
             rows.clear()

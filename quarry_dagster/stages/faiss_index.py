@@ -126,7 +126,10 @@ def _refresh(
 def _planned(
     shards: Sequence[ShardFiles], rows: pl.DataFrame, want: pl.Series, settings: IndexSettings, capacity: int
 ) -> tuple[list[int], pl.Series]:
-    """Which shards stay, and the text digests to build shards of: those that no shard has, and those of the others."""
+    """Decide which shards stay; returns their places in the list, and the text digests to build new shards of.
+
+    New shards get the texts that no shard has, and those of the shards that do not stay.
+    """
     sizes = [Size(index_type(s.kind), s.vectors, rows.filter("wanted", shard=i).height) for i, s in enumerate(shards)]
     fresh = want.filter(~want.is_in(rows["text_digest"].implode()))
     stay = plan(sizes, len(fresh), settings, capacity)
@@ -141,7 +144,7 @@ def _is_compact(index: Index, profile: HardwareProfile) -> bool:
 
 
 def _capacity(profile: HardwareProfile, vectors: int, dim: int) -> int:
-    """Vectors in one shard at most: FAISS builds it in memory, of which it is given half the budget."""
+    """The most vectors of one shard: FAISS builds it in memory, and is given half of the budget."""
     budget = profile.hardware.memory_budget_mb << 20
     return max(1, budget // 2 // max(1, bytes_per_vector(choose_type(profile.index, vectors), dim)))
 

@@ -39,21 +39,21 @@ def vectors_of(
 
 @lru_cache(maxsize=65_536)
 def _keys_of(files: Files, path: str) -> np.ndarray:
-    """Which texts a segment may have: kept in memory, for each partition that is embedded asks all others."""
+    """The :func:`_keys` of a segment's texts, kept in memory: each partition that is embedded asks all others."""
     return _keys(files.scan([path], _DIGESTS).collect()["text_digest"])
 
 
 def _keys(digests: pl.Series) -> np.ndarray:
-    """Half of each digest: uint64."""
+    """The first half of each digest as a number, uint64: enough to tell most texts apart."""
     return digests.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
 
 
 def read_vectors(
     store: Store, segment: VectorSegment, some: Sequence[str] | None = None
 ) -> tuple[pl.Series, np.ndarray]:
-    """The text digests and vectors of a segment of `embeddings`, in its order: float32 of shape (n, dim).
+    """Read a segment of `embeddings`; returns text digests and their vectors, float32 of shape (n, dim), in file order.
 
-    With `some` digests, at least theirs: row groups without any are not read.
+    Where `some` digests are named, row groups without any of them are skipped; other rows may still be returned.
     """
     columns = ["text_digest", "embedding"]
     with store.files.parquet(segment.path) as f:  # thrice as fast as polars with columns of vectors

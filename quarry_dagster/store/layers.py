@@ -1,8 +1,8 @@
-"""Keyed tables of which a snapshot changes little: stored as layers, each with what one snapshot changed.
+"""Keyed tables that change little from one snapshot to the next, stored as layers: what each snapshot changed.
 
-A layer is a file that never changes; a snapshot's manifest names its layers. A row replaces the one that an earlier
-layer has under the same key, or takes it out. Small layers are merged as in a log-structured merge tree (O'Neil et al.
-1996), so that a row is written again only a few times, and a table has few layers.
+A layer is a file that never changes; the manifest of a snapshot names its layers. A row of a layer replaces the row
+that an earlier layer has under the same key, or takes it out. Small layers are merged as in a log-structured merge
+tree (O'Neil et al. 1996), so that a row is written again only a few times, and a table has few layers.
 
 Why so: "Kept documents, decisions and pairs are layers" in docs/decisions.md.
 """
@@ -35,11 +35,11 @@ class Layers:
         self._stored = pl.Schema({**schema, _GONE: pl.Boolean})
 
     def read(self, paths: Sequence[str]) -> pl.LazyFrame:
-        """The rows that these layers, the oldest first, come to."""
+        """The rows of the table whose layers have these paths, the oldest first."""
         return self._stacked(paths).filter(~pl.col(_GONE)).select(self.schema.names())
 
     def extend(self, paths: Sequence[str], after: pl.DataFrame) -> list[str]:
-        """Write what turns the rows of these layers into `after`; returns the paths that hold `after` then."""
+        """Write what `after` changes in the rows of these layers; returns the paths of the layers that then hold it."""
         before = self.read(paths).collect()
         after = after.select(self.schema.names())
         changed = after.join(before, on=self.schema.names(), how="anti", nulls_equal=True)

@@ -32,10 +32,12 @@ SCORED_LEVELS = ("near", "semantic")
 LEVELS = ("url", "exact", *SCORED_LEVELS)
 """Levels of removals, the surest first."""
 
-ACCEPTED = pl.col("outcome") == "extracted"
+EXTRACTED = "extracted"
+"""The one outcome of a row of `extracted_text` that makes it a document."""
+ACCEPTED = pl.col("outcome") == EXTRACTED
 """Whether a row of `extracted_text` is a document."""
 
-EXTRACT_OUTCOMES = ("extracted", "not_fetched", "empty", "too_short", "javascript_only", "timeout", "error")
+EXTRACT_OUTCOMES = (EXTRACTED, "not_fetched", "empty", "too_short", "javascript_only", "timeout", "error")
 
 BATCHES = pl.Schema(
     {

@@ -1,4 +1,4 @@
-"""What crawled pages name, where their seeds ask for it, becomes seeds by way of the inbox.
+"""Further seeds: pages that a crawled page names become seeds by way of the inbox, where its seed asks for that.
 
 How names are found in a page belongs to :mod:`quarry_dagster.seeds`.
 
@@ -23,11 +23,11 @@ from quarry_dagster.store.schemas import HOST
 from quarry_dagster.urls import doc_id, host_of
 
 _FOLDER = "found/"
-"""Of the inbox."""
+"""The folder in the inbox where they wait."""
 
 
 class FurtherSeeds:
-    """What the pages of one crawl name."""
+    """The further seeds that the pages of one crawl name."""
 
     def __init__(self) -> None:
         self._found: dict[str, Discovery] = {}
@@ -79,7 +79,7 @@ class FurtherSeeds:
 
 
 def _waiting(store: Store) -> set[str]:
-    """What other partitions found, and no batch has yet."""
+    """URLs that other partitions found, and that no batch has yet."""
     urls: set[str] = set()
     for name in pending(store):
         if name.startswith(_FOLDER):

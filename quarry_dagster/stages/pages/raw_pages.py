@@ -76,7 +76,7 @@ def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequ
 
 
 class _State:
-    """What there is of a partition: its batch, the version before, and what the two make of each other."""
+    """A partition as it is before its crawl: its batch, the version before, and the rows that follow from both."""
 
     def __init__(self, store: Store, partition: str, settings: Crawl) -> None:
         self.partition = partition
@@ -96,7 +96,7 @@ class _State:
         """Seeds that need a request, by URL."""
 
     def holds(self, store: Store) -> bool:
-        """Whether nothing that it was made from is another now."""
+        """Whether the store still has what this state was made from."""
         segments = store.batches.segment(self.partition), store.raw_pages.segment(self.partition)
         return (store.forgotten(), *segments) == (self.forgotten, self.batch.segment, self.old.segment)
 
@@ -106,7 +106,7 @@ class _State:
 
 
 def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) -> int:
-    """Make rows of the responses, and write the partition if it is another one now; returns how often that was."""
+    """Turn responses into rows, and write the partition where one changed; returns the versions written: 0 or 1."""
     further = FurtherSeeds()
     for response in journal.responses():
         if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
@@ -143,7 +143,7 @@ def _policy(settings: Crawl) -> str:
 
 
 def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
-    """The row of a seed that needs no request: given, archived, or forgotten. None: it needs one."""
+    """The row of a seed that needs no request, since it is given, archived or forgotten; None where it needs one."""
     row = {k: seed[k] for k in _FACTS} | {"final_url": seed["final_url"] or seed["url"]}
     if reason := forgotten.reason(seed["url"]):
         row |= {"outcome": "opted_out", "detail": reason, "body_digest": None}
@@ -156,8 +156,11 @@ def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
 
 
 def _request(seed: Row, before: Row | None, *, is_same_batch: bool, is_same_policy: bool) -> Request:
-    """Pages that we have, or that were refused, are asked for conditionally, unless the policy is another one now:
-    then it has to see each page again. So has a discovery that may be new."""
+    """The request for a seed.
+
+    It is conditional for a page that we have, or that was refused; but not where the policy changed since, which then
+    has to see each page again, nor where the seed may ask for further pages that it did not ask for before.
+    """
     conditional = (*WITH_BODY, *_REFUSED) if is_same_policy else ()
     lists = bool(seed["discover"])
     if before is None or before["outcome"] not in conditional or (lists and not is_same_batch):
@@ -172,7 +175,7 @@ def _unless_forgotten(response: Response, forgotten: Forgotten) -> Response:
 
 
 def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool) -> Row:
-    """The row that a response makes of the row before; its `body_digest` says which body it has."""
+    """The row that follows from the row before and a response; its `body_digest` says which body it has."""
     row: Row = {
         "doc_id": doc_id,
         "url": response.url,
@@ -213,7 +216,10 @@ def _may_pass(response: Response) -> bool:
 
 
 def _states(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
-    """What makes a row another one. A 304 in place of a 200, or a new validator for the same body, does not."""
+    """What rows are compared by, by doc_id: a partition is written where it changed.
+
+    A 304 in place of a 200, or a new validator for the same body, changes nothing.
+    """
     return {
         i: ("page" if row["outcome"] in WITH_BODY else row["outcome"], row["detail"], *(row[k] for k in CONTENT))
         for i, row in rows.items()
@@ -221,7 +227,7 @@ def _states(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
 
 
 def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None:
-    """The next version of the partition, and its WARC file."""
+    """Write the next version of the partition, and its WARC file."""
     rows, found = state.rows, (state.batch, state.old, journal)
     content = pl.DataFrame([{k: row[k] for k in CONTENT} for row in rows.values()], {k: RAW_PAGES[k] for k in CONTENT})
     with store.raw_pages.write(state.partition) as writer:
@@ -237,7 +243,7 @@ def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None
 def _bodies(
     rows: dict[str, Row], batch: _Version, old: _Version, journal: Journal
 ) -> Iterator[tuple[str, bytes | None]]:
-    """Each row's body, from the first that has it: the version before, the batch, the journal."""
+    """Yield each row's doc_id and body, from the first that has it: the version before, the batch, the journal."""
     yield from ((i, None) for i, row in rows.items() if row["body_digest"] is None)
     missing = {i: row["body_digest"] for i, row in rows.items() if row["body_digest"] is not None}
     for version in (old, batch):
@@ -251,7 +257,7 @@ def _bodies(
 def _pages(
     rows: dict[str, Row], batch: _Version, old: _Version, journal: Journal
 ) -> Iterator[tuple[Response, datetime | None]]:
-    """The responses by which rows have a body, each with the time when it came before."""
+    """Yield the responses that gave rows their bodies, each with the time when the body first came."""
     fetched = {seed["url"]: i for i, seed in batch.rows.items() if not seed["outcome"] and rows[i]["body_digest"]}
     for response in journal.responses():
         if response.outcome in _CAME and (i := fetched.pop(response.url, None)):
