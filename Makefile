@@ -18,7 +18,7 @@ test: $(VENV)/installed-dev  ## all tests but the slow ones
 	$(BIN)/python -m pytest -rs -n 3 --dist worksteal -m 'not slow'
 
 # A file's tests in one process, for those of the UI share a `dagster dev`.
-test-slow: $(VENV)/installed-dev  ## tests with a second server, a daemon or browsers
+test-slow: $(VENV)/installed-dev  ## tests with a second server, a daemon, browsers or many commands
 	$(BIN)/python -m pytest -rs -n 3 --dist loadfile -m slow
 
 lint: $(VENV)/installed-dev  ## ruff and pyright

@@ -202,7 +202,7 @@ def _write_texts(store: Any, texts: Any) -> list[str]:
     import polars as pl
 
     from quarry_dagster.extract import count_words, text_digest
-    from quarry_dagster.store import digest_rows
+    from quarry_dagster.store import Fingerprint, TextNotes, digest_rows
     from quarry_dagster.store.schemas import BATCHES, EXTRACTED_TEXT
 
     rows = texts.select(
@@ -220,7 +220,15 @@ def _write_texts(store: Any, texts: Any) -> list[str]:
         with store.extracted_text.write(names[-1]) as writer:
             writer.append(part.with_columns(missing).with_columns(partition=pl.lit(names[-1])))
             content = digest_rows(part.select("doc_id", "text_digest", "url"))
-            writer.note(content=content, documents=part.height)
+            notes = TextNotes(
+                content=content,
+                input=Fingerprint(("given",), "benchmark"),
+                extractor_version="none",
+                rows=part.height,
+                documents=part.height,
+                outcomes={"extracted": part.height},
+            )
+            writer.note(notes)
         with store.batches.write(names[-1]) as writer:
             rest = [pl.lit(None, t).alias(c) for c, t in BATCHES.items() if c not in ("doc_id", "url")]
             writer.append(part.select("doc_id", "url").with_columns(rest))

@@ -32,12 +32,12 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 def profile(**sections: dict[str, object]) -> HardwareProfile:
-    """A profile for tests: no delays, few workers, and small partitions unless `sections` say otherwise."""
+    """A profile for tests: no delays, few workers, small partitions and the static model unless `sections` differ."""
     quick: dict[str, dict[str, object]] = {
         "hardware": {"workers": 2},
         "partitions": {"pages_per_partition": 10},
         "crawl": {"delay_per_host": 0, "page_timeout": 5, "retries": 0},
-        "embedding": {"device": "cpu", "max_tokens": 64},
+        "embedding": {"backend": "static", "max_tokens": 64},
     }
     merged = {k: quick.get(k, {}) | sections.get(k, {}) for k in quick | sections}
     return HardwareProfile.model_validate({"name": "test"} | merged)

@@ -52,6 +52,7 @@ def test_generated_documents_have_every_kind_and_are_the_same_for_a_seed() -> No
     assert set(made.filter(pl.col("kind").is_in(list(CHANGES)))["cluster"]) <= set(bases["cluster"])
 
 
+@pytest.mark.slow
 def test_the_comparison_runs_where_no_peer_is_installed() -> None:
     """-S hides the peers, should they be there."""
     command = [sys.executable, "-m", "benchmarks.dedup", "--documents", "40", "--peers-python", _without_packages()]
@@ -73,6 +74,7 @@ def test_ways_to_embed_that_are_not_installed_are_skipped_with_a_word(
     assert out.count("skipped: ONNX Runtime ") == out.count("pip install 'quarry-dagster[onnx]'") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["speed", "again"])
 def test_the_crawlers_are_compared_where_no_peer_is_installed(part: str) -> None:
     command = [sys.executable, "-m", "benchmarks.crawl", "--pages", "100", "--runs", "1", "--only", part]
@@ -110,6 +112,7 @@ def test_the_index_types_are_compared() -> None:
     assert done.stdout.count("| IndexIVFRaBitQ | nprobe") == 4
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_measured_in_speed_and_memory() -> None:
     command = [sys.executable, "-m", "benchmarks.pipeline", "--pages", "30", "--profiles", "raspberry_pi"]
     sizes = ["--documents", "raspberry_pi=100"]

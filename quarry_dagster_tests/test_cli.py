@@ -306,7 +306,7 @@ def test_the_run_history_lies_in_a_local_data_root_however_it_is_named(
 
 
 def test_a_kill_while_dagster_makes_its_tables_leaves_no_half_of_them(tmp_path: Path) -> None:
-    program = f"from quarry_dagster import runner\nwith runner.instance({str(tmp_path)!r}): pass"
+    program = f"from quarry_dagster.orchestration import runner\nwith runner.instance({str(tmp_path)!r}): pass"
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     while not list(tmp_path.rglob("index.db")) and process.poll() is None:
         time.sleep(0.001)

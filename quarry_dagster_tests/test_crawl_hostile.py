@@ -28,7 +28,7 @@ SCRIPT = """
 import json, sys
 from ipaddress import ip_network
 from pathlib import Path
-from quarry_dagster.stages import raw_pages
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster_tests.corpus import Corpus, profile
 corpus = Corpus(Path(sys.argv[1]), profile(crawl=json.loads(sys.argv[2])))
 for partition in corpus.store.batches.segments():

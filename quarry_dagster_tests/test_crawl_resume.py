@@ -31,7 +31,7 @@ LARGE = profile(partitions={"pages_per_partition": PAGES + 10}, crawl=CRAWL)
 SCRIPT = f"""
 import sys
 from pathlib import Path
-from quarry_dagster.stages import raw_pages
+from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster_tests.corpus import LOOPBACK, Corpus, profile
 corpus = Corpus(Path(sys.argv[1]), profile(crawl={CRAWL!r}))
 for partition in corpus.store.batches.segments():

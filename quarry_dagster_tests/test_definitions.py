@@ -166,7 +166,7 @@ def test_partitions_follow_the_data_root_and_a_deleted_one_goes(corpus: Corpus) 
     with dg.DagsterInstance.local_temp() as instance:
         names = sync_partitions(instance, corpus.store)
         assert instance.get_dynamic_partitions("crawl_batches") == names and len(names) == 3
-        defs = build_defs(str(corpus.root), "workstation")
+        defs = build_defs(str(corpus.root), "raspberry_pi")
         for name in names:
             job = defs.resolve_job_def("ingest")
             assert job.execute_in_process(instance=instance, partition_key=name).success
@@ -194,7 +194,7 @@ def test_a_seed_dropped_again_after_its_partition_was_deleted_comes_back(corpus:
         def run() -> None:
             names = sync_partitions(instance, corpus.store)
             outcome = runner.materialize(
-                instance, names, data=str(corpus.root), profile_name="workstation", profile=corpus.profile
+                instance, names, data=str(corpus.root), profile_name="raspberry_pi", profile=corpus.profile
             )
             assert not outcome.failures
 

@@ -51,6 +51,11 @@ def test_no_import_goes_in_a_circle() -> None:
         pytest.fail(" -> ".join(e.args[1]))
 
 
+def test_the_package_imports_neither_tests_nor_benchmarks() -> None:
+    outside = re.compile(r"^\s*(?:from|import) (?:benchmarks|quarry_dagster_tests)\b", re.MULTILINE)
+    assert [path for path in PACKAGE.rglob("*.py") if outside.search(path.read_text())] == []
+
+
 def test_the_store_knows_nothing_above_it() -> None:
     modules = _modules()
     below = {"quarry_dagster.errors", "quarry_dagster.digests", "quarry_dagster.urls"}

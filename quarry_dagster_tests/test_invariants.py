@@ -48,7 +48,7 @@ def _stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, C
     """The site of the stories and the corpus of them, which no test changes: each has a copy."""
     with Server() as server:
         server.site.pages = story_pages()
-        corpus = Corpus(tmp_path_factory.mktemp("stories") / "data", profile())
+        corpus = Corpus(tmp_path_factory.mktemp("stories") / "data", profile(embedding={"backend": "torch"}))
         corpus.seed("stories.txt", seed_lines(server.site))
         corpus.run()
         yield server.site, corpus

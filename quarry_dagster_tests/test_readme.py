@@ -31,7 +31,7 @@ WITH_COMMANDS = [d for d in DOCUMENTS if any(not text.startswith("make ") for _,
 
 def test_every_make_target_of_the_readme_is_run_by_ci_or_by_the_browser_tests() -> None:
     named = {line for kind, text in _blocks() if kind == "sh" for line in text.split("\n") if line.startswith("make ")}
-    assert named == {"make demo", "make ui", "make test", "make lint"}
+    assert named == {"make demo", "make ui", "make test", "make test-slow", "make lint"}
     ci = (ROOT / ".ci" / "run").read_text()
     assert all(command in ci for command in named - {"make ui"})
     assert "dagster dev -w workspace.yaml" in (ROOT / "Makefile").read_text()  # what test_ui.py starts
@@ -50,7 +50,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("document", WITH_COMMANDS)
+@pytest.mark.parametrize(
+    "document", [pytest.param(d, marks=[] if d == "README.md" else pytest.mark.slow) for d in WITH_COMMANDS]
+)
 def test_a_document_works_from_top_to_bottom(document: str, demo: tuple[Path, int], tmp_path: Path) -> None:
     data, port = demo
     shutil.copytree(data, tmp_path / "demo-data")
@@ -74,6 +76,7 @@ def _environment() -> dict[str, str]:
     return found | {"PATH": path, "QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
 
 
+@pytest.mark.slow
 def test_the_workflow_to_copy_gates_a_corpus(tmp_path: Path) -> None:
     workflow = yaml.safe_load((ROOT / "docs" / "github-actions" / "corpus.yml").read_text())
     steps = workflow["jobs"]["corpus"]["steps"]

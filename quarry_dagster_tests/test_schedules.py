@@ -51,7 +51,7 @@ def test_a_partition_is_crawled_again_when_it_is_due(corpus: Corpus, instance: d
     now = datetime.now(UTC)
     # None was ever crawled: all are due, in runs of the profile's size.
     assert _covered(instance, _tick(corpus, instance, "recrawl", now)) == [[first, second], [third]]
-    job = build_defs(str(corpus.root), "workstation").resolve_job_def("ingest")
+    job = build_defs(str(corpus.root), "raspberry_pi").resolve_job_def("ingest")
     for partition in (first, third):
         assert job.execute_in_process(instance=instance, partition_key=partition).success
     assert _covered(instance, _tick(corpus, instance, "recrawl", now + timedelta(days=1))) == [[second]]
@@ -68,7 +68,7 @@ def test_the_refresh_makes_up_for_a_lost_trigger(corpus: Corpus, instance: dg.Da
     corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(10)})
     corpus.take_in()
     (partition,) = sync_partitions(instance, corpus.store)
-    defs = build_defs(str(corpus.root), "workstation")
+    defs = build_defs(str(corpus.root), "raspberry_pi")
     assert defs.resolve_job_def("ingest").execute_in_process(instance=instance, partition_key=partition).success
     assert faiss_index.behind(corpus.store)
     (_,) = _tick(corpus, instance, "corpus_refresh", datetime.now(UTC))

@@ -1,6 +1,5 @@
 """Vectors of texts: the FAISS index over them, with its file form, and the joins that find all near pairs."""
 
-from benchmarks.cells import CellJoin, Cells
 from quarry_dagster.index.bound import SAMPLE, directions
 from quarry_dagster.index.exact import nearest
 from quarry_dagster.index.join import ThresholdJoin
@@ -12,8 +11,6 @@ from quarry_dagster.index.vector_index import Size, VectorIndex, plan
 __all__ = [
     "OUTLINE_WIDTH",
     "SAMPLE",
-    "CellJoin",
-    "Cells",
     "Float16",
     "Float32",
     "Int8",
