@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from quarry_dagster_tests.corpus import Corpus, profile
+from quarry_dagster.extract import Extractor
+from quarry_dagster.profiles.settings import Extraction
+from quarry_dagster_tests.corpus import Corpus, extractor, profile
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import Server, Site
 
@@ -41,3 +45,14 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not see the settings of whoever runs them."""
     for name in ("QUARRY_DATA", "QUARRY_PROFILE", "QUARRY_ALLOW_ADDRESSES", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process extract with the workers of the test process: to start some loads the parsers."""
+
+    def shared(settings: Extraction, workers: int) -> AbstractContextManager[Extractor]:
+        return nullcontext(extractor(settings))
+
+    for user in ("quarry_dagster.orchestration.assets.extracted_text", "quarry_dagster.takedown"):
+        monkeypatch.setattr(import_module(user), "Extractor", shared)
