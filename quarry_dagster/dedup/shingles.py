@@ -17,7 +17,7 @@ import polars as pl
 import xxhash
 
 from quarry_dagster.extract import normal_form
-from quarry_dagster.extract.scripts import ALPHABETIC, IDEOGRAPHIC
+from quarry_dagster.extract.words import ALPHABETIC, IDEOGRAPHIC
 
 VERSION = "shingles-3"
 """Changes whenever the same text would give other hashes."""

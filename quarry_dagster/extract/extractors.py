@@ -1,7 +1,8 @@
 """The ways to find a page's main text and metadata, by name.
 
 A new one is a class with the methods of :class:`PageExtractor` and a line in `EXTRACTORS`; its name is what
-`extraction.mode` of a profile says. The version, the nursery and the worker ask the chosen one.
+`extraction.mode` of a profile says. The nursery and the worker ask the chosen one, and so does the version, which
+decides whether a stored row is still valid.
 """
 
 from __future__ import annotations
@@ -11,10 +12,17 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Protocol
 
+from quarry_dagster.extract.records import Page
 from quarry_dagster.profiles.settings import Extraction as Settings
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
+
+RULES = 2
+"""Revision of this package's own rules; raise it with any change that changes what a page gives."""
+
+_LIBRARIES = ("py3langid", "w3lib")
+"""Those whose code every row goes through, whatever the extractor: language and encoding."""
 
 
 class PageExtractor(Protocol):
@@ -94,3 +102,19 @@ def chosen(settings: Settings) -> PageExtractor:
 def version(library: str) -> str:
     """The version of an installed library; asked once, for it reads files."""
     return metadata.version(library)
+
+
+def extractor_name(page: Page, settings: Settings) -> str:
+    """What the row of a page says it was extracted by."""
+    return "plain text" if page.is_plain_text else chosen(settings).name
+
+
+def extractor_version(settings: Settings) -> str:
+    """Everything that changes the result for the same page: where it is equal, a stored result is still valid.
+
+    `page_timeout` and `worker_memory_mb` are left out: they only decide whether there is a result at all
+    (outcomes timeout and error).
+    """
+    libraries = ", ".join(f"{name} {version(name)}" for name in (*chosen(settings).libraries, *_LIBRARIES))
+    limits = f"min_words {settings.min_words}, max_page_mb {settings.max_page_mb:g}"
+    return f"rules {RULES}, {settings.mode}, {limits}, {libraries}"

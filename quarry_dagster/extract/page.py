@@ -10,10 +10,9 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
-from quarry_dagster.extract.extractors import chosen
+from quarry_dagster.extract.extractors import chosen, extractor_name
 from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.records import Extraction, Page
-from quarry_dagster.extract.version import extractor_name
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import count_words, text_digest
 from quarry_dagster.profiles.settings import Extraction as Settings

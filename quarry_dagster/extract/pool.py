@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from quarry_dagster.errors import QuarryError
+from quarry_dagster.extract.extractors import extractor_name
 from quarry_dagster.extract.records import Extraction, Page
-from quarry_dagster.extract.version import extractor_name
 from quarry_dagster.extract.worker import OUT_OF_MEMORY
 from quarry_dagster.profiles.settings import Extraction as Settings
 

@@ -9,8 +9,21 @@ import re
 import unicodedata
 
 from quarry_dagster.digests import digest
-from quarry_dagster.extract.scripts import UNSPACED
 
+UNSPACED = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f"  # Myanmar
+    "\u1780-\u17ff"  # Khmer
+    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+"""Code points of the scripts that put no spaces between words, for a character class of Python's `re`, which knows no
+scripts by name."""
+
+ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+"""Those of them whose characters are letters, for a character class of polars' regular expressions."""
+IDEOGRAPHIC = r"\p{Han}\p{Hiragana}\p{Katakana}"
+"""Those of them whose characters are words or syllables, for the same."""
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 

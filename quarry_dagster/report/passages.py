@@ -9,7 +9,7 @@ from itertools import groupby
 from statistics import median_low
 
 from quarry_dagster.dedup.shingles import SHINGLE
-from quarry_dagster.extract.scripts import UNSPACED
+from quarry_dagster.extract.words import UNSPACED
 
 LENGTH = 600
 """Characters of a text that are shown."""
