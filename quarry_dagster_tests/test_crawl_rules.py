@@ -93,6 +93,8 @@ def test_headers_that_opt_out(header, refused):
         (b'<meta name="robots" content="noai, noimageai">', True),
         (b"<META CONTENT='index,NOAI' NAME=Robots />", True),
         (b'<meta name=quarrycore content="noai">', True),
+        (b'<meta name="robots" name="author" content="noai" content="all">', True),  # of equal attributes the first
+        (b'<meta name="author" name="robots" content="noai">', False),
         (b'<meta name="googlebot" content="noai">', False),
         (b'<meta name="tdm-reservation" content="1">', True),
         (b'<meta name="tdm-reservation" content="0">', False),

@@ -26,6 +26,12 @@ def test_a_text_gives_the_same_shingles_whatever_stands_beside_it() -> None:
     assert np.array_equal(among[2], alone)
 
 
+def test_a_run_of_letters_of_a_script_without_spaces_ends_with_its_text() -> None:
+    thai = ["วันนี้อากาศดีเราจึงไปเดินเล่น", "ริมแม่น้ำและเห็นนกมากมาย"]
+    for text, among in zip(thai, shingles(thai, 3), strict=True):
+        assert np.array_equal(among, shingles([text], 3)[0])
+
+
 @pytest.mark.parametrize(
     ("text", "edited"),
     [

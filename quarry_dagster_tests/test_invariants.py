@@ -232,6 +232,18 @@ def test_equal_texts_are_embedded_once(corpus: Corpus) -> None:
     assert again.run()["embeddings"].worked == 0
 
 
+def test_texts_are_embedded_again_under_another_model_and_no_old_vector_stays(tmp_path: Path) -> None:
+    texts = {f"http://a.test/{i}": words(i) for i in range(5)}
+    before, clean = Corpus(tmp_path / "a", profile()), Corpus(tmp_path / "b", profile(embedding={"max_tokens": 16}))
+    after = Corpus(before.root, clean.profile)
+    for corpus in (before, clean):
+        corpus.seed_texts("a.jsonl", texts)
+        corpus.run()
+    assert after.run()["embeddings"].worked == 5
+    mine, theirs = (c.read("embeddings").drop("partition").sort("doc_id") for c in (after, clean))
+    assert mine.equals(theirs)
+
+
 def test_a_vanished_partition_takes_its_documents_with_it(corpus: Corpus) -> None:
     corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(20)})
     corpus.run()

@@ -97,6 +97,7 @@ def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
         raise RuntimeError("the step failed")
     assert _ids(table) == [1]
     assert list(files.list("")) == before
+    assert not [path for path in files.fs.find(files.full("")) if ".tmp-" in path], "nothing half written is left"
 
 
 def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: Files) -> None:
