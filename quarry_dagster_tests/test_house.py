@@ -16,6 +16,7 @@ from quarry_dagster import errors
 from quarry_dagster.extract.extractors import EXTRACTORS
 from quarry_dagster.orchestration import assets
 from quarry_dagster.profiles.settings import Extraction
+from quarry_dagster.store import schemas
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "quarry_dagster"
@@ -105,6 +106,14 @@ def test_the_tree_of_errors_is_drawn_whole() -> None:
 def test_every_asset_has_a_file_of_its_name_and_a_place_in_the_list() -> None:
     files = {path.stem for path in (PACKAGE / "orchestration" / "assets").glob("*.py")} - {"__init__", "reporting"}
     assert files == set(assets.NAMES)
+
+
+def test_every_column_has_a_meaning_and_a_row_in_the_documents() -> None:
+    documents = (ROOT / "docs" / "tables.md").read_text()
+    tables = (schemas.RAW_PAGES, schemas.EXTRACTED_TEXT, schemas.embeddings_schema(1), schemas.DEDUPED_CORPUS)
+    columns = {column for schema in (*tables, schemas.DEDUP_DECISIONS) for column in schema}
+    assert columns - schemas.MEANINGS.keys() == set()
+    assert {column for column in columns if f"`{column}`" not in documents} == set()
 
 
 def test_every_extractor_is_a_mode_of_the_profile_and_the_other_way_round() -> None:

@@ -9,13 +9,14 @@ import polars as pl
 import pytest
 
 from quarry_dagster import scan
+from quarry_dagster.errors import StoreError
 from quarry_dagster.explain import history
 from quarry_dagster.profiles.choose import load_profile
 from quarry_dagster.reader import TableName
 from quarry_dagster.search import Searcher
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
-from quarry_dagster_tests.corpus import Corpus
+from quarry_dagster_tests.corpus import Corpus, words
 
 HERE = Path(__file__).parent / "root_of_0_1"
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((HERE / "expected.json").read_text())
@@ -59,6 +60,49 @@ def test_a_run_with_nothing_new_finds_nothing_behind_and_writes_nothing(corpus: 
     changed = {path for path, time in corpus.files().items() if before.get(path) != time and "intake/" not in path}
     assert {path for path in changed if path.endswith((".parquet", ".json", ".faiss"))} == set()
     assert sum(report.written for report in reports.values()) == 0
+
+
+DAMAGED: list[tuple[str, Any]] = [
+    ("deduped_corpus/000004/manifest.json", []),
+    ("deduped_corpus/000004/manifest.json", {}),
+    ("deduped_corpus/000004/manifest.json", {"inputs": None}),
+    ("deduped_corpus/CURRENT.json", {"snapshot": 4}),
+    ("deduped_corpus/CURRENT.json", []),
+    ("deduped_corpus/CURRENT.json", {"snapshot": "x", "previous": None}),
+    ("faiss_index/000004/manifest.json", {"shards": [{}]}),
+    ("faiss_index/CURRENT.json", 4),
+    ("intake/ledger.json", {"first.jsonl": {"state": "x"}}),
+    ("intake/ledger.json", []),
+    ("forgotten.json", ["https://example.com/gone"]),
+    ("forgotten.json", None),
+    ("forgotten.json", {"https://example.com/gone": 1}),
+]
+
+
+@pytest.mark.parametrize(("path", "content"), DAMAGED)
+def test_a_state_that_is_json_and_not_as_it_was_written_is_named(corpus: Corpus, path: str, content: Any) -> None:
+    corpus.store.files.write_json(path, content)
+    with pytest.raises(StoreError) as e:
+        corpus.run()
+    assert f"{corpus.root / path} is damaged (it " in str(e.value)
+
+
+@pytest.mark.parametrize("left_out", ["layers", "sketches", "directions", "kept", "inputs"])
+def test_a_corpus_whose_manifest_lacks_something_is_not_taken_for_an_empty_one(corpus: Corpus, left_out: str) -> None:
+    path = corpus.root / "deduped_corpus/000004/manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest[left_out]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match=f"it lacks '{left_out}'"):
+        scan("deduped_corpus", corpus.root)
+
+
+def test_a_file_of_another_program_among_ours_stops_nothing(corpus: Corpus) -> None:
+    for folder in ("faiss_index/shards", "deduped_corpus/kept", "deduped_corpus/pairs", "faiss_index"):
+        (corpus.root / folder / ".DS_Store").touch()
+    corpus.seed_texts("fifth.jsonl", {"https://example.org/more": words(5)})
+    corpus.run()
+    assert "https://example.org/more" in corpus.urls()
 
 
 def test_a_document_that_comes_is_decided_on_with_those_that_were_there(corpus: Corpus) -> None:

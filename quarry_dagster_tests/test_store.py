@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,6 +168,13 @@ def test_a_manifest_or_a_footer_that_lacks_something_is_named(files: Files) -> N
     assert segment is not None
     with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged \(its footer lacks 'content'\)"):
         _ = segment.notes
+    for notes in (b"{oops", b"[]", b"4"):
+        rows = pa.table({"id": [1], "text": ["text 1"]}).replace_schema_metadata({"quarry": notes})
+        path = f"things/{notes.hex()}/000001.parquet"
+        with files.create(path) as file:
+            pq.write_table(rows, file)
+        with pytest.raises(StoreError, match="the notes in its footer are not as they were written"):
+            _ = table.at(path).notes
 
 
 def test_a_writer_that_is_killed_leaves_the_last_complete_version(tmp_path: Path) -> None:

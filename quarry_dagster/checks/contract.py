@@ -41,7 +41,7 @@ def breaches(where: str, rows: pl.LazyFrame, key: str, rules: Mapping[str, pl.Ex
 
 
 def missing(where: str, expected: pl.DataFrame, found: pl.DataFrame, key: str) -> list[str]:
-    """Rows of `expected` that `found` has none for, and the other way round, by `key`."""
+    """A sentence on rows that `found` lacks, and one on rows that `expected` does not have, told apart by `key`."""
     lost = expected.join(found, on=key, how="anti")[key]
     unknown = found.join(expected, on=key, how="anti")[key]
     out = [f"{where}: {len(lost):,} rows are missing (first: {lost[0]})"] if len(lost) else []

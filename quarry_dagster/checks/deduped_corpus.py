@@ -120,7 +120,7 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
 
 
 def _unjustified(store: Store, corpus: Corpus, decisions: pl.DataFrame) -> list[str]:
-    """Decisions that their rule does not justify, from the stored texts and vectors, a sentence each."""
+    """Score decisions again from the tables; returns a sentence for each that its rule does not justify."""
     documents = _documents(store, corpus)
     named = pl.concat([decisions["removed_id"], decisions["kept_id"]]).unique().to_frame("doc_id")
     facts = sketches.with_page_urls(documents.join(named, on="doc_id", how="semi")).select(

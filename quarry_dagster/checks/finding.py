@@ -10,7 +10,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether it holds, what was found in a sentence, and the figures behind it."""
+    """Whether what was asked holds, what was found in a sentence, and the figures behind it."""
 
     passed: bool
     summary: str

@@ -33,8 +33,8 @@ CONTAINMENT = 0.7
 """containment: the same at this share, wherever they stand."""
 EVEN_CONTAINMENT = 0.6
 EVEN_PART = 0.3
-"""even-containment: fewer are enough where every eighth of the removed text has at least EVEN_PART of its own:
-edits all over a text, as opposed to one page template around two bodies."""
+"""even-containment: a share of EVEN_CONTAINMENT is enough where of each eighth of the removed text at least EVEN_PART
+stands in the kept one: edits all over a text, as opposed to one page template around two bodies."""
 
 
 @dataclass(frozen=True)

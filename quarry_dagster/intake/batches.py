@@ -24,7 +24,7 @@ from quarry_dagster.store.schemas import BATCHES
 from quarry_dagster.urls import doc_id, id_of
 
 BODIES_IN_MEMORY = 128 << 20
-"""Bytes of bodies that wait to be written at most."""
+"""At most so many bytes of bodies wait in memory to be written."""
 CHUNK = 50_000
 """Rows that are handled at once."""
 
@@ -57,7 +57,7 @@ def frame_of(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
 
 
 def _doc_id(url: str) -> str:
-    """As :func:`doc_id`; what is no URL has a row too, which says so, and an id."""
+    """As :func:`doc_id`, but a line that is no URL gets an id too, because it has a row."""
     try:
         return doc_id(url)
     except InvalidUrl:
@@ -162,7 +162,7 @@ class Batcher:
         self._known = pl.concat([self._known, written.select(_KNOWN)])
 
     def _new_name(self, names: pl.Series) -> str:
-        """Never one that was used before: to Dagster that would be the old partition come back."""
+        """A name that no partition had before: Dagster would take a used one for the old partition come back."""
         more = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
         return f"{len(self._segments) + 1:05d}-{_slug(names[0])}{more}-{uuid.uuid4().hex[:6]}"
 

@@ -67,7 +67,7 @@ def pending(store: Store, min_age: float = 0.0) -> list[str]:
 def settled(store: Store, min_age: float) -> dict[str, str]:
     """The files in the inbox that did not change within `min_age` seconds: their states by name.
 
-    A state is another one when the file is. The file that changed first comes first. A file whose suffix is that of no
+    The state changes whenever the file does. The file that changed first comes first. A file whose suffix is that of no
     seed is among them, so that it is reported once.
     """
     now = time.time()

@@ -38,7 +38,7 @@ class Entry:
     """What the ledger holds of one seed file."""
 
     state: str
-    """Of the file when it was read, see :func:`quarry_dagster.intake.inbox.settled`."""
+    """The file's state when it was read, see :func:`quarry_dagster.intake.inbox.settled`."""
     urls: int
     added: int
     replaced: int
@@ -71,7 +71,7 @@ class Ledger:
         try:
             return cls({name: Entry(**entry) for name, entry in stored.items()})
         except (TypeError, AttributeError) as e:
-            raise store.files.damaged(_PATH, e) from e
+            raise store.files.damaged(_PATH, "it is not as it was written") from e
 
     def write(self, store: Store) -> None:
         """Put this ledger in the place of the one that is there."""
@@ -82,7 +82,7 @@ class Ledger:
         return {name: state for name, state in inbox.items() if not self._is_done(name, state)}
 
     def begun(self, name: str, state: str) -> tuple[SeedReport, seeds.Place]:
-        """The report and the place of an earlier reading of the same bytes that stopped half-way; else new ones."""
+        """Where to go on: report and place of a reading of the same bytes that stopped half-way, or empty ones."""
         entry = self.entries.get(name)
         text = seeds.shown(name)  # a name that is no UTF-8 is no text that a table takes
         if entry is None or entry.state != state or entry.place is None:

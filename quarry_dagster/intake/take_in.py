@@ -66,7 +66,7 @@ def take_in(
     `max_body` is in bytes; `fetch` downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at
     any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
 
-    After about so many `seconds` it stops, however far it came, but not before it got any further. What was read
+    It stops after about so many `seconds`, but never before it has read on by one place. What was read
     by then has its batches, and the next call goes on from there. `chunk_rows` are held in memory at once.
 
     Raises:

@@ -21,9 +21,10 @@ from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 
 RUNS_AHEAD = 10
-"""Requested runs that have not ended; more follow as these end. A queue of a thousand would slow the daemon."""
+"""At most so many requested runs are unfinished; more are requested as they end. A queue of a thousand would slow the
+daemon."""
 _SHOWN = 50
-"""Lines of one kind in a tick; the ledger has them all."""
+"""At most so many lines of one kind are shown in a tick; the ledger has them all."""
 _LOOKED_BACK = 100
 """Failed runs that are looked at for partitions they left."""
 _VERSIONS = "quarry/versions"

@@ -93,7 +93,9 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _identity(pid: int) -> str | None:
-    """Tells a process from a later one with its number: boot, and clock ticks from boot to its start. None: gone.
+    """What tells a process from a later one with its number: boot, and clock ticks from boot to its start.
+
+    None where there is no such process.
 
     No wall-clock time: a Raspberry Pi boots with a wrong one and corrects it when it reaches the network.
     """

@@ -18,7 +18,7 @@ Neighbour = tuple[str, float]
 """The digest of a text, and its cosine."""
 
 MORE = 4
-"""How many times as many neighbours are asked for, where some of them may be passed over or ranked again."""
+"""Factor by which more neighbours are asked for than are wanted, because some are passed over or ranked again."""
 
 
 class Searcher:
@@ -96,12 +96,15 @@ class Searcher:
         return rows
 
     def _published(self) -> tuple[Index, Corpus | None]:
-        index = self._store.faiss_index.current()
+        """The index and the corpus that are published now."""
+        index, corpus = self._store.faiss_index.current(), self._store.deduped_corpus.current()
         if index is None:
-            raise ConfigError(f"there is no corpus in {self._store.files.root}: quarry run makes one")
-        return index, self._store.deduped_corpus.current()
+            what = "index" if corpus else "corpus"
+            raise ConfigError(f"there is no {what} in {self._store.files.root}: quarry run makes one")
+        return index, corpus
 
     def _open(self) -> tuple[VectorIndex, pl.DataFrame]:
+        """The vectors and the texts of `index`."""
         return load(self.index, on_gpu=self._profile.index.use_gpu_faiss), members(self.index)
 
     def _model(self) -> Encoder:

@@ -171,7 +171,8 @@ def _build(
             shard.add(vectors[at : at + _BLOCK])
             advance(len(vectors[at : at + _BLOCK]))
         added.append(digests)
-    name = f"{_SHARDS}/{max((int(p.rsplit('/', 1)[1][:6]) for p in store.files.list(_SHARDS)), default=0) + 1:06d}"
+    numbers = (path.rsplit("/", 1)[1].partition(".")[0] for path in store.files.list(_SHARDS))
+    name = f"{_SHARDS}/{max((int(n) for n in numbers if n.isdigit()), default=0) + 1:06d}"
     store.files.write_frame(f"{name}.parquet", pl.concat(added).to_frame())
     digest = hashlib.sha256()
     with store.files.create(f"{name}.faiss") as f:

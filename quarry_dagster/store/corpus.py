@@ -38,9 +38,9 @@ class ShardFiles:
     """FAISS index type."""
     vectors: int
     bytes: int
-    """Of `file`."""
+    """Size of `file`."""
     sha256: str
-    """Of `file`."""
+    """SHA-256 of `file`, in hex."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Index:
     """FAISS index type of the largest shard."""
     dim: int
     vectors: int
-    """That it finds: one for each distinct text."""
+    """How many vectors it finds: one for each distinct text."""
     documents: int
     removed: int
     """Positions that are passed over."""
@@ -79,7 +79,7 @@ class Index:
 
     @property
     def number(self) -> int:
-        """Of its snapshot."""
+        """The number of its snapshot."""
         return self.snapshot.number
 
     @property
@@ -128,7 +128,7 @@ class DirectionsFile:
     path: str
     model: str
     made_of: int
-    """Vectors."""
+    """How many vectors they were computed from."""
     dim: int
 
 
@@ -151,7 +151,7 @@ class Corpus:
     @classmethod
     def of(cls, snapshot: Snapshot, stored: Mapping[str, Any]) -> Corpus:
         """The corpus of a manifest."""
-        made_from, directions = stored["inputs"], stored.get("directions")
+        made_from, directions = stored["inputs"], stored["directions"]
         return cls(
             snapshot=snapshot,
             inputs=CorpusInputs(
@@ -161,8 +161,8 @@ class Corpus:
                 rules=made_from["code"],
                 evidence=made_from["evidence"],
             ),
-            layers=CorpusLayers(**stored.get("layers", {})),  # there were none in the earliest versions
-            sketches=stored.get("sketches", {}),
+            layers=CorpusLayers(*(stored["layers"][name] for name in ("kept", "decisions", "pairs"))),
+            sketches=stored["sketches"],
             directions=DirectionsFile(**directions) if directions else None,
             decided=stored["documents"],
             kept_documents=stored["kept"],
@@ -189,7 +189,7 @@ class Corpus:
 
     @property
     def number(self) -> int:
-        """Of its snapshot."""
+        """The number of its snapshot."""
         return self.snapshot.number
 
     def documents(self) -> pl.LazyFrame:

@@ -178,7 +178,7 @@ class Files:
             try:
                 return json.load(f)
             except ValueError as e:
-                raise self.damaged(path, e) from e
+                raise self.damaged(path, "it is no JSON") from e
 
     def write_json(self, path: str, value: Any) -> None:
         with self.create(path) as f:

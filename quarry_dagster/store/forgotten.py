@@ -29,7 +29,10 @@ class Forgotten:
         Raises:
             StoreError: it is damaged.
         """
-        return cls(files.read_json(_PATH) if files.exists(_PATH) else {})
+        entries = files.read_json(_PATH) if files.exists(_PATH) else {}
+        if not isinstance(entries, dict) or not all(isinstance(day, str) for day in entries.values()):
+            raise files.damaged(_PATH, "it is not as it was written")
+        return cls(entries)
 
     def write(self, files: Files) -> None:
         """Put this list in the place of the one that is there."""

@@ -76,4 +76,6 @@ class Layers:
 
 
 def _number(path: str) -> int:
-    return int(path.rsplit("/", 1)[-1].removesuffix(".parquet"))
+    """The number in a layer's name; 0 for a file that is none."""
+    name = path.rsplit("/", 1)[-1].removesuffix(".parquet")
+    return int(name) if name.isdigit() else 0

@@ -81,11 +81,11 @@ class TextNotes(Notes):
     content: str
     """Digest of what later stages depend on: the accepted documents and their texts."""
     input: Fingerprint
-    """Of the content of `raw_pages`, made by the extractor and its limits."""
+    """What it was made from: the content of `raw_pages`, by the extractor under its limits."""
     extractor_version: str
     rows: int
     documents: int
-    """Accepted ones."""
+    """How many rows are documents."""
     outcomes: dict[str, int]
     languages: dict[str, int] = field(default_factory=dict)
     """Accepted documents by language; those of the earliest versions have none."""
@@ -97,7 +97,7 @@ class VectorNotes(Notes):
 
     INPUTS: ClassVar[int] = 1
     input: Fingerprint
-    """Of the content of `extracted_text`, made by the model."""
+    """What it was made from: the content of `extracted_text`, by the model."""
     rows: int
     model: str
     dim: int
@@ -109,5 +109,5 @@ class SketchNotes(Notes):
 
     INPUTS: ClassVar[int] = 3
     input: Fingerprint
-    """Of the paths of the texts, the vectors and the directions, made by the version of sketches."""
+    """What it was made from: the paths of texts, vectors and directions, by the version of sketches."""
     rows: int

@@ -48,7 +48,8 @@ class Snapshots(Generic[C]):
 
     Args:
         name: the folder they lie in.
-        read: makes the content of a snapshot from its manifest; None where that is of a layout that is made anew.
+        read: makes the content of a snapshot from its manifest; None where the manifest has an older layout, and the
+            asset is to be built anew.
     """
 
     def __init__(self, files: Files, name: str, read: Callable[[Snapshot, Mapping[str, Any]], C | None]) -> None:
@@ -70,9 +71,9 @@ class Snapshots(Generic[C]):
         return [content for number in self._live() if (content := self._content(number))]
 
     def begin(self) -> Snapshot:
-        """Where to put the files of the next snapshot; it is published by :meth:`publish`, and not before.
+        """Begin the next snapshot; returns it, to put files into. :meth:`publish` makes it the current one.
 
-        Only one process may do so at a time.
+        Only one process may write a snapshot at a time.
         """
         return Snapshot(self.files, self.name, max(self._numbers(), default=0) + 1)
 
@@ -90,19 +91,27 @@ class Snapshots(Generic[C]):
             self.files.delete_folder(f"{self.name}/{number:06d}")
 
     def _live(self) -> list[int]:
+        """The numbers of the published snapshot and of the one before it, as far as there are any."""
+        path = f"{self.name}/{_POINTER}"
         try:
-            pointer = self.files.read_json(f"{self.name}/{_POINTER}")
+            pointer = self.files.read_json(path)
+            return [int(n) for n in (pointer["snapshot"], pointer["previous"]) if n is not None]
         except FileNotFoundError:
             return []
-        return [n for n in (pointer["snapshot"], pointer["previous"]) if n is not None]
+        except KeyError as e:
+            raise self.files.damaged(path, f"it lacks {e}") from e
+        except (TypeError, ValueError) as e:
+            raise self.files.damaged(path, "it is not as it was written") from e
 
     def _content(self, number: int) -> C | None:
         snapshot = Snapshot(self.files, self.name, number)
         path = snapshot.path(MANIFEST)
         try:
             return self._read(snapshot, self.files.read_json(path))
-        except (KeyError, TypeError, AttributeError) as e:
+        except KeyError as e:
             raise self.files.damaged(path, f"it lacks {e}") from e
+        except (TypeError, ValueError, AttributeError) as e:
+            raise self.files.damaged(path, "it is not as it was written") from e
 
     def _numbers(self) -> set[int]:
         """Numbers of all snapshots that are there, unpublished ones that a killed writer left included."""

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _ROW_GROUP_BYTES = 2 << 20
 _VECTORS_BYTES = 512 << 10
-"""Of a row group with vectors: who looks for a few of them reads the row groups that have them."""
+"""Bytes of a row group with vectors: a reader of a few vectors reads only the row groups that have them."""
 _PAGE_BYTES = 128 << 10
-"""Small: who looks for a few texts unpacks the pages that have them."""
+"""Bytes of a page; small, because a reader of a few texts unpacks every page that has one."""
 _PAGE_STEP = 4
 """Rows after which a page may end: a body may be as large as many pages."""
 _PENDING_BYTES = 16 << 20
@@ -62,6 +62,8 @@ class Segment(Generic[N]):
             return _notes(self.files, self.path, self.notes_type)  # pyright: ignore[reportArgumentType]
         except KeyError as e:
             raise self.files.damaged(self.path, f"its footer lacks {e}") from e
+        except (TypeError, ValueError, AttributeError) as e:
+            raise self.files.damaged(self.path, "the notes in its footer are not as they were written") from e
 
     @property
     def rows(self) -> int:

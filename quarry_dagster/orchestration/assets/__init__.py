@@ -16,4 +16,4 @@ ALL = (raw_pages, extracted_text, embeddings, faiss_index, deduped_corpus, corpu
 PER_PARTITION = tuple(asset for asset in ALL if asset.partitions_def is not None)
 GLOBAL = tuple(asset for asset in ALL if asset.partitions_def is None)
 NAMES = tuple(asset.key.to_user_string() for asset in ALL)
-"""Of all assets, in the same order."""
+"""The names of all assets, in the same order."""

@@ -1,4 +1,4 @@
-"""Reading what pairs of texts are found and judged by: sketches, vectors and full texts, from the tables.
+"""Reads what it takes to find and to judge pairs of texts: sketches, vectors and full texts, from the tables.
 
 The tables name a text by its digest; where very many texts are compared, a number stands for each.
 """
@@ -81,7 +81,7 @@ def _unpacked(column: pa.ChunkedArray, dtype: type) -> tuple[np.ndarray, np.ndar
 def _numbers(
     store: Store, segments: list[SketchSegment], texts: pl.DataFrame, starts: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """The number of the text whose sketch each of some rows holds: int64; -1 where it is none of `texts`.
+    """For each of `rows`, the number of the text whose sketch it holds: int64; -1 where it is none of `texts`.
 
     Args:
         texts: as :func:`read_sketches` takes them.
@@ -181,6 +181,7 @@ class _Shingles:
         return list(asked.values())
 
     def _read(self, digests: pl.Series) -> dict[str, verify.Shingled]:
+        """Read and shingle the texts with these digests; returns the shingles by digest."""
         if digests.is_empty():
             return {}
         homes = self._home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()

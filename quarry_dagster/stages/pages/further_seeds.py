@@ -33,7 +33,10 @@ class FurtherSeeds:
         self._found: dict[str, Discovery] = {}
 
     def look(self, response: Response, wanted: str | None) -> Response:
-        """Keep what a response names, as far as its seed asks (`discover`); a list of pages is no page itself."""
+        """Keep what a response names, as far as its seed asks (`wanted`).
+
+        Returns the response; for a list of pages one with outcome `unsupported_type` and no body.
+        """
         if not wanted or response.body is None or response.final_url is None:
             return response
         there = discover(response.final_url, response.body, response.content_type, parse_discovery(wanted))

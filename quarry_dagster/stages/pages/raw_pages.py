@@ -88,8 +88,9 @@ class _State:
         self.batch_version, self.policy = self.batch.segment.version, _policy(settings)
         before = self.old.segment.notes if self.old.segment else None
         self.is_same_batch = before is not None and before.batch == self.batch_version
+        """Whether the version before was made from the same batch."""
         self.is_same_policy = before is not None and before.policy == self.policy
-        """Whether the version before was made from the same batch, under the same rules."""
+        """Whether it was made under the same rules."""
         carried = {i: _carried(seed, self.old.rows.get(i), self.forgotten) for i, seed in self.batch.rows.items()}
         self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
         self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
@@ -121,7 +122,7 @@ def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) ->
 
 
 class _Version(Generic[N]):
-    """One version of a partition of a table: its rows without bodies, and, when asked for, those."""
+    """One version of a partition of a table: its rows without bodies; :meth:`bodies` reads the bodies."""
 
     def __init__(self, segment: Segment[N] | None) -> None:
         self.segment = segment
@@ -139,6 +140,7 @@ class _Version(Generic[N]):
 
 
 def _policy(settings: Crawl) -> str:
+    """The rules of a crawl, as the notes of a segment keep them."""
     return f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
 
 
@@ -170,6 +172,7 @@ def _request(seed: Row, before: Row | None, *, is_same_batch: bool, is_same_poli
 
 
 def _unless_forgotten(response: Response, forgotten: Forgotten) -> Response:
+    """The response; where it led to a forgotten page, one that is `opted_out` and has no body."""
     reason = forgotten.reason(response.final_url)
     return replace(response, outcome="opted_out", detail=reason, body=None) if reason else response
 
