@@ -113,6 +113,6 @@ def test_robots_txt_redirected_to_a_blocked_address_is_not_followed():
         site.redirect("/robots.txt", inside.url("/robots.txt"))
         url = site.page("/a")
         (response,) = crawl([Request(url)], SETTINGS, allow_addresses=allowed_networks("127.0.0.1/32"))
-        assert response.outcome == "robots_disallowed"
+        assert response.outcome == "blocked_address"
         assert response.detail and "127.0.0.2" in response.detail
         assert not inside.requests and not site.asked("/a")

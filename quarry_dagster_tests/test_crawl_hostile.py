@@ -113,7 +113,7 @@ def test_a_robots_txt_that_cannot_be_read_for_a_night_takes_no_body_away(
     _a_day_later(corpus)
     corpus.run()
     (row,) = corpus.read("raw_pages").iter_rows(named=True)
-    assert row["body"] is None and row["outcome"] == "robots_disallowed"
+    assert row["body"] == ARTICLE and row["refused_since"] is not None
 
 
 def _a_day_later(corpus: Corpus) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -12,10 +13,11 @@ from quarry_dagster.digests import digest
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import FETCH_OUTCOMES, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import CAME_OF_IT, FETCH_OUTCOMES, HELD, RAW_PAGES, WITH_BODY
 from quarry_dagster.urls import doc_id
 
-_NOT_ASKED_FOR = ("given", "archived", "robots_disallowed", "opted_out", "blocked_address", "invalid_url")
+_NOT_ASKED_FOR = ("given", "archived", "invalid_url")
+_CAME = ("fetched", "not_modified")
 _FACTS = ("doc_id", "url", "outcome", "body_digest", "partition")
 
 
@@ -74,18 +76,35 @@ def _id(url: str, stored: str, outcome: str) -> str | None:
 
 
 def fetch_success(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -> Finding:
-    """The share of pages that came, of those that were asked for."""
-    outcomes = store.raw_pages.scan(partitions).group_by("outcome").len().collect()
-    asked = outcomes.filter(~pl.col("outcome").is_in(_NOT_ASKED_FOR))
-    came = int(asked.filter(pl.col("outcome").is_in(WITH_BODY))["len"].sum())
-    total = int(asked["len"].sum())
+    """The share of pages that came, of those that were asked for, held ones and refused ones included."""
+    outcomes, held = asked_for(store, partitions)
+    total, came = sum(outcomes.values()), sum(outcomes[outcome] for outcome in _CAME)
     if not total:
         return Finding(True, "no page was asked for")
     share = came / total
-    failed = asked.filter(~pl.col("outcome").is_in(WITH_BODY)).sort("len", descending=True)
-    reasons = ", ".join(f"{n:,} {outcome}" for outcome, n in failed.iter_rows())
+    reasons = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.most_common() if outcome not in _CAME)
+    kept = f"{held:,} of these are held from before" if held else ""
     return Finding(
         share >= profile.checks.min_fetch_success,
-        f"{came:,} of {total:,} pages came" + (f"; {reasons}" if reasons else ""),
-        {"share": round(share, 4), "bound": profile.checks.min_fetch_success, "asked_for": total},
+        "; ".join(filter(None, (f"{came:,} of {total:,} pages came", reasons, kept))),
+        {"share": round(share, 4), "bound": profile.checks.min_fetch_success, "asked_for": total, "held": held},
     )
+
+
+def asked_for(store: Store, partitions: Sequence[str] | None = None) -> tuple[Counter[str], int]:
+    """What asking for pages gave: how many by outcome, and how many of those that did not come are held from before.
+
+    Documents that a seed carried are not asked for, nor are forgotten pages and lines that are no URL.
+    """
+    rows = store.raw_pages.scan(partitions)
+    counts = rows.group_by(CAME_OF_IT, held=HELD).len().collect()
+    outcomes: Counter[str] = Counter()
+    for outcome, _, n in counts.iter_rows():
+        outcomes[outcome] += n
+    for outcome in _NOT_ASKED_FOR:
+        outcomes.pop(outcome, None)
+    if outcomes["opted_out"]:
+        forgotten = store.forgotten()
+        urls = rows.filter(pl.col("outcome") == "opted_out").select("url").collect()["url"]
+        outcomes["opted_out"] -= sum(forgotten.reason(url) is not None for url in urls)
+    return +outcomes, int(counts.filter("held")["len"].sum())

@@ -98,7 +98,8 @@ async def fetch(client: Client, origin: URL, user_agent: str, *, keep: bool) -> 
 
     Raises:
         Failed: the server cannot be reached, which is then the truth about its pages too (`network_error`,
-            `blocked_address`); or it answered with an error or a broken body (`robots_disallowed`).
+            `blocked_address`, which a redirect may lead to as well); or it answered with an error or a broken body
+            (`robots_disallowed`).
     """
     url = origin.with_path("/robots.txt")
     for hop in range(_MOST_REDIRECTS + 1):
@@ -125,8 +126,8 @@ async def fetch(client: Client, origin: URL, user_agent: str, *, keep: bool) -> 
                     return Rules()
                 url = redirect_target(url, reply)
         except Failed as e:
-            if not answered or e.outcome == "robots_disallowed":
-                raise
+            if not answered or e.outcome in ("robots_disallowed", "blocked_address"):
+                raise  # a blocked address is this machine's matter, or a captive portal's, not the site's
             if e.outcome == "http_error":
                 return Rules()  # a redirect to nowhere: there is no robots.txt
             raise Failed("robots_disallowed", f"robots.txt cannot be read: {e.detail}", transient=e.transient) from e

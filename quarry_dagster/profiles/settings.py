@@ -75,6 +75,8 @@ class Crawl(Settings):
     """Treat `noindex` as outcome `opted_out` too."""
     keep_gone: bool = False
     """Keep the last body of a page that now answers 404 or 410; else its document leaves the corpus."""
+    refused_days: Annotated[float, Field(ge=0)] = 30
+    """Days that the last body of a page is kept which robots.txt or HTTP 401 or 403 refuse now; 0 drops it at once."""
     write_warc: bool = False
     """Write what is fetched as WARC files too, in `warc/` of the data root."""
     found_per_host: Positive = 10_000

@@ -26,6 +26,12 @@ FETCH_OUTCOMES = (
 )
 WITH_BODY = ("fetched", "not_modified", "archived", "given")
 """Fetch outcomes whose row carries a body."""
+KEPT_BODY = "kept the body of"
+"""How the `detail` of a row of `raw_pages` begins whose page did not come, but was held; "<time>: <why>" follows."""
+HELD = pl.col("outcome").is_in(WITH_BODY) & pl.col("detail").str.starts_with(KEPT_BODY).fill_null(False)
+"""Whether a row of `raw_pages` carries the body of before because its page did not come."""
+CAME_OF_IT = pl.when(HELD).then(pl.col("detail").str.extract(r": (\w+)", 1)).otherwise("outcome").alias("outcome")
+"""What asking for the page of a row of `raw_pages` gave last, whether or not a body of before is held."""
 
 SCORED_LEVELS = ("near", "semantic")
 """Levels of removals that the scores of a pair of texts decide."""
@@ -74,6 +80,7 @@ RAW_PAGES = pl.Schema(
         "last_modified": pl.String,
         "body": pl.Binary,
         "body_digest": pl.String,
+        "refused_since": UTC_TIME,
         "partition": pl.String,
     }
 )
@@ -225,6 +232,7 @@ MEANINGS = {
     "outcome": "what became of the row; docs/tables.md lists the outcomes",
     "page_digest": "of the bytes, their type and address: what the row was made from",
     "partition": "its crawl batch",
+    "refused_since": "since when the site refuses a page whose earlier body is held, UTC; null where it does not",
     "removed_id": "the document that is not in the corpus",
     "removed_url": "URL of the removed document",
     "rule": "name and version of the rule that removed it",

@@ -1,15 +1,16 @@
 """`raw_pages` of one partition: fetch what its batch names, keep what the batch carries.
 
 A page that was fetched before is asked for conditionally. Where its body did not change, nor anything else of the
-partition, no file is written. A transient failure (timeout, network, HTTP 429 or 5xx, a robots.txt that cannot be
-read) keeps the earlier body and says so in `detail`: one bad night must not empty a corpus. Any other failure
-replaces the row.
+partition, no file is written. A failure that says nothing about the page (timeout, network, HTTP 429 or 5xx, a
+robots.txt that cannot be read, an address that this machine may not connect to) keeps the earlier body and says so in
+`detail`: one bad night must not empty a corpus. A page that is refused now (robots.txt, HTTP 401 and 403) keeps what
+was fetched while it was allowed, for `crawl.refused_days`. Any other failure replaces the row.
 
 Rows are decided on without their bodies, which go from where they are (the journal of the crawl, the batch, the
 version before) to the table once all are there: memory holds a few of them.
 
-Why so: "A new ETag for the same body does not rewrite a partition" and "A crawl policy that changed sees every page
-again" in docs/decisions.md.
+Why so: "A new ETag for the same body does not rewrite a partition", "A crawl policy that changed sees every page
+again" and "What is held stays when a page is refused" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import polars as pl
@@ -34,14 +35,15 @@ from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
-from quarry_dagster.store.schemas import RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import KEPT_BODY, RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
-_FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition")]
+_FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition", "refused_since")]
 _CAME = ("fetched", "not_modified")
 _REFUSED = ("opted_out", "unsupported_type", "too_large")
 _GONE = (404, 410)
+_NOT_FOR_US = (401, 403)
 
 Row = dict[str, Any]
 N = TypeVar("N", bound=Notes)
@@ -113,7 +115,7 @@ def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) ->
         if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
             response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
             doc_id = seed["doc_id"]
-            state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), keep_gone=settings.keep_gone)
+            state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), settings)
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
     if state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows):
         return 0
@@ -146,7 +148,7 @@ def _policy(settings: Crawl) -> str:
 
 def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
     """The row of a seed that needs no request, since it is given, archived or forgotten; None where it needs one."""
-    row = {k: seed[k] for k in _FACTS} | {"final_url": seed["final_url"] or seed["url"]}
+    row = {k: seed[k] for k in _FACTS} | {"final_url": seed["final_url"] or seed["url"], "refused_since": None}
     if reason := forgotten.reason(seed["url"]):
         row |= {"outcome": "opted_out", "detail": reason, "body_digest": None}
     elif seed["outcome"] is None:
@@ -177,7 +179,7 @@ def _unless_forgotten(response: Response, forgotten: Forgotten) -> Response:
     return replace(response, outcome="opted_out", detail=reason, body=None) if reason else response
 
 
-def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool) -> Row:
+def _row(doc_id: str, response: Response, before: Row | None, settings: Crawl) -> Row:
     """The row that follows from the row before and a response; its `body_digest` says which body it has."""
     row: Row = {
         "doc_id": doc_id,
@@ -191,6 +193,7 @@ def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool
         "etag": response.etag,
         "last_modified": response.last_modified,
         "body_digest": None,
+        "refused_since": None,
     }
     if response.body is not None:
         row["body_digest"] = digest(response.body)
@@ -202,20 +205,41 @@ def _row(doc_id: str, response: Response, before: Row | None, *, keep_gone: bool
         return row
     validators = {k: row[k] or before[k] for k in ("etag", "last_modified")}
     if response.outcome == "not_modified":
-        return before | validators | {"outcome": "not_modified", "status": response.status, "detail": None}
+        came = {"outcome": "not_modified", "status": response.status, "detail": None, "refused_since": None}
+        return before | validators | came
     if row["body_digest"] == before["body_digest"]:
         return row | {"fetched_at": before["fetched_at"]} | validators
-    if _may_pass(response) or (keep_gone and response.status in _GONE):
-        since = before["fetched_at"].isoformat(timespec="seconds")
-        detail = f"kept the body of {since}: {response.outcome}" + (f" {response.status}" if response.status else "")
-        return before | {"detail": detail}
-    return row
+    return _held(before, response, settings) or row
+
+
+def _held(before: Row, response: Response, settings: Crawl) -> Row | None:
+    """The row before, with the reason why its body stays although the page did not come; None where it does not stay.
+
+    The reason is the same as long as the failure is, so that a long one does not rewrite the partition each time.
+    """
+    since = before["refused_since"]
+    why = response.outcome + (f" {response.status}" if response.status else "")
+    if _is_refused(response):
+        since = since or response.fetched_at
+        if response.fetched_at - since >= timedelta(days=settings.refused_days):
+            return None
+        why += f", refused since {since:%Y-%m-%d}"
+    elif not _may_pass(response) and not (settings.keep_gone and response.status in _GONE):
+        return None
+    at = before["fetched_at"].isoformat(timespec="seconds")
+    return before | {"detail": f"{KEPT_BODY} {at}: {why}", "refused_since": since}
+
+
+def _is_refused(response: Response) -> bool:
+    """Whether a site lets us have a page no longer, but does not say that the page is gone or that we must not use it."""
+    return not response.transient and (response.outcome == "robots_disallowed" or response.status in _NOT_FOR_US)
 
 
 def _may_pass(response: Response) -> bool:
-    """Whether a failure says nothing about the page: it may be there tomorrow."""
+    """Whether a failure says nothing about the page: it may be there tomorrow, or for another machine."""
     status = response.status or 0
-    return response.transient or response.outcome in ("timeout", "network_error") or status == 429 or status >= 500
+    passing = ("timeout", "network_error", "blocked_address")
+    return response.transient or response.outcome in passing or status == 429 or status >= 500
 
 
 def _states(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
