@@ -24,6 +24,11 @@ def profile_name(given: str | None = None) -> str | None:
     return given or os.environ.get("QUARRY_PROFILE") or None
 
 
+def code_location() -> str:
+    """$QUARRY_CODE_LOCATION, the name under which the UI knows our definitions: that of workspace.yaml by default."""
+    return os.environ.get("QUARRY_CODE_LOCATION") or "quarry_dagster"
+
+
 def allowed_addresses() -> str:
     """$QUARRY_ALLOW_ADDRESSES, a list of CIDRs of private addresses that may be crawled."""
     return os.environ.get("QUARRY_ALLOW_ADDRESSES", "")

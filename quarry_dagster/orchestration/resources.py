@@ -5,9 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network
 
 import dagster as dg
+from pydantic import ValidationError
 
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
+from quarry_dagster.errors import ConfigError
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.profiles.choose import choose_profile
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -15,10 +17,15 @@ from quarry_dagster.store import Store
 
 
 class Quarry(dg.ConfigurableResource):
-    """The data root and the profile; what is not set here comes from QUARRY_DATA and QUARRY_PROFILE at run time."""
+    """The data root and the profile; what is not set here comes from QUARRY_DATA and QUARRY_PROFILE at run time.
+
+    A run's configuration may set them: so a run is re-executed on its own data root, whatever the environment says.
+    """
 
     data: str | None = None
     profile: str | None = None
+    settings: dict | None = None  # a `dict[str, Any]` would be a map to Dagster, which takes no null
+    """The profile itself, as JSON values; where given, `profile` only says where they came from."""
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """At the start of a run, in its process and before it claims a pool slot: see `dead_runs`."""
@@ -30,7 +37,17 @@ class Quarry(dg.ConfigurableResource):
         return Store(data_root(self.data))
 
     def hardware_profile(self) -> HardwareProfile:
-        return choose_profile(profile_name(self.profile)).profile
+        """The settings of this run.
+
+        Raises:
+            ConfigError: there is no such profile, or the run was configured for a version with other settings.
+        """
+        if self.settings is None:
+            return choose_profile(profile_name(self.profile)).profile
+        try:
+            return HardwareProfile.model_validate(self.settings)
+        except ValidationError as e:
+            raise ConfigError(f"this version cannot use the settings in the run's configuration: {e}") from e
 
     def allow_addresses(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return allowed_networks(allowed_addresses())

@@ -1,6 +1,9 @@
 """Materializing through Dagster in this process: what `quarry run` does after the inbox.
 
-Runs are recorded in the Dagster instance like any other, so the UI shows them with their logs and metadata.
+Runs are recorded in the Dagster instance like any other: the UI shows them with their logs and metadata, and executes
+them again. Their configuration carries the data root and the settings, for the UI's environment may name others.
+
+Why so: "A run of `quarry run` is a run like any other" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -12,20 +15,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterInvariantViolationError
 
+# Not public, but what Dagster's own commands are made of; test_rerun.py clicks, and fails where they change.
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.execution.plan.objects import ErrorSource
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+
 from quarry_dagster.definitions import build_defs
+from quarry_dagster.environment import code_location, data_root
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
-from quarry_dagster.profiles.choose import configs_dir
+from quarry_dagster.profiles.choose import choose_profile, configs_dir
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Files
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_BY_HAND = {"dagster/max_retries": "0"}
+"""Tag of a run that no daemon starts again when it fails: whoever started it by a command sees that, and decides."""
 
 
 @dataclass(frozen=True)
@@ -116,61 +131,127 @@ def materialize(
     profile_name: str | None,
     profile: HardwareProfile,
     further: Callable[[], Iterable[str]] = tuple,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Materialize these partitions in runs of the profile's size, then the index and the corpus.
 
     Stops at the first failure. `further` names partitions that what was crawled led to; each is materialized once.
+    `config` is the configuration of assets and checks by name; a run is given that of those it has.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted; it stands as canceled or failed.
     """
     outcome = Outcome()
     defs = build_defs(data, profile_name)
+    resource = _quarry(data, profile_name, profile)
+    tags, config = tags or {}, config or {}
     waiting, done = set(partitions), set[str]()
     while waiting:
         listed = instance.get_dynamic_partitions(CRAWL_BATCHES)
         for run in consecutive(listed, waiting, profile.partitions.partitions_per_run):
-            if not _execute(defs.resolve_job_def("ingest"), instance, range_tags(run), outcome):
+            job = defs.resolve_job_def("ingest")
+            if not _execute(job, instance, resource, outcome, config=config, tags={**tags, **range_tags(run)}):
                 return outcome
         done |= waiting
         waiting = set(further()) - done
-    _execute(defs.resolve_job_def("corpus"), instance, {}, outcome)
+    _execute(defs.resolve_job_def("corpus"), instance, resource, outcome, config=config, tags=tags)
     return outcome
 
 
-def check(instance: DagsterInstance, *, data: str, profile_name: str | None) -> Outcome:
-    """Ask every check about the tables as they are."""
+def check(
+    instance: DagsterInstance,
+    *,
+    data: str,
+    profile_name: str | None,
+    config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Ask every check about the tables as they are.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted; it stands as canceled or failed.
+    """
     outcome = Outcome()
-    _execute(build_defs(data, profile_name).resolve_job_def("checks"), instance, {}, outcome)
+    resource = _quarry(data, profile_name, choose_profile(profile_name).profile)
+    job = build_defs(data, profile_name).resolve_job_def("checks")
+    _execute(job, instance, resource, outcome, config=config or {}, tags=tags or {})
     return outcome
 
 
-def _execute(job: dg.JobDefinition, instance: DagsterInstance, tags: dict[str, str], outcome: Outcome) -> bool:
-    result = job.execute_in_process(instance=instance, tags=tags, run_config=_QUIET, raise_on_error=False)
+def _quarry(data: str, name: str | None, profile: HardwareProfile) -> dict[str, Any]:
+    """The configuration of the resource `quarry`, which holds wherever the run is executed again."""
+    return {"data": data_root(data), "profile": name or profile.name, "settings": profile.model_dump(mode="json")}
+
+
+def _execute(
+    job: dg.JobDefinition,
+    instance: DagsterInstance,
+    quarry: Mapping[str, Any],
+    outcome: Outcome,
+    *,
+    config: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> bool:
+    """Execute a run of this job here, and note how it went; whether it succeeded."""
+    names = {node.name for node in job.nodes}
+    run_config = {
+        **_QUIET,
+        "resources": {"quarry": {"config": quarry}},
+        "ops": {name: {"config": given} for name, given in config.items() if name in names},
+    }
+    location = RegisteredCodeLocationOrigin(code_location())
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job.name)
+    run = instance.create_run_for_job(
+        job, run_config=run_config, tags={**job.run_tags, **_BY_HAND, **tags}, remote_job_origin=origin
+    )
     failures_before = len(outcome.failures)
-    for event in result.all_events:
-        if event.is_step_success and event.step_key in assets.NAMES:
-            seconds = event.step_success_data.duration_ms / 1000
-            outcome.seconds[event.step_key] = outcome.seconds.get(event.step_key, 0) + seconds
-        elif event.is_step_materialization:
-            metadata = event.step_materialization_data.materialization.metadata
-            name = event.step_materialization_data.materialization.asset_key.to_user_string()
-            if "worked" in metadata:
-                outcome.worked[name] = outcome.worked.get(name, 0) + _number(metadata, "worked")
-            outcome.written += _number(metadata, "files_written")
-        elif event.is_step_failure:
-            error = event.step_failure_data.error
-            if error and error.cls_name == "DagsterAssetCheckFailedError":
-                continue  # the check has its answer
-            cause = error.cause if error and error.cause else error
-            message = cause.message.strip() if cause else "failed"
-            kind = "asset" if event.step_key in assets.NAMES else "check"
-            outcome.errors.append(f"{kind} {event.step_key}: {message}")
-        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            found = event.asset_check_evaluation_data
-            is_error = found.severity == dg.AssetCheckSeverity.ERROR
-            asset = found.asset_key.to_user_string()
-            outcome.answers.append(Answer(asset, found.check_name, found.passed, is_error, found.description or ""))
-    if not result.success and len(outcome.failures) == failures_before:
-        outcome.errors.append(f"run {result.run_id} of job {job.name} failed outside its assets: see it in the UI")
-    return result.success
+    interrupted = False
+    try:
+        for event in execute_run_iterator(InMemoryJob(job), run, instance):
+            _note(event, outcome)
+            if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
+                instance.report_run_canceling(run, "Interrupted, as by Ctrl-C.")  # or the run would end as failed
+                interrupted = True
+            elif event.is_job_failure:
+                reason = event.job_failure_data.failure_reason
+                interrupted |= reason == RunFailureReason.UNEXPECTED_TERMINATION  # between two steps
+    except KeyboardInterrupt:  # before Dagster itself watches for it
+        instance.report_run_canceled(run, "Interrupted before it started.")
+        raise
+    if interrupted:
+        raise KeyboardInterrupt
+    ended = instance.get_run_by_id(run.run_id)
+    is_success = ended is not None and ended.is_success
+    if not is_success and len(outcome.failures) == failures_before:
+        outcome.errors.append(f"run {run.run_id} of job {job.name} failed outside its assets: see it in the UI")
+    return is_success
+
+
+def _note(event: dg.DagsterEvent, outcome: Outcome) -> None:
+    """Take down what an event says of how a run goes."""
+    if event.is_step_success and event.step_key in assets.NAMES:
+        seconds = event.step_success_data.duration_ms / 1000
+        outcome.seconds[event.step_key] = outcome.seconds.get(event.step_key, 0) + seconds
+    elif event.is_step_materialization:
+        metadata = event.step_materialization_data.materialization.metadata
+        name = event.step_materialization_data.materialization.asset_key.to_user_string()
+        if "worked" in metadata:
+            outcome.worked[name] = outcome.worked.get(name, 0) + _number(metadata, "worked")
+        outcome.written += _number(metadata, "files_written")
+    elif event.is_step_failure:
+        error = event.step_failure_data.error
+        if error and error.cls_name == "DagsterAssetCheckFailedError":
+            return  # the check has its answer
+        cause = error.cause if error and error.cause else error
+        message = cause.message.strip() if cause else "failed"
+        kind = "asset" if event.step_key in assets.NAMES else "check"
+        outcome.errors.append(f"{kind} {event.step_key}: {message}")
+    elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+        found = event.asset_check_evaluation_data
+        is_error = found.severity == dg.AssetCheckSeverity.ERROR
+        asset = found.asset_key.to_user_string()
+        outcome.answers.append(Answer(asset, found.check_name, found.passed, is_error, found.description or ""))
 
 
 def _number(metadata: Mapping[str, dg.MetadataValue], key: str) -> int:
