@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pynvml
 
+from quarry_dagster.errors import ConfigError
+
 # pynvml makes its error classes at import, where type checkers do not see them.
 _NO_GPU = tuple(getattr(pynvml, f"NVMLError_{name}") for name in ("LibraryNotFound", "DriverNotLoaded", "NoPermission"))
 _NOT_SUPPORTED = getattr(pynvml, "NVMLError_NotSupported")  # noqa: B009
@@ -41,6 +43,15 @@ def list_gpus() -> list[Gpu]:
             return [_read(i) for i in range(pynvml.nvmlDeviceGetCount())]
     except _NO_GPU:
         return []
+
+
+def count_gpus() -> int:
+    """How many GPUs this machine has; none where NVML cannot say, for then CUDA cannot use them either."""
+    try:
+        with _nvml():
+            return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return 0
 
 
 @dataclass
@@ -83,6 +94,18 @@ def faiss_gpus() -> int:
     import faiss
 
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
+
+
+def check_faiss() -> None:
+    """Look whether FAISS can search on a GPU, as `index.use_gpu_faiss` asks.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not faiss_gpus():
+        raise ConfigError(
+            "index.use_gpu_faiss is set, but this FAISS cannot use a GPU: build it (docs/hardware.md) or unset it"
+        )
 
 
 def driver_version() -> str | None:

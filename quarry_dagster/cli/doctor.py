@@ -116,8 +116,11 @@ def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
         _line("", f"on the {where}: 1,000 queries of {len(vectors):,} vectors in {milliseconds:.0f} ms")
         if rows[:, 0].tolist() != list(range(1000)):
             yield f"FAISS does not find vectors that were just added, on the {where}: reinstall it"
-    if profile.index.use_gpu_faiss and not gpus:
-        yield "index.use_gpu_faiss is set, but this FAISS cannot use a GPU: build it (docs/hardware.md) or unset it"
+    if profile.index.use_gpu_faiss:
+        try:
+            gpu.check_faiss()
+        except QuarryError as e:
+            yield str(e)
 
 
 def _check_data(root: str) -> Iterator[str]:

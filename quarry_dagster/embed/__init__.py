@@ -1,5 +1,7 @@
 """Text to vectors: the model, how it is run on the profile's device, and nothing of where vectors are kept."""
 
+from quarry_dagster.embed.backend import Choice, choose
 from quarry_dagster.embed.encoder import Encoder, load_encoder, vector_id
+from quarry_dagster.embed.readiness import check_ready, why_other_vectors
 
-__all__ = ["Encoder", "load_encoder", "vector_id"]
+__all__ = ["Choice", "Encoder", "check_ready", "choose", "load_encoder", "vector_id", "why_other_vectors"]

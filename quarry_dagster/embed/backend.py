@@ -5,6 +5,7 @@ Why so: "`auto` names int8, and what it was resolved to is in the vectors' name"
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -48,6 +49,8 @@ class Choice:
     backend: Literal["torch", "openvino", "onnx", "static"]
     precision: str
     reason: str
+    lacking: str = ""
+    """What is not installed, and how to install it, where this is not the way that `auto` would take with it."""
 
 
 def choose(settings: Embedding) -> Choice:
@@ -57,18 +60,23 @@ def choose(settings: Embedding) -> Choice:
         ConfigError: the settings name a backend that is not installed.
     """
     if settings.backend != "auto":
-        if lacking := _lacking(settings.backend):
+        if lacking := lacking_of(settings.backend):
             raise ConfigError(f"embedding.backend is {settings.backend}, but {lacking}, or set it to auto")
         return Choice(settings.backend, settings.precision, "as the profile says")
     if settings.precision != "int8":
         return Choice("torch", settings.precision, f"auto: torch runs {settings.precision}")
-    if not (lacking := _lacking("openvino")):
+    if not (lacking := lacking_of("openvino")):
         return Choice("openvino", "int8", "auto: int8, and openvino is installed")
-    return Choice("torch", "float32", f"auto: int8 would be several times as fast, but {lacking}")
+    return Choice("torch", "float32", f"auto: int8 would be several times as fast, but {lacking}", lacking)
 
 
-def _lacking(backend: str) -> str:
+def lacking_of(backend: str) -> str:
     """What is not installed of what a backend needs, and how to install it; empty where nothing lacks."""
     extra, *packages = _NEEDS.get(backend, ("",))
     missing = [p for p in packages if find_spec(p) is None]
-    return f"{' and '.join(missing)} not installed: pip install 'quarry-dagster[{extra}]'" if missing else ""
+    if not missing:
+        return ""
+    remedy = f"pip install 'quarry-dagster[{extra}]'"
+    if backend == "openvino" and platform.machine() not in ("x86_64", "AMD64"):  # the extra brings nothing there
+        remedy = "they are for x86-64; elsewhere set embedding.backend to onnx or static"
+    return f"{' and '.join(missing)} not installed: {remedy}"

@@ -11,7 +11,6 @@ import numpy as np
 
 from quarry_dagster.embed.calibration import calibration_texts
 from quarry_dagster.embed.made import made_once
-from quarry_dagster.embed.model import identity
 from quarry_dagster.embed.torch_model import load_sentence_transformer
 from quarry_dagster.errors import ModelError
 from quarry_dagster.profiles.settings import Embedding
@@ -40,10 +39,10 @@ class ConvertedModel:
     device = "cpu"
     at_once = 1
 
-    def __init__(self, settings: Embedding, recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> None:
+    def __init__(self, recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> None:
         """
         Args:
-            recipe: what the conversion depends on besides the model; `backend` names the runtime.
+            recipe: what the conversion depends on; `backend` names the runtime.
             make: converts into a folder, by :func:`convert_model`.
 
         Raises:
@@ -51,7 +50,7 @@ class ConvertedModel:
         """
         from tokenizers import Tokenizer
 
-        self.folder, facts = made_once(recipe | {"model": identity(settings.model, settings.revision)}, make)
+        self.folder, facts = made_once(recipe, make)
         self.tokenizer = Tokenizer.from_file(str(self.folder / _TOKENIZER))
         self.pad, self.max_tokens, self.dim = facts["pad"], facts["max_tokens"], facts["dim"]
 

@@ -26,18 +26,10 @@ def made_once(recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) ->
     Raises:
         ModelError: the cache cannot be written.
     """
-    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_folder() / "models" / f"{recipe['backend']}-{name}"
+    folder = _folder_of(recipe)
     if (facts := _intact(folder)) is not None:
         return folder, facts
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        (cache_folder() / "models.lock").touch()
-    except OSError as e:
-        raise ModelError(
-            f"cannot write {folder.parent}, where models that are made here are kept: {e.strerror or e}; "
-            "set XDG_CACHE_HOME to a folder that can be written"
-        ) from e
+    check_writable()
     with FileLock(cache_folder() / "models.lock"):
         if (facts := _intact(folder)) is not None:  # another process was first
             return folder, facts
@@ -53,6 +45,33 @@ def made_once(recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]) ->
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return folder, facts
+
+
+def is_made(recipe: dict[str, Any]) -> bool:
+    """Whether the model of this recipe is there as it was made."""
+    return _intact(_folder_of(recipe)) is not None
+
+
+def check_writable() -> None:
+    """Make the folder of made models, if it is not there.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    folder = cache_folder() / "models"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (cache_folder() / "models.lock").touch()
+    except OSError as e:
+        raise ModelError(
+            f"cannot write {folder}, where models that are made here are kept: {e.strerror or e}; "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from e
+
+
+def _folder_of(recipe: dict[str, Any]) -> Path:
+    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_folder() / "models" / f"{recipe['backend']}-{name}"
 
 
 def _intact(folder: Path) -> dict[str, Any] | None:

@@ -10,11 +10,12 @@ import warnings
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quarry_dagster.embed.conversion import ConvertedModel, Run, convert_model
+from quarry_dagster.embed.model import identity
 from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
@@ -33,10 +34,8 @@ class OnnxModel(ConvertedModel):
             ModelError: the model cannot be loaded, or its conversion does not give its vectors.
         """
         quantized = precision == "int8"
-        versions = {name: version(name) for name in ("torch", "onnxruntime")}
         super().__init__(
-            settings,
-            {"backend": "onnx", **versions, "quantized": quantized},
+            recipe(settings, precision),
             lambda new: convert_model(settings, "ONNX Runtime", new, partial(_save, new, quantized)),
         )
         self._run = _session(self.folder)
@@ -47,6 +46,13 @@ class OnnxModel(ConvertedModel):
         lengths = mask.sum(axis=1)
         rows = [self._run(i[None, :n], m[None, :n]) for i, m, n in zip(ids, mask, lengths, strict=True)]
         return np.concatenate(rows)
+
+
+def recipe(settings: Embedding, precision: str) -> dict[str, Any]:
+    """What the settings' model is converted from, and with."""
+    versions = {name: version(name) for name in ("torch", "onnxruntime")}
+    model = identity(settings.model, settings.revision)
+    return {"backend": "onnx", **versions, "quantized": precision == "int8", "model": model}
 
 
 def _save(folder: Path, quantized: bool, model: torch.nn.Module, texts: list[np.ndarray]) -> Run:

@@ -19,6 +19,7 @@ import numpy as np
 
 from quarry_dagster.embed.calibration import calibration_id
 from quarry_dagster.embed.conversion import ConvertedModel, Run, convert_model
+from quarry_dagster.embed.model import identity
 from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
@@ -39,17 +40,22 @@ class OpenVinoModel(ConvertedModel):
         import openvino
 
         quantized = precision == "int8"
-        recipe = {
-            "backend": "openvino",
-            "openvino": version("openvino"),
-            "quantized": calibration_id() + " nncf " + version("nncf") if quantized else None,
-        }
-        super().__init__(settings, recipe, lambda new: _convert(settings, quantized, new))
+        super().__init__(recipe(settings, precision), lambda new: _convert(settings, quantized, new))
         compiled = openvino.Core().compile_model(self.folder / _MODEL, "CPU", _HINTS[precision])
         self._request = compiled.create_infer_request()
 
     def forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return np.array(self._request.infer([ids, mask])[0])
+
+
+def recipe(settings: Embedding, precision: str) -> dict[str, Any]:
+    """What the settings' model is converted from, and with."""
+    return {
+        "backend": "openvino",
+        "openvino": version("openvino"),
+        "quantized": calibration_id() + " nncf " + version("nncf") if precision == "int8" else None,
+        "model": identity(settings.model, settings.revision),
+    }
 
 
 @contextmanager

@@ -42,8 +42,7 @@ class StaticModel:
         """
         from tokenizers import Tokenizer
 
-        recipe = {"backend": "static", "way": static_id(), "model": identity(settings.model, settings.revision)}
-        folder, _ = made_once(recipe, lambda new: _distill(settings, new))
+        folder, _ = made_once(recipe(settings), lambda new: _distill(settings, new))
         self.tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         self._table = np.load(folder / _TABLE)
         self.dim = self._table.shape[1]
@@ -53,6 +52,11 @@ class StaticModel:
         vectors = self._table[ids].sum(axis=1)
         vectors[~mask.any(axis=1)] = self._table[0]  # texts without tokens are alike
         return vectors
+
+
+def recipe(settings: Embedding) -> dict[str, Any]:
+    """What the settings' static model is made from."""
+    return {"backend": "static", "way": static_id(), "model": identity(settings.model, settings.revision)}
 
 
 def static_id() -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
+import pickle
 from collections.abc import Sequence
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,7 @@ import numpy as np
 
 from quarry_dagster.embed.model import load_error, resolve_model
 from quarry_dagster.errors import ConfigError
+from quarry_dagster.gpu import count_gpus
 from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load_sentence_transformer(settings: Embedding, precision: str, device: str) -> SentenceTransformer:
-    """The settings' model, loaded by sentence-transformers.
+    """The settings' model, loaded by sentence-transformers, which runs no code that comes with it.
 
     Raises:
         ModelError: it cannot be loaded; the message says what to do.
@@ -36,9 +41,10 @@ def load_sentence_transformer(settings: Embedding, precision: str, device: str) 
             revision=revision,
             device=device,
             trust_remote_code=False,
-            model_kwargs={"dtype": getattr(torch, precision)},
+            # Both win over what the model's own files say: weights that are a pickle could run anything.
+            model_kwargs={"dtype": getattr(torch, precision), "weights_only": True},
         )
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, ImportError, pickle.UnpicklingError) as e:
         raise load_error(settings.model, revision, e) from e
     model.eval()
     gc.collect()
@@ -55,17 +61,60 @@ def find_devices(settings: Embedding, gpu_memory_fraction: float) -> list[str]:
     """
     import torch
 
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    check_device(settings)
+    gpus = _visible_gpus()
     if settings.device == "cuda" and not gpus:
-        raise ConfigError(
-            "the profile sets embedding.device: cuda, but torch sees no CUDA GPU; "
-            "set it to auto or cpu, or install a CUDA build of torch (quarry doctor shows what is there)"
-        )
+        raise _no_gpu("torch sees no CUDA GPU (its build must fit the driver: docs/hardware.md)")
     if settings.device == "cpu" or not gpus:
         return ["cpu"]
     for gpu in gpus:
         torch.cuda.set_per_process_memory_fraction(gpu_memory_fraction, gpu)
     return gpus
+
+
+def check_device(settings: Embedding) -> None:
+    """Look whether torch can have the GPU that the settings ask for; torch is loaded only where NVML sees none.
+
+    A GPU that is there and that torch cannot use nevertheless is found when the model is loaded.
+
+    Raises:
+        ConfigError: they ask for one, and there is none, or torch is built without CUDA.
+    """
+    if settings.device != "cuda":
+        return
+    found = count_gpus()
+    if not _is_built_for_gpus():
+        lacking = "torch is built for the CPU alone: install a CUDA build of it"
+        raise _no_gpu(lacking if found else "no NVIDIA GPU is found on this machine")
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
+        raise _no_gpu("CUDA_VISIBLE_DEVICES hides all GPUs")
+    if not found and not _visible_gpus():  # in a container torch may see one that NVML does not
+        raise _no_gpu("no NVIDIA GPU is found on this machine")
+
+
+def _is_built_for_gpus() -> bool:
+    """Whether the installed torch can use GPUs at all, by what its build noted; torch itself is not loaded."""
+    torch = find_spec("torch")
+    noted = Path(torch.origin).with_name("version.py") if torch and torch.origin else None
+    spec = spec_from_file_location("torch_version", noted) if noted and noted.is_file() else None
+    if spec is None or spec.loader is None:
+        return True  # it says nothing: the GPU is asked for
+    version = module_from_spec(spec)
+    spec.loader.exec_module(version)
+    return bool(getattr(version, "cuda", None) or getattr(version, "hip", None))
+
+
+def _visible_gpus() -> list[str]:
+    import torch
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+
+
+def _no_gpu(why: str) -> ConfigError:
+    return ConfigError(
+        f"the profile sets embedding.device: cuda, but {why}; set it to auto or cpu, or name another profile "
+        "(quarry doctor shows what is there)"
+    )
 
 
 class TorchModel:
