@@ -11,7 +11,7 @@ from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import EXTRACTED, WITH_BODY
-from quarry_dagster.urls import doc_id
+from quarry_dagster.urls import UrlForm, doc_id
 
 
 @dataclass
@@ -34,7 +34,7 @@ def history(data: str, document: str) -> History | None:
         StoreError: there is no such data root, or a file in it is damaged.
     """
     store = Store.existing(data)
-    seed = _row(store.batches.scan().drop("body"), _id(document)) or _broken_seed(store, document)
+    seed = _row(store.batches.scan().drop("body"), _id(document, store.root().urls)) or _broken_seed(store, document)
     if seed is None:
         return None
     id_ = seed["doc_id"]
@@ -75,9 +75,9 @@ def history(data: str, document: str) -> History | None:
     return found
 
 
-def _id(document: str) -> str:
+def _id(document: str, form: UrlForm) -> str:
     try:
-        return doc_id(document)
+        return doc_id(document, form)
     except InvalidUrl:
         return document.strip().lower()
 

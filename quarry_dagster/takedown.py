@@ -22,7 +22,7 @@ from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.store import Forgotten, Segment, Store, digest_rows
-from quarry_dagster.urls import canonical_url, host_of, same_page_url
+from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
 
@@ -51,7 +51,8 @@ def put_on_list(store: Store, url_or_host: str) -> Forgotten:
     Raises:
         ConfigError: it is neither.
     """
-    forgotten = store.forgotten().with_entry(_key(url_or_host), datetime.now(UTC).date())
+    form = store.root().urls  # of URLs that have one id here, to forget one is to forget the document
+    forgotten = store.forgotten().with_entry(_key(url_or_host, form), form, datetime.now(UTC).date())
     forgotten.write(store.files)
     return forgotten
 
@@ -141,11 +142,11 @@ def _emptied(frame: pl.DataFrame, ids: list[str], forgotten: Forgotten) -> pl.Da
     )
 
 
-def _key(url_or_host: str) -> str:
-    """What stands on the list for a URL or a host."""
+def _key(url_or_host: str, form: UrlForm) -> str:
+    """What stands on the list for a URL, in this normal form, or a host."""
     try:
         canonical_url(url_or_host)
-        return same_page_url(url_or_host)
+        return same_page_url(url_or_host, form)
     except InvalidUrl:
         name = url_or_host.strip()
         host = host_of(f"http://{name}")

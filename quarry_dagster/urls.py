@@ -1,6 +1,6 @@
 """URLs: the identity of a document, and when two URLs name one page.
 
-Two normal forms, for two questions:
+Two functions, for two questions:
 
 - :func:`canonical_url` (RFC 3986 section 6 and the WHATWG URL standard: case of scheme and host, default port,
   dot segments, percent-encoding, order of query parameters, no fragment) never changes what a server would
@@ -8,8 +8,13 @@ Two normal forms, for two questions:
 - :func:`same_page_url` also drops parameters that only tell an analytics service who sent the visitor
   (`utm_source`, `fbclid`...). Two documents whose final URLs agree in it are one page: dedup level `url`.
 
-Why so: "A document's id does not drop tracking parameters" and "Few parameters count as tracking" in
-docs/decisions.md.
+The normal form has two versions (:data:`UrlForm`). `url-1` sorts parameters by name and then by value, and writes
+`?wsdl` as `?wsdl=`, so that it takes some pages for one that are two. `url-2` sorts by name alone, and adds no `=`.
+A data root keeps the form it began with, because the ids in its tables are made from it
+(:class:`quarry_dagster.store.Root`).
+
+Why so: "A document's id does not drop tracking parameters", "Few parameters count as tracking" and "The normal form of
+a URL has a version, and a data root keeps its own" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -17,11 +22,20 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
+from typing import Final, Literal, get_args
+from urllib.parse import quote_plus, unquote_plus, unquote_to_bytes, urlsplit, urlunsplit
 
 from quarry_dagster.errors import InvalidUrl
 
-SAME_PAGE_VERSION = "page-2"
+UrlForm = Literal["url-1", "url-2"]
+"""The versions of the normal form."""
+FORMS: Final[tuple[UrlForm, ...]] = get_args(UrlForm)
+FIRST_FORM: Final[UrlForm] = "url-1"
+"""The form of a data root that does not say which it has."""
+CURRENT_FORM: Final[UrlForm] = "url-2"
+"""The form of a new data root, and of everything that no stored id depends on."""
+
+SAME_PAGE_VERSION = "page-3"
 """Changes whenever :func:`same_page_url` would give something else for the same URL."""
 
 # Names that analytics services made up. `ref`, `source`, `cid` and the like are not here: on many sites they choose
@@ -44,20 +58,30 @@ _PLAIN = re.compile(
 )
 
 
+# A `%` that begins no escape, but would begin one as soon as what follows it is decoded: `%%34%31` is not `%41`.
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})(?=[0-9A-Fa-f]?%(?:3[0-9]|[46][1-6]))")
+
+
 @lru_cache(maxsize=65_536)
-def canonical_url(url: str) -> str:
+def canonical_url(url: str, form: UrlForm = CURRENT_FORM) -> str:
     """The URL in normal form.
 
     Raises:
         InvalidUrl: not an absolute http(s) URL with a host.
     """
     if plain := _PLAIN.fullmatch(url):
-        query = "&".join(sorted(plain["query"].split("&"), key=_parameter)) if plain["query"] else ""
+        order = _name_and_value if form == "url-1" else _name
+        query = "&".join(sorted(plain["query"].split("&"), key=order)) if plain["query"] else ""
         return f"{plain['origin']}{plain['path'] or '/'}{'?' if query else ''}{query}"
-    from w3lib.url import canonicalize_url  # here: who reads a corpus mostly has plain URLs, and asks for none of it
+    # Here: who reads a corpus mostly has plain URLs, and asks for none of it.
+    from w3lib.url import canonicalize_url, safe_url_string
 
     try:
-        parts = urlsplit(canonicalize_url(url.strip()))
+        if form == "url-1":
+            parts = urlsplit(canonicalize_url(url.strip()))
+        else:
+            safe = _STRAY_PERCENT.sub("%25", safe_url_string(url.strip()))
+            parts = urlsplit(canonicalize_url(safe))._replace(query=_normal_query(urlsplit(safe).query))
         port = parts.port
     except (ValueError, UnicodeError) as e:
         raise InvalidUrl(f"not a URL: {e}") from e
@@ -72,13 +96,13 @@ def canonical_url(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, _drop_dot_segments(parts.path) or "/", parts.query, ""))
 
 
-def doc_id(url: str) -> str:
-    """The document's id: :func:`id_of` its canonical URL.
+def doc_id(url: str, form: UrlForm) -> str:
+    """The document's id in a data root of this form: :func:`id_of` its canonical URL.
 
     Raises:
         InvalidUrl: as :func:`canonical_url`.
     """
-    return id_of(canonical_url(url))
+    return id_of(canonical_url(url, form))
 
 
 def id_of(text: str) -> str:
@@ -90,10 +114,10 @@ def id_of(text: str) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def same_page_url(url: str) -> str:
+def same_page_url(url: str, form: UrlForm = CURRENT_FORM) -> str:
     """The canonical URL without tracking parameters; `url` itself where it cannot be parsed."""
     try:
-        parts = urlsplit(canonical_url(url))
+        parts = urlsplit(canonical_url(url, form))
     except InvalidUrl:
         return url
     # Values stay as they are written: decoded, those that are no UTF-8 would become one.
@@ -111,8 +135,29 @@ def host_of(url: str) -> str:
         return ""
 
 
-def _parameter(pair: str) -> list[str]:
+def _name_and_value(pair: str) -> list[str]:
     return pair.split("=")
+
+
+def _name(pair: str) -> str:
+    return pair.partition("=")[0]
+
+
+def _normal_query(query: str) -> str:
+    """The parameters in the order of their names, and each in the one way to write it; empty ones are left out.
+
+    Parameters of one name keep their order, and one without `=` gets none.
+    """
+    found: list[tuple[bytes, str]] = []
+    for pair in filter(None, query.split("&")):
+        name, equals, value = pair.partition("=")
+        found.append((_decoded(name), f"{quote_plus(_decoded(name))}{equals}{quote_plus(_decoded(value))}"))
+    return "&".join(pair for _, pair in sorted(found, key=lambda parameter: parameter[0]))
+
+
+def _decoded(part: str) -> bytes:
+    """The bytes of a name or value; as text, those that are no UTF-8 would become one."""
+    return unquote_to_bytes(part.replace("+", " "))
 
 
 def _is_tracker(name: str) -> bool:

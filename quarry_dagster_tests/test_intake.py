@@ -5,16 +5,15 @@ import json
 import os
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from w3lib.url import canonicalize_url
 
-from quarry_dagster import intake, urls
+from quarry_dagster import intake
 from quarry_dagster.intake import take_in_seeds
+from quarry_dagster.intake.ledger import Ledger
+from quarry_dagster.store import Table
+from quarry_dagster.urls import CURRENT_FORM, FIRST_FORM, UrlForm
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Site
 from quarry_dagster_tests.test_seeds_archive import Archive
@@ -174,7 +173,7 @@ def test_a_kill_between_batches_and_ledger_loses_and_repeats_nothing(
 ) -> None:
     corpus.seed("a.txt", "".join(f"http://a.test/{i}\n" for i in range(35)))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(corpus.store.files, "write_json", _killed)
+        patch.setattr(Ledger, "write", _killed)
         corpus.take_in()
     assert intake.pending(corpus.store) == ["a.txt"]
     (report,) = corpus.take_in()
@@ -196,8 +195,44 @@ def test_a_sitemap_that_was_not_there_is_asked_for_again_when_its_seed_is_touche
     assert report.added == 1
 
 
-@settings(max_examples=500, deadline=None)
-@given(st.from_regex(urls._PLAIN, fullmatch=True))
-def test_the_short_way_to_a_document_id_leads_to_the_same(url: str) -> None:
-    parts = urlsplit(canonicalize_url(url))
-    assert urls.canonical_url(url) == urlunsplit(parts._replace(path=parts.path or "/"))
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("url-1", ["?id=1&id=3", "?wsdl=", "?a=1&b=2"]),  # of one document in one seed the last line counts
+        ("url-2", ["?id=3&id=1", "?id=1&id=3", "?wsdl", "?wsdl=", "?a=1&b=2"]),
+    ],
+)
+def test_seeds_that_the_form_of_the_root_tells_apart_have_a_row_each(
+    corpus: Corpus, form: UrlForm, expected: list[str]
+) -> None:
+    corpus.store.files.write_json("root.json", {"urls": form})
+    written = ["?id=3&id=1", "?id=1&id=3", "?wsdl", "?wsdl=", "?b=2&a=1", "?a=1&b=2"]
+    corpus.seed("a.txt", "".join(f"http://a.test/{query}\n" for query in written))
+    corpus.take_in()
+    assert corpus.store.batches.scan().collect()["url"].to_list() == [f"http://a.test/{query}" for query in expected]
+
+
+def test_a_new_root_says_its_form_before_its_first_batch_and_keeps_it(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.seed("a.txt", "http://a.test/?id=3&id=1")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Table, "write", _killed)
+        corpus.take_in()
+    assert corpus.store.files.read_json("root.json")["urls"] == CURRENT_FORM
+    assert not corpus.store.batches.segments()
+    corpus.take_in()
+    assert corpus.store.root().urls == CURRENT_FORM
+
+
+def test_a_root_that_has_batches_and_does_not_say_its_form_keeps_the_first(corpus: Corpus) -> None:
+    corpus.seed("a.txt", "http://a.test/?id=3&id=1")
+    corpus.take_in()
+    corpus.store.files.delete(["root.json"])
+    corpus.seed("b.txt", "http://a.test/?q=1&q=3\nhttp://a.test/?q=3&q=1")
+    corpus.take_in()
+    assert corpus.store.root().urls == FIRST_FORM
+    assert corpus.store.batches.scan().collect()["url"].to_list() == [
+        "http://a.test/?id=3&id=1",
+        "http://a.test/?q=3&q=1",
+    ]

@@ -14,7 +14,7 @@ from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import CAME_OF_IT, FETCH_OUTCOMES, HELD, RAW_PAGES, WITH_BODY
-from quarry_dagster.urls import doc_id
+from quarry_dagster.urls import UrlForm, doc_id
 
 _NOT_ASKED_FOR = ("given", "archived", "invalid_url")
 _CAME = ("fetched", "not_modified")
@@ -24,7 +24,7 @@ _FACTS = ("doc_id", "url", "outcome", "body_digest", "partition")
 def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -> Finding:
     """One row for every seed of the batch; known outcomes; a body, with its digest, where there is a page."""
     found: list[str] = []
-    rows = 0
+    rows, form = 0, store.root().urls
     for partition in partitions:
         segment, batch = store.raw_pages.segment(partition), store.batches.segment(partition)
         if segment is None or batch is None:
@@ -32,7 +32,7 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
         if wrong := wrong_columns(segment, RAW_PAGES):
             found += wrong
             continue
-        facts = _facts(segment)
+        facts = _facts(segment, form)
         rows += facts.height
         found += breaches(
             partition,
@@ -56,21 +56,21 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
     return Finding.of_breaches(found, f"{rows:,} rows", rows=rows)
 
 
-def _facts(segment: Segment) -> pl.DataFrame:
-    """Rows without bodies, with the digest of the body that is there and the id of the URL."""
+def _facts(segment: Segment, form: UrlForm) -> pl.DataFrame:
+    """Rows without bodies, with the digest of the body that is there and the id of the URL in this normal form."""
     schema = {name: RAW_PAGES[name] for name in _FACTS} | {"found_digest": pl.String(), "found_id": pl.String()}
     frames = [pl.DataFrame(schema=schema)]
     for frame in segment.batches([*_FACTS, "body"]):
         digests = [None if b is None else digest(b) for b in frame["body"]]
-        ids = [_id(*row) for row in frame.select("url", "doc_id", "outcome").iter_rows()]
+        ids = [_id(form, *row) for row in frame.select("url", "doc_id", "outcome").iter_rows()]
         found = [pl.Series("found_digest", digests, pl.String), pl.Series("found_id", ids, pl.String)]
         frames.append(frame.drop("body").with_columns(found).select(list(schema)))
     return pl.concat(frames)
 
 
-def _id(url: str, stored: str, outcome: str) -> str | None:
+def _id(form: UrlForm, url: str, stored: str, outcome: str) -> str | None:
     try:
-        return doc_id(url)
+        return doc_id(url, form)
     except InvalidUrl:
         return stored if outcome in ("invalid_url", "opted_out") else None
 

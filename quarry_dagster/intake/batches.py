@@ -21,7 +21,7 @@ from quarry_dagster.intake.ledger import SeedReport
 from quarry_dagster.seeds import Seed
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import BATCHES
-from quarry_dagster.urls import doc_id, id_of
+from quarry_dagster.urls import UrlForm, doc_id, id_of
 
 BODIES_IN_MEMORY = 128 << 20
 """At most so many bytes of bodies wait in memory to be written."""
@@ -29,10 +29,13 @@ CHUNK = 50_000
 """Rows that are handled at once."""
 
 
-def row_of(seed: Seed, name: str) -> tuple[Any, ...]:
-    """The row of a seed that stands in the file of this name: its values in order of the schema BATCHES."""
+def row_of(seed: Seed, name: str, form: UrlForm) -> tuple[Any, ...]:
+    """The row of a seed that stands in the file of this name: its values in order of the schema BATCHES.
+
+    `form` is the normal form of URLs of the data root.
+    """
     return (
-        _doc_id(seed.url),
+        _doc_id(seed.url, form),
         seed.url,
         name,
         seed.line,
@@ -56,10 +59,10 @@ def frame_of(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in columns])
 
 
-def _doc_id(url: str) -> str:
+def _doc_id(url: str, form: UrlForm) -> str:
     """As :func:`doc_id`, but a line that is no URL gets an id too, because it has a row."""
     try:
-        return doc_id(url)
+        return doc_id(url, form)
     except InvalidUrl:
         return id_of(url)
 
@@ -151,6 +154,8 @@ class Batcher:
     def _write(self, partitions: list[pl.DataFrame]) -> None:
         if not partitions:
             return
+        if not self._segments:  # before the first batch: a root that has batches and does not say is one of before
+            self._store.root().write(self._store.files)
         names: list[str] = []
         for rows in partitions:
             name = self._new_name(rows["seed"].unique(maintain_order=True))

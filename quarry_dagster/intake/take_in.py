@@ -24,6 +24,7 @@ from quarry_dagster.intake.inbox import SEEDS, pending, settled
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Forgotten, Store
+from quarry_dagster.urls import UrlForm
 
 
 def take_in_seeds(
@@ -78,7 +79,7 @@ def take_in(
         return reports
     with store.files.lock("intake"):
         ledger = Ledger.read(store)
-        forgotten = store.forgotten()
+        forgotten, form = store.forgotten(), store.root().urls
         batcher = Batcher(store, pages_per_partition)
         unnoted: dict[str, Entry] = {}
 
@@ -95,7 +96,8 @@ def take_in(
             reports.append(report)
             items = _read(store, name, place, max_body=max_body, fetch=fetch)
             try:
-                for chunk in _chunks(_until(deadline, items, place, report), report, forgotten, chunk_rows):
+                items = _until(deadline, items, place, report)
+                for chunk in _chunks(items, report, forgotten, form, chunk_rows):
                     batcher.add(chunk, report)
             except _Unreadable as e:
                 report.error = f"{report.name}: cannot be read, will be tried again: {e}"
@@ -145,7 +147,7 @@ def _until(
 
 
 def _chunks(
-    items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten, most: int
+    items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten, form: UrlForm, most: int
 ) -> Iterator[pl.DataFrame]:
     """Rows of schema BATCHES, at most so many at a time."""
     rows: list[tuple[Any, ...]] = []
@@ -159,7 +161,7 @@ def _chunks(
         report.urls += 1
         if reason := forgotten.reason(item.url):
             item = seeds.Seed(item.url, item.line, outcome="opted_out", detail=reason)
-        rows.append(row_of(item, report.name))
+        rows.append(row_of(item, report.name, form))
         size += len(item.body or b"")
         if len(rows) == most or size > BODIES_IN_MEMORY:
             yield frame_of(rows)

@@ -8,6 +8,7 @@ from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.notes import Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshot, Snapshots
 from quarry_dagster.store.store import Store
 from quarry_dagster.store.tables import (
@@ -34,6 +35,7 @@ __all__ = [
     "Notes",
     "PagesSegment",
     "RawPagesNotes",
+    "Root",
     "Segment",
     "SegmentWriter",
     "ShardFiles",

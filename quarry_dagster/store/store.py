@@ -11,6 +11,7 @@ from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshots
 from quarry_dagster.store.tables import Table
 
@@ -90,6 +91,10 @@ class Store:
     def deduped_corpus(self) -> Snapshots[Corpus]:
         """The published corpus, and the one before it."""
         return Snapshots(self.files, "deduped_corpus", Corpus.of)
+
+    def root(self) -> Root:
+        """What the data root knows of itself."""
+        return Root.read(self.files)
 
     def forgotten(self) -> Forgotten:
         """What is kept out for good, as the list stands now."""
