@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from quarry_dagster import scan
+from quarry_dagster.dedup import shingles
 from quarry_dagster.errors import StoreError
 from quarry_dagster.explain import history
 from quarry_dagster.profiles.choose import load_profile
@@ -16,6 +19,7 @@ from quarry_dagster.reader import TableName
 from quarry_dagster.search import Searcher
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
+from quarry_dagster.takedown import forget, put_on_list
 from quarry_dagster_tests.corpus import Corpus, words
 
 HERE = Path(__file__).parent / "root_of_0_1"
@@ -53,13 +57,77 @@ def test_it_is_searched(corpus: Corpus) -> None:
     assert found["url"].to_list() == ["https://example.org/notes/5"]
 
 
-def test_a_run_with_nothing_new_finds_nothing_behind_and_writes_nothing(corpus: Corpus) -> None:
+def _changed(corpus: Corpus, before: dict[str, int]) -> set[str]:
+    """The tables, or parts of such, that have files which they did not have before."""
+    changed = {path for path, time in corpus.files().items() if before.get(path) != time and "intake/" not in path}
+    return {path.split("/")[0] for path in changed if path.endswith((".parquet", ".json", ".faiss"))}
+
+
+def test_a_run_with_nothing_new_looks_once_at_the_urls_of_pages_and_then_writes_nothing(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shingles, "sketches", lambda _: pytest.fail("no text is sketched again"))
     assert backlog(Store(str(corpus.root))) == {}
+    before, kept, decisions = corpus.files(), *corpus.result()
+    reports = corpus.run()
+    assert _changed(corpus, before) == {"sketches", "deduped_corpus"}, "same_page_url has another version"
+    assert reports["deduped_corpus"].worked == 0, "no text is compared again"
+    assert_frame_equal(corpus.result()[0], kept)
+    assert_frame_equal(corpus.result()[1], decisions)
+    for table in get_args(TableName):
+        assert _rows(corpus.root, table, list(EXPECTED[table][0])) == EXPECTED[table]
     before = corpus.files()
     reports = corpus.run()
-    changed = {path for path, time in corpus.files().items() if before.get(path) != time and "intake/" not in path}
-    assert {path for path in changed if path.endswith((".parquet", ".json", ".faiss"))} == set()
+    assert _changed(corpus, before) == set()
     assert sum(report.written for report in reports.values()) == 0
+
+
+def test_it_keeps_the_form_of_urls_that_its_ids_are_made_from(corpus: Corpus) -> None:
+    corpus.seed("fifth.txt", "https://example.org/a?id=1&id=3\n")
+    corpus.take_in()
+    corpus.seed("sixth.txt", "https://example.org/a?id=3&id=1\nhttps://example.org/notes/1\n")
+    assert [report.added for report in corpus.take_in()] == [0]
+    assert corpus.store.root().urls == "url-1"
+    found = history(str(corpus.root), "https://example.org/a?id=3&id=1")
+    assert found is not None and found.url == "https://example.org/a?id=1&id=3"
+
+
+def test_what_it_forgot_stays_out_in_whatever_order_parameters_come(corpus: Corpus) -> None:
+    listed = {"https://example.com/gone": "2026-11-28", "https://example.com/gone?id=1&id=3": "2026-11-28"}
+    corpus.store.files.write_json("forgotten.json", listed)
+    new = Corpus(corpus.root.parent / "new", corpus.profile)
+    new.store.files.write_json("forgotten.json", listed)
+    urls = [
+        "https://example.com/gone?id=3&id=1",
+        "https://example.com/gone?id=1&id=3",
+        "https://example.com/gone?utm_id=1",
+    ]
+    for root in (corpus, new):
+        assert all(root.store.forgotten().reason(url) for url in urls), root
+        assert put_on_list(root.store, urls[0]).reason(urls[0])
+
+
+def test_to_forget_one_of_the_urls_of_a_document_forgets_the_document(corpus: Corpus) -> None:
+    corpus.seed_texts("fifth.jsonl", {"https://example.org/a?id=3&id=1": words(5)})
+    corpus.run()
+    assert forget(corpus.store, corpus.profile, "https://example.org/a?id=1&id=3") == 1
+    assert "https://example.org/a?id=3&id=1" not in corpus.urls()
+    assert corpus.store.files.read_json("forgotten.json")["https://example.org/a?id=1&id=3"] == str(_today())
+
+
+def test_what_a_new_root_forgets_is_the_page_that_was_named(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "new", load_profile("raspberry_pi"))
+    urls = ["https://example.org/a?id=1&id=3", "https://example.org/a?id=3&id=1", "https://example.org/a?wsdl"]
+    corpus.seed_texts("first.jsonl", {url: words(i) for i, url in enumerate(urls)})
+    corpus.run()
+    assert forget(corpus.store, corpus.profile, urls[0]) == 1
+    assert corpus.urls() == set(urls[1:])
+    assert corpus.store.files.read_json("forgotten.json") == {urls[0]: {"day": str(_today()), "urls": "url-2"}}
+    assert not corpus.store.forgotten().reason("https://example.org/a?wsdl=")
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 DAMAGED: list[tuple[str, Any]] = [
@@ -76,6 +144,10 @@ DAMAGED: list[tuple[str, Any]] = [
     ("forgotten.json", ["https://example.com/gone"]),
     ("forgotten.json", None),
     ("forgotten.json", {"https://example.com/gone": 1}),
+    ("forgotten.json", {"https://example.com/gone": {"day": "2026-11-28", "urls": "url-0"}}),
+    ("root.json", []),
+    ("root.json", {"urls": "url-0"}),
+    ("root.json", {"urls": ["url-1"]}),
 ]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -135,9 +136,15 @@ def _evidence_version(settings: Deduplication, index: Index) -> list[Any]:
     return [*versions, index.model, settings.similarity_threshold, list(settings.keep)]
 
 
+def _of_texts(evidence: Sequence[Any]) -> list[Any]:
+    """What of the evidence's version pairs depend on: they are of texts, whatever the URLs of their pages are."""
+    version, *others = evidence
+    return [sketches.of_texts(version), *others]
+
+
 def _known(store: Store, published: Corpus | None, inputs: CorpusInputs) -> pairs.Known:
     """The pairs that the published corpus has, as far as they are still worth something."""
-    if published is None or published.inputs.evidence != inputs.evidence:
+    if published is None or _of_texts(published.inputs.evidence) != _of_texts(inputs.evidence):
         return pairs.NOTHING_KNOWN
     return pairs.Known(store.sketches.segments_at(published.sketches), published.pairs().collect())
 

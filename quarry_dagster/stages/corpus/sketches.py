@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import polars as pl
@@ -16,6 +17,11 @@ from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
 
 VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
 """Changes whenever the same documents would give other sketches."""
+
+
+def of_texts(version: str) -> str:
+    """What of a VERSION says how texts are sketched: without what only says how URLs of pages are compared."""
+    return re.sub(r"/page-\d+/", "/", version)
 
 
 def refresh(
@@ -88,7 +94,7 @@ def _sketch(
     """Write the sketches of one partition; those that `old` has of the same texts are taken over."""
     rows = with_page_urls(embedded_documents(store, {text.partition: text}, {text.partition: vectors}))
     first = rows.unique("text_digest", keep="first", maintain_order=True).select("doc_id", "text_digest")
-    is_same = old is not None and old.notes.input.maker == VERSION
+    is_same = old is not None and of_texts(old.notes.input.maker) == of_texts(VERSION)
     known = store.files.scan([old.path] if old and is_same else [], SKETCHES).filter(pl.col("hashes").is_not_null())
     made = [known.select("text_digest", "hashes").join(first.lazy(), on="text_digest", how="semi").collect()]
     unknown = first.join(made[0], on="text_digest", how="anti")

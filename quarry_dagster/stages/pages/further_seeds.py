@@ -62,7 +62,7 @@ class FurtherSeeds:
         known = store.batches.scan().select("doc_id", "url", "seed")
         waiting = _waiting(store)
         form = store.root().urls
-        ids = {doc_id(url, form): url for url in self._found.keys() - waiting if not forgotten.reason(url)}
+        ids = {doc_id(url, form): url for url in sorted(self._found.keys() - waiting) if not forgotten.reason(url)}
         old = set(known.select("doc_id").filter(pl.col("doc_id").is_in(list(ids))).collect()["doc_id"])
         fresh = sorted(url for i, url in ids.items() if i not in old)
         earlier = known.filter(pl.col("seed").str.starts_with(_FOLDER)).group_by(HOST.alias("host")).len().collect()
