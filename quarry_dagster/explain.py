@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from quarry_dagster.crawl.addresses import REMEDY, is_blocked
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
@@ -100,7 +101,8 @@ def _page(row: dict[str, Any]) -> str:
     parts += [str(row["content_type"])] if row["content_type"] else []
     parts += [f"redirected to {row['final_url']}"] if row["final_url"] not in (None, row["url"]) else []
     parts += [str(row["detail"])] if row["detail"] else []
-    return ", ".join(parts)
+    blocked = is_blocked(row["outcome"], row["detail"])
+    return ", ".join(parts) + (f"; {REMEDY}" if blocked else "")
 
 
 def _text(row: dict[str, Any]) -> str:
