@@ -6,8 +6,11 @@ asked. The list itself is :class:`quarry_dagster.store.Forgotten`; crawl and int
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 
 import polars as pl
 
@@ -15,6 +18,7 @@ from quarry_dagster.crawl.journal import forget_journals
 from quarry_dagster.embed import vector_id
 from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.extract import Extractor
+from quarry_dagster.intake import SEEDS, pending
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
@@ -24,6 +28,10 @@ from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.store import Forgotten, Segment, Store, digest_rows
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 
+_FOUND = "found/"
+"""Where in the inbox the pages wait that crawled pages named."""
+_LIKE = 0.75
+"""How like a host's name is one that may have been meant, by difflib's ratio; two letters of twelve changed places."""
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
 
 
@@ -33,7 +41,8 @@ def forget(store: Store, profile: HardwareProfile, url_or_host: str) -> int:
     Killed half-way, it goes on where it stopped when it is called again.
 
     Raises:
-        ConfigError: it is neither a URL nor a host, or the corpus was made under another model than the profile's.
+        ConfigError: it is neither a URL nor a host, nothing here is named by it, or the corpus was made under another
+            model than the profile's.
         StoreError: the store cannot be written.
     """
     index = store.faiss_index.current()
@@ -41,6 +50,7 @@ def forget(store: Store, profile: HardwareProfile, url_or_host: str) -> int:
         raise ConfigError(
             f"the corpus was made under another profile (vectors of {index.model!r}): name that one with --profile"
         )
+    _check_known(store, url_or_host)
     forgotten = put_on_list(store, url_or_host)
     return take_out(store, profile, forgotten)
 
@@ -55,6 +65,51 @@ def put_on_list(store: Store, url_or_host: str) -> Forgotten:
     forgotten = store.forgotten().with_entry(_key(url_or_host, form), form, datetime.now(UTC).date())
     forgotten.write(store.files)
     return forgotten
+
+
+def _check_known(store: Store, url_or_host: str) -> None:
+    """Look whether there is anything that the entry would keep out, or it is on the list already.
+
+    What a crawl under way or a killed one has got is in no table yet, and may be named: then all is known.
+
+    Raises:
+        ConfigError: there is not; hosts with a like name are named.
+    """
+    form, today, listed = store.root().urls, datetime.now(UTC).date(), store.forgotten()
+    key = _key(url_or_host, form)
+    entry = Forgotten({}).with_entry(key, form, today)
+    if listed.with_entry(key, form, today) == listed or any(journals(store).glob("*/*.journal")):
+        return
+    if any(map(entry.reason, _known_urls(store))):
+        return
+    wanted = host_of(key) or key
+    near: list[str] = []
+    for frame in _known_frames(store):
+        hosts = {host_of(url) for url in frame}
+        named = hosts if ":" in wanted else {host.rsplit(":", 1)[0] for host in hosts}
+        near = difflib.get_close_matches(wanted, {*near, *named}, 3, _LIKE)
+    remedy = f"did you mean {' or '.join(near)}?" if near else "nothing in it has a name like that"
+    if wanted in near:
+        remedy = f"it has other pages of {wanted}"
+    raise ConfigError(f"the data root has no page that {url_or_host!r} names, and nothing was changed: {remedy}")
+
+
+def _known_urls(store: Store) -> Iterator[str]:
+    """Each URL of a seed or page, redirected ones by both; and those that pages named and that wait to be taken in."""
+    return (url for frame in _known_frames(store) for url in frame)
+
+
+def _known_frames(store: Store) -> Iterator[list[str]]:
+    """These URLs, a few thousand at a time."""
+    for table in (store.batches, store.raw_pages):
+        for segment in table.segments().values():
+            for frame in segment.batches(["url", "final_url"], rows=4096):
+                yield [url for pair in frame.iter_rows() for url in pair if url]
+    for name in pending(store):
+        if name.startswith(_FOUND):
+            with store.files.open(f"{SEEDS}/{name}") as file:
+                while lines := list(islice(file, 4096)):
+                    yield [line.decode().split()[0] for line in lines if line.strip()]
 
 
 def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:

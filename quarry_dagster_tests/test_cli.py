@@ -18,6 +18,7 @@ from warcio.warcwriter import WARCWriter
 
 from quarry_dagster import scan
 from quarry_dagster.cli import main
+from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
 from quarry_dagster.orchestration import runner
 from quarry_dagster_tests.corpus import Corpus, profile, words
@@ -89,7 +90,7 @@ def test_the_demo_site_gives_the_corpus_its_authors_planted(quarry: Quarry, tmp_
         assert {p: p.stat().st_mtime_ns for p in (tmp_path / "data").rglob("*.parquet")} == files
 
         status, out, _ = quarry("forget", row["kept_url"])
-        assert status == 0 and "1 pages taken out" in out
+        assert status == 0 and "1 page taken out" in out
         corpus = set(scan("deduped_corpus", tmp_path / "data").collect()["url"])
         assert row["removed_url"] in corpus and row["kept_url"] not in corpus
 
@@ -100,6 +101,73 @@ def test_a_mistyped_data_root_is_named_and_nothing_is_made_there(quarry: Quarry,
         status, _, err = quarry(*command, "--data", mistyped)
         assert status == 1 and f"{mistyped}" in err, command
     assert not mistyped.exists()
+
+
+def test_a_mistyped_host_is_forgotten_by_nobody_and_hosts_with_a_like_name_are_named(
+    quarry: Quarry, tmp_path: Path
+) -> None:
+    corpus = Corpus(tmp_path / "data", profile())
+    pages = {f"http://{host}/{i}": words(i) for i, host in enumerate(("harbour.test", "harbor.test", "bread.test"))}
+    corpus.seed_texts("a.jsonl", pages | {"http://harbour.test/private": words(9)})
+    corpus.run()
+    files = {p: p.stat().st_mtime_ns for p in corpus.root.rglob("*") if p.is_file()}
+    for nothing, said in {
+        "harbuor.test": "did you mean harbor.test or harbour.test",
+        "http://harbuor.test/0": "did you mean harbor.test or harbour.test",
+        "http://harbour.test/7": "it has other pages of harbour.test",
+        "zzz": "nothing in it has a name like that",
+        "harbour.test:8080": "did you mean harbour.test",
+    }.items():
+        status, out, err = quarry("forget", nothing)
+        assert (status, out) == (1, "") and said in err and "nothing was changed" in err, nothing
+    assert {p: p.stat().st_mtime_ns for p in corpus.root.rglob("*") if p.is_file()} == files
+    status, out, _ = quarry("forget", "Harbour.test")
+    assert status == 0 and out.startswith("Harbour.test: 2 pages taken out")
+    status, out, _ = quarry("forget", "harbour.test")  # one that was killed is called again
+    assert status == 0 and "0 pages taken out" in out
+
+
+def test_what_waits_to_be_fetched_can_be_forgotten(quarry: Quarry, tmp_path: Path, site: Site) -> None:
+    """A page that another one named, and the host that a page redirects to."""
+    other = site.url("/target").replace("127.0.0.1", "localhost")
+    site.pages = {
+        "/": html("All", f"{words(1)} <a href='/named'>one</a>"),
+        "/named": html("Named", words(2)),
+        "/away": other,
+        "/target": html("Target", words(3)),
+    }
+    corpus = Corpus(tmp_path / "data", profile())
+    corpus.seed("seeds.txt", f"{site.url('/')} discover=links:1\n{site.url('/away')}\n")
+    corpus.run()
+    assert site.url("/named") not in set(corpus.read("raw_pages")["url"]), "it waits in the inbox"
+    for named in (site.url("/named"), "localhost"):
+        status, out, err = quarry("forget", named)
+        assert status == 0 and "it will not be crawled again" in out, err
+    corpus.run()
+    assert "/named" not in site.asked
+
+
+def test_what_a_killed_crawl_got_can_be_forgotten(quarry: Quarry, tmp_path: Path) -> None:
+    """It is in no table yet."""
+    corpus = Corpus(tmp_path / "data", profile())
+    corpus.seed_texts("a.jsonl", {"http://a.test/": words(1)})
+    corpus.run()
+    left = tmp_path / "data" / "crawling" / "partition" / "0-1.journal"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert quarry("forget", "b.test")[0] == 0
+    assert not left.exists()
+
+
+def test_a_page_at_an_address_that_may_not_be_crawled_is_explained_with_the_remedy(
+    quarry: Quarry, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "seeds.txt").write_text(site.url("/"))
+    monkeypatch.delenv("QUARRY_ALLOW_ADDRESSES")
+    quarry("run", tmp_path / "seeds.txt")
+    _, out, _ = quarry("explain", site.url("/"))
+    (line,) = [line for line in out.splitlines() if "raw_pages" in line]
+    assert "blocked_address, robots.txt: 127.0.0.1 is a loopback address; " in line and line.endswith(REMEDY)
 
 
 def _warc(path: Path, pages: int) -> None:
