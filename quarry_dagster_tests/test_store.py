@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Files, Layers, Notes, Snapshot, Snapshots, Table, digest_rows
+from quarry_dagster.store import Files, Layers, Notes, Root, Snapshot, Snapshots, Table, digest_rows
+from quarry_dagster.urls import CURRENT_FORM, FIRST_FORM
 
 SCHEMA = pl.Schema({"id": pl.Int64, "text": pl.String})
 
@@ -322,3 +323,32 @@ def test_a_small_change_of_a_large_table_is_a_small_layer(tmp_path: Path) -> Non
     assert second[:-1] == first
     assert layers.files.size(second[-1]) < layers.files.size(first[0]) / 100
     assert layers.read(second).collect().height == 99_999
+
+
+def test_a_root_is_of_before_only_where_it_has_batches_and_does_not_say_its_form(files: Files) -> None:
+    assert Root.read(files).urls == CURRENT_FORM
+    files.write_json("batches/notes.json", "another program's")
+    assert Root.read(files).urls == CURRENT_FORM
+    files.write_frame("batches/00001-a/000001.parquet", pl.DataFrame())
+    assert Root.read(files).urls == FIRST_FORM
+    files.write_json("root.json", {"urls": CURRENT_FORM})
+    assert Root.read(files).urls == CURRENT_FORM
+    files.write_json("root.json", {})
+    assert Root.read(files).urls == FIRST_FORM
+
+
+def test_what_a_later_version_says_of_a_root_stays_when_it_is_written(files: Files) -> None:
+    files.write_json("root.json", {"urls": FIRST_FORM, "later": 1})
+    Root.read(files).write(files)
+    assert files.read_json("root.json").items() >= {"urls": FIRST_FORM, "later": 1}.items()
+
+
+def test_a_root_whose_first_batch_comes_while_it_is_asked_is_not_taken_for_one_of_before(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(folder: str) -> list[str]:
+        Root.new().write(files)
+        return [f"{folder}/00001-a/000001.parquet"]
+
+    monkeypatch.setattr(files, "list", meanwhile)
+    assert Root.read(files).urls == CURRENT_FORM
