@@ -1,5 +1,6 @@
 """The command `quarry`: what Dagster's own commands lack. One file a command."""
 
+import signal
 import sys
 
 import click
@@ -13,7 +14,18 @@ from quarry_dagster.cli.search import search
 from quarry_dagster.errors import QuarryError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group of commands that end with 130 when interrupted, as shells do; click's own ending is 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.secho("quarry: interrupted", fg="red", err=True)
+            sys.exit(128 + signal.SIGINT)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="quarry-dagster")
 def quarry() -> None:
     """Crawl seeds to a clean, deduplicated, explained text corpus.
