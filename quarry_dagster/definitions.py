@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from quarry_dagster.environment import profile_name
+from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.orchestration import asset_checks, assets, jobs, schedules, sensors
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.store import Store
 
 
 def build_defs(data: str | None = None, profile: str | None = None) -> dg.Definitions:
@@ -16,7 +19,7 @@ def build_defs(data: str | None = None, profile: str | None = None) -> dg.Defini
     Raises:
         ConfigError: the profile is wrong.
     """
-    settings = choose_profile(profile_name(profile)).profile
+    settings = _settings(data_root(data), profile_name(profile))
     return dg.Definitions(
         assets=[
             *_with_backfill_policy(settings.partitions.partitions_per_run),
@@ -31,6 +34,12 @@ def build_defs(data: str | None = None, profile: str | None = None) -> dg.Defini
         # model stays loaded. Pages are parsed in worker processes of their own.
         executor=dg.in_process_executor,
     )
+
+
+def _settings(data: str, name: str | None) -> HardwareProfile:
+    """The settings that definitions depend on; an object store is not asked what it remembers just to load them."""
+    store = Store(data)
+    return (choose_for(store, name) if store.files.is_local else choose_profile(name)).profile
 
 
 def _with_backfill_policy(partitions_per_run: int) -> Sequence[dg.AssetsDefinition]:

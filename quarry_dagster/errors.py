@@ -5,6 +5,8 @@ QuarryError
 ├── StoreError             the data root cannot be read or written
 ├── ModelError             the embedding model cannot be loaded
 ├── IndexCorruptError      the published index cannot be used
+├── CorpusShrankError      a corpus was not published, since it would lose too much
+├── ChecksFailedError      a table is not published, since a check of what it is made from stands failed
 ├── FetchError             a sitemap, or another single URL, cannot be fetched
 └── StalePartitionsError   partitions were embedded under another model
 
@@ -31,6 +33,14 @@ class ModelError(QuarryError):
 
 class IndexCorruptError(QuarryError):
     """A published index does not match its manifest."""
+
+
+class CorpusShrankError(QuarryError):
+    """A corpus was not published, since it would have lost more than the bounds allow; the one of before stands."""
+
+
+class ChecksFailedError(QuarryError):
+    """A table was not published, since a blocking check of what it is made from stands failed."""
 
 
 class FetchError(QuarryError):

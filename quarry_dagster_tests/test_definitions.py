@@ -58,6 +58,7 @@ def test_names_that_users_rely_on() -> None:
         "deduped_corpus:no_duplicates_left": True,
         "deduped_corpus:removal_rate": False,
         "deduped_corpus:large_clusters": False,
+        "deduped_corpus:corpus_shrank": True,
         "deduped_corpus:up_to_date": False,
     }
 

@@ -141,6 +141,7 @@ def test_a_snapshot_appears_when_it_is_complete(files: Files) -> None:
         current = snapshots.current()
         assert (current.fact if current else 0) == number - 1
         snapshots.publish(Thing(snapshot, number))
+        snapshots.prune()
     failed = snapshots.begin()
     files.write_json(failed.path("data.json"), "half")
     assert snapshots.current() == Thing(Snapshot(files, "index", 4), 4)
@@ -148,6 +149,7 @@ def test_a_snapshot_appears_when_it_is_complete(files: Files) -> None:
     snapshot = snapshots.begin()  # what the failed one left does not count, and goes
     files.write_json(snapshot.path("data.json"), "whole")
     snapshots.publish(Thing(snapshot, 5))
+    snapshots.prune()
     assert [thing.fact for thing in snapshots.live()] == [5, 4]
     assert {p.split("/")[1] for p in files.list("index")} == {"CURRENT.json", "000004", f"{snapshot.number:06d}"}
     snapshot = snapshots.begin()

@@ -59,7 +59,7 @@ def recall_at_10(store: Store, profile: HardwareProfile) -> Finding:
         return Finding(True, "fewer than two texts")
     try:
         on_cpu = profile.index.model_copy(update={"use_gpu_faiss": False})  # the same index, on any machine
-        return _recall(store, profile, Searcher(store, profile.model_copy(update={"index": on_cpu})))
+        return _recall(store, profile, Searcher(store, profile.model_copy(update={"index": on_cpu}), newest=True))
     except IndexCorruptError as e:
         return Finding(False, str(e))
 

@@ -17,7 +17,7 @@ from quarry_dagster.store.schemas import CAME_OF_IT, FETCH_OUTCOMES, HELD, RAW_P
 from quarry_dagster.urls import UrlForm, doc_id
 
 _NOT_ASKED_FOR = ("given", "archived", "invalid_url")
-_CAME = ("fetched", "not_modified")
+CAME = ("fetched", "not_modified")
 _FACTS = ("doc_id", "url", "outcome", "body_digest", "partition")
 
 
@@ -78,11 +78,11 @@ def _id(form: UrlForm, url: str, stored: str, outcome: str) -> str | None:
 def fetch_success(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -> Finding:
     """The share of pages that came, of those that were asked for, held ones and refused ones included."""
     outcomes, held = asked_for(store, partitions)
-    total, came = sum(outcomes.values()), sum(outcomes[outcome] for outcome in _CAME)
+    total, came = sum(outcomes.values()), sum(outcomes[outcome] for outcome in CAME)
     if not total:
         return Finding(True, "no page was asked for")
     share = came / total
-    reasons = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.most_common() if outcome not in _CAME)
+    reasons = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.most_common() if outcome not in CAME)
     kept = f"{held:,} of these are held from before" if held else ""
     return Finding(
         share >= profile.checks.min_fetch_success,

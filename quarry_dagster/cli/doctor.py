@@ -19,9 +19,9 @@ from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.errors import QuarryError
-from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.store import Files
+from quarry_dagster.store import Files, Store
 
 _PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "numpy", "pyarrow", "trafilatura")
 _LOW_DISK_GIB = 5
@@ -49,7 +49,7 @@ def doctor(data: str | None, profile: str | None) -> None:
     _line("versions", ", ".join(f"{p} {version(p)}" for p in _PACKAGES))
     problems: list[str] = []
     try:
-        choice = choose_profile(profile_name(profile))
+        choice = choose_for(Store(data_root(data)), profile_name(profile))
     except QuarryError as e:
         problems.append(str(e))
     else:

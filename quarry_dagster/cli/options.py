@@ -13,7 +13,9 @@ data_option = click.option(
     "--data", metavar="DIR", help="Data root, a path or an fsspec URL.  [default: $QUARRY_DATA or ./data]"
 )
 profile_option = click.option(
-    "--profile", metavar="NAME", help="Profile name or YAML path.  [default: $QUARRY_PROFILE or detected]"
+    "--profile",
+    metavar="NAME",
+    help="Profile name or YAML path.  [default: $QUARRY_PROFILE, the root's, or detected]",
 )
 strict_option = click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 

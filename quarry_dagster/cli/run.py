@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,21 +16,28 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from quarry_dagster.checks.standing import is_accepted
+from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
 from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.intake import SeedReport, put, take_in_seeds
-from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.redo import adopt, redo
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import EXTRACTED
+from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD
 
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
 _PROBLEMS_SHOWN = 20
+_SEEDS_SHOWN = 5
 
 
 @click.command()
@@ -37,32 +46,61 @@ _PROBLEMS_SHOWN = 20
 @profile_option
 @strict_option
 @click.option("--dedup-only", is_flag=True, help="Decide again on the texts that are there: crawl and embed nothing.")
-def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict: bool, dedup_only: bool) -> None:
+@click.option("--force", is_flag=True, help="Do all work again although nothing changed; never passes a failed check.")
+@click.option("--refetch", is_flag=True, help="Ask for every page again, whether or not it changed.")
+@click.option("--accept-shrink", is_flag=True, help="Publish although more documents leave than the bounds allow.")
+@click.option(
+    "--accept-check",
+    "accepted",
+    metavar="NAME",
+    multiple=True,
+    help="Publish although this check stands failed, such as contract or raw_pages.contract; may be repeated.",
+)
+@click.option("--yes", is_flag=True, help="Other settings are meant, however many texts are made anew.")
+def run(
+    seed_files: Sequence[str],
+    data: str | None,
+    profile: str | None,
+    strict: bool,
+    dedup_only: bool,
+    force: bool,
+    refetch: bool,
+    accept_shrink: bool,
+    accepted: Sequence[str],
+    yes: bool,
+) -> None:
     """Take in SEEDS (and whatever waits in the inbox), materialize all five assets, print a summary.
 
     Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz; they are copied to the inbox.
-    Exit status 1 when an asset or a blocking check failed; it is named.
+    Exit status 1 when an asset or a blocking check failed, when no seed line was usable, no page came or no document
+    of this run was accepted; what failed is named.
     """
-    if dedup_only and seed_files:
-        raise click.UsageError("--dedup-only takes in no seeds")
+    if dedup_only and (seed_files or refetch):
+        raise click.UsageError("--dedup-only takes in no seeds, and asks for no page")
     start = time.monotonic()
     _log_progress()
     root = data_root(data)
-    name = profile_name(profile)
-    choice = choose_profile(name)
-    click.echo(f"profile {choice.profile.name}: {choice.reason}", err=True)
     store = Store(root)
+    choice = choose_for(store, profile_name(profile))
+    settings = choice.profile
+    click.echo(f"profile {settings.name}: {choice.reason}", err=True)
+    if not dedup_only:
+        check_ready(settings)
+    _adopt(store, settings, yes=yes)
     put(store, seed_files)
     store.sweep()
     reports = []
     if not dedup_only:
-        reports = take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses()))
+        reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
     _print_intake(reports)
 
     # Dagster takes a second to import: not before the user has seen that their seeds were read.
-    from quarry_dagster.orchestration import runner
+    from quarry_dagster.orchestration import asset_checks, runner
     from quarry_dagster.orchestration.partitions import sync_partitions
 
+    if unknown := [name for name in accepted if not any(is_accepted(b, [name]) for b in asset_checks.BLOCKING)]:
+        names = ", ".join(asset_checks.BLOCKING)
+        raise click.UsageError(f"no check {unknown[0]!r} blocks; those that do: {names}")
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)
         if not partitions and store.deduped_corpus.current() is None:
@@ -71,19 +109,50 @@ def run(seed_files: Sequence[str], data: str | None, profile: str | None, strict
 
         def found() -> list[str]:
             """Take in the pages that a crawl found for seeds that ask for more; the partitions that wait then."""
-            _print_intake(take_in_seeds(store, choice.profile, allowed_networks(allowed_addresses())))
+            more = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
+            _print_intake(more)
             sync_partitions(instance, store)
             return list(backlog(store))
 
-        partitions = [] if dedup_only else partitions
         outcome = runner.materialize(
-            instance, partitions, data=root, profile_name=name, profile=choice.profile, further=found
+            instance,
+            [] if dedup_only else partitions,
+            data=root,
+            profile_name=profile_name(profile),
+            profile=settings,
+            further=found,
+            config=asset_checks.run_config(
+                force=force, refetch=refetch, accept_shrink=accept_shrink, accept_check=accepted
+            ),
+            tags=_tags(seed_files, settings.name),
         )
+    if not outcome.errors:
+        outcome.errors += total_failures(store, reports, crawled=not dedup_only)
     try:
-        _print_summary(root, outcome, time.monotonic() - start)
+        _print_summary(store, outcome, time.monotonic() - start)
     finally:  # what failed is named even where it left no table to sum up
         status = report_checks(outcome, strict=strict)
     sys.exit(status)
+
+
+def _adopt(store: Store, settings: HardwareProfile, *, yes: bool) -> None:
+    """Say what other settings do anew, ask where it is much, and let the data root remember them."""
+    planned = redo(store, settings)
+    is_asked = planned.is_to_be_confirmed and not yes and sys.stdin.isatty()
+    if is_asked or yes or not planned.is_to_be_confirmed:
+        for line in planned.lines(store, settings):
+            click.secho(f"other settings than before: {line}", fg="yellow", err=True)
+    if is_asked:
+        click.confirm("Do this?", abort=True, err=True)
+    adopt(store, settings, confirmed=yes or is_asked, how="give --yes")
+
+
+def _tags(seed_files: Sequence[str], profile: str) -> dict[str, str]:
+    """What the UI shows of a run that this command made."""
+    names = ", ".join(Path(seed).name for seed in seed_files[:_SEEDS_SHOWN])
+    more = f" and {len(seed_files) - _SEEDS_SHOWN} more" if len(seed_files) > _SEEDS_SHOWN else ""
+    seeds = {"quarry/seeds": f"{names}{more}"} if seed_files else {}
+    return {"quarry/command": shlex.join(["quarry", *sys.argv[1:]]), "quarry/profile": profile} | seeds
 
 
 def _log_progress() -> None:
@@ -107,13 +176,19 @@ def _print_intake(reports: Sequence[SeedReport]) -> None:
             click.secho(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", fg="yellow", err=True)
 
 
-def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
-    pages = dict(scan("raw_pages", root).group_by("outcome").len().sort("outcome").collect().iter_rows())
+def _print_summary(store: Store, outcome: Outcome, seconds: float) -> None:
+    root = store.files.root
+    pages = dict(scan("raw_pages", root).group_by(CAME_OF_IT).len().sort("outcome").collect().iter_rows())
+    held = scan("raw_pages", root).filter(HELD).select(pl.len()).collect().item()
     texts = dict(scan("extracted_text", root).group_by("outcome").len().sort("outcome").collect().iter_rows())
     removed = dict(scan("dedup_decisions", root).group_by("level").len().sort("level").collect().iter_rows())
     kept = scan("deduped_corpus", root).select(pl.len()).collect().item()
     table = Table(title="QuarryCore", show_header=False, title_justify="left", box=None, padding=(0, 2))
     table.add_row("pages", _counts(pages))
+    if held:
+        table.add_row("held", f"{held:,} pages that did not come this time, as they were before")
+    if "blocked_address" in pages:
+        table.add_row("blocked", REMEDY)
     table.add_row("documents", f"{texts.get(EXTRACTED, 0):,} accepted of {sum(texts.values()):,}")
     table.add_row("not accepted", _counts({k: n for k, n in texts.items() if k != EXTRACTED}))
     table.add_row("kept", f"{kept:,}")
@@ -124,7 +199,7 @@ def _print_summary(root: str, outcome: Outcome, seconds: float) -> None:
     table.add_row("time", f"{seconds:.1f} s" + "".join(f", {k} {s:.1f}" for k, s in outcome.seconds.items()))
     table.add_row("memory", f"{_peak_mib():,.0f} MiB at its peak, {_peak_mib(workers=True):,.0f} in a worker process")
     table.add_row("files written", f"{outcome.written:,}")
-    if (files := Store(root).files).exists(corpus_report.PATH):
+    if (files := store.files).exists(corpus_report.PATH):
         table.add_row("report", files.url(corpus_report.PATH))
     table.add_row("corpus", f'{root}: quarry_dagster.scan("deduped_corpus", data="{root}")')
     Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True).print(table)

@@ -6,7 +6,7 @@ import click
 
 from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.environment import data_root, profile_name
-from quarry_dagster.profiles.choose import choose_profile
+from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.store import Store
 
 
@@ -22,7 +22,8 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
     if not text.strip():
         raise click.UsageError("TEXT is blank: nothing to search for")
     root = data_root(data)
-    searcher = Searcher(Store(root), choose_profile(profile_name(profile)).profile)
+    store = Store(root)
+    searcher = Searcher(store, choose_for(store, profile_name(profile)).profile)
     if not searcher.index.vectors:
         click.echo(f"the corpus in {root} has no documents")
         return

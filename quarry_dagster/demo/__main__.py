@@ -1,20 +1,31 @@
-"""`python -m quarry_dagster.demo`: serve the bundled pages on loopback and run the whole pipeline over them."""
+"""`python -m quarry_dagster.demo`: serve the bundled pages on loopback and run the whole pipeline over them.
+
+With `ui`: the Dagster UI over what came of it, with the pages served while it runs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import functools
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from quarry_dagster.profiles.choose import configs_dir
+
 SITE = Path(__file__).parent / "site"
+
+_MARK = ".demo"  # in a data root that the demo made
+# The pages are on this machine: without this the crawler refuses to fetch from a loopback address.
+_ALLOW = {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -44,26 +55,86 @@ def seeds(port: int) -> str:
     return (SITE / "seeds.txt").read_text(encoding="utf-8").replace("{port}", str(port))
 
 
-def main() -> int:
-    """Run the demo; returns the exit status of `quarry run`."""
-    parser = argparse.ArgumentParser(prog="python -m quarry_dagster.demo", description=__doc__)
-    parser.add_argument("--data", default="demo-data", help="data root (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8733, help="port on 127.0.0.1 (default: %(default)s)")
-    arguments = parser.parse_args()
-    # The pages are on this machine: without this the crawler refuses to fetch from a loopback address.
-    environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
+def _mark(data: Path, port: int) -> None:
+    """Note in a data root that is new that the demo made it, and on which port its pages were."""
+    if _marked(data) is not None or not data.exists() or not any(data.iterdir()):
+        data.mkdir(parents=True, exist_ok=True)
+        (data / _MARK).write_text(f"{port}\n", encoding="utf-8")
+
+
+def _marked(data: Path) -> int | None:
+    """The port on which the pages of this data root were; None where the demo did not make it."""
     try:
-        with serve(arguments.port) as port, tempfile.TemporaryDirectory() as folder:
+        return int((data / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def run(data: str, port: int) -> int:
+    """Crawl the bundled pages into a corpus; returns the exit status of `quarry run`."""
+    try:
+        with serve(port) as served, tempfile.TemporaryDirectory() as folder:
+            if "://" not in data:
+                _mark(Path(data), served)
             seed_file = Path(folder) / "demo.txt"
-            seed_file.write_text(seeds(port), encoding="utf-8")
-            command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(seed_file), "--data", arguments.data]
-            status = subprocess.run(command, env=environment, check=False).returncode
+            seed_file.write_text(seeds(served), encoding="utf-8")
+            command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(seed_file), "--data", data]
+            status = subprocess.run(command, env=os.environ | _ALLOW, check=False).returncode
     except OSError as e:
-        sys.stderr.write(f"cannot serve the demo site on port {arguments.port}: {e}; choose another with --port\n")
+        sys.stderr.write(f"cannot serve the demo site on port {port}: {e}; choose another with --port\n")
         return 1
     if status == 0:
         sys.stdout.write("\nSee it in the Dagster UI: make ui\n")
     return status
+
+
+def ui(data: Path, port: int) -> int:
+    """The Dagster UI over a data root; returns its exit status.
+
+    Where the demo made that root, its pages are served meanwhile and may be crawled, so that assets can be
+    materialized again. Over any other root no address is allowed that the environment does not allow.
+    """
+    home = data / ".dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copy(configs_dir() / "dagster.yaml", home)
+    environment = os.environ | {"QUARRY_DATA": str(data), "DAGSTER_HOME": str(home)}
+    workspace = configs_dir().parent / "workspace.yaml"
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    with ExitStack() as stack:
+        if (pages := _marked(data)) is not None:
+            try:
+                stack.enter_context(serve(pages))
+                environment |= _ALLOW
+                sys.stderr.write(f"the demo's pages are on http://127.0.0.1:{pages} while this runs\n")
+            except OSError as e:
+                problem = f"cannot serve the demo's pages on port {pages}: {e.strerror or e}"
+                sys.stderr.write(f"{problem}; they cannot be crawled again, all else works\n")
+        return _in_foreground(command, environment)
+
+
+def _in_foreground(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command, and hand on to it the signals that are to end this process; returns its exit status.
+
+    It has a session of its own, or the terminal would send it a Ctrl-C too, and its processes two.
+    """
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: process.send_signal(signal.SIGINT))
+        return process.wait()
+
+
+def main() -> int:
+    """Run the demo, or the UI over what it made."""
+    parser = argparse.ArgumentParser(prog="python -m quarry_dagster.demo", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["run", "ui"], default="run", help="default: %(default)s")
+    parser.add_argument("--data", default="demo-data", help="data root (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8733, help="of the pages, on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--ui-port", type=int, default=3000, help="of the UI, on 127.0.0.1 (default: %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.what == "ui":
+        return ui(Path(arguments.data).absolute(), arguments.ui_port)
+    return run(arguments.data, arguments.port)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class SeedReport:
     problems: list[str] = field(default_factory=list)  # the first hundred, as "file:line: reason"
     done: bool = False  # else it stays pending: its time was up, or it could not be read
     error: str = ""  # why it could not be read
+    invalid: int = 0  # of `urls`, lines that name no http(s) URL
 
     def report(self, line: int | None, reason: str, text: str) -> None:
         self.problem_count += 1

@@ -158,6 +158,7 @@ def _chunks(
             continue
         if item.outcome == "invalid_url":
             report.report(item.line, item.detail or "no URL", item.url)
+            report.invalid += 1
         report.urls += 1
         if reason := forgotten.reason(item.url):
             item = seeds.Seed(item.url, item.line, outcome="opted_out", detail=reason)

@@ -3,19 +3,27 @@
 A question about what users rely on is an error and blocks what comes after its asset; one about what they would
 want to know is a warning. The profile's section `checks` sets the bounds.
 
+What stands failed is noted in the data root, so that it blocks whoever publishes
+(:mod:`quarry_dagster.checks.standing`).
+
 Why so: "Checks ask the stored tables, not the step that wrote them" in docs/decisions.md.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
 from quarry_dagster.checks import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.orchestration.run_config import CheckConfig
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Store
+from quarry_dagster.store.failed_checks import WHOLE_TABLE, FailedChecks
 
 _OfPartitions = Callable[[Store, HardwareProfile, Sequence[str]], Finding]
 _OfTable = Callable[[Store, HardwareProfile], Finding]
@@ -27,21 +35,24 @@ _FAILING = "failing_partitions"
 def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.AssetChecksDefinition:
     """A blocking check of a partitioned asset.
 
-    A failure in a partition of the run is an error. Partitions that failed when the check was last answered are asked
+    A failure in a partition of the run is an error, unless the run accepts it. Partitions that stand failed are asked
     again; where only these fail, it is a warning. Dagster shows the last answer for all partitions, and a good answer
     for some must not hide that others are still bad.
     """
+    name = f"{asset.key.to_user_string()}.{question.__name__}"
 
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=True)
-    def check(context: dg.AssetCheckExecutionContext, quarry: Quarry) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, config: CheckConfig, quarry: Quarry) -> dg.AssetCheckResult:
         store, profile = quarry.store(), quarry.hardware_profile()
         existing, mine = store.batches.segments(), _partitions(context, store)
-        before = [p for p in _failed_before(context, asset.key, question.__name__) if p in existing]
+        before = [p for p in store.failed_checks().standing.get(name, ()) if p in existing]
         asked = list(dict.fromkeys([*mine, *before]))
         finding = question(store, profile, asked)
         failing = [] if finding.passed else [p for p in asked if not question(store, profile, [p]).passed]
+        gone = [p for p in store.failed_checks().standing.get(name, ()) if p not in existing]
+        FailedChecks.note(store.files, name, [*asked, *gone], failing, datetime.now(UTC))
         is_mine = not set(mine).isdisjoint(failing)
-        severity = _ERROR if is_mine or not failing else _WARN
+        severity = _ERROR if (is_mine or not failing) and not config.accepted else _WARN
         return _result(finding, severity, {_FAILING: failing} if failing else {})
 
     return check
@@ -60,12 +71,18 @@ def _watch_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg
 
 
 def _ask(asset: dg.AssetsDefinition, question: _OfTable, severity: dg.AssetCheckSeverity) -> dg.AssetChecksDefinition:
-    """A check of a global asset; where a failure is an error, it blocks what comes after the asset."""
+    """A check of a global asset; where a failure is an error, it blocks what comes after the asset, unless accepted."""
     is_error = severity == _ERROR
+    name = f"{asset.key.to_user_string()}.{question.__name__}"
 
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=is_error)
-    def check(quarry: Quarry) -> dg.AssetCheckResult:
-        return _result(question(quarry.store(), quarry.hardware_profile()), severity)
+    def check(config: CheckConfig, quarry: Quarry) -> dg.AssetCheckResult:
+        store = quarry.store()
+        finding = question(store, quarry.hardware_profile())
+        if is_error:
+            failing = [] if finding.passed else [WHOLE_TABLE]
+            FailedChecks.note(store.files, name, [WHOLE_TABLE], failing, datetime.now(UTC))
+        return _result(finding, _WARN if config.accepted else severity)
 
     return check
 
@@ -89,20 +106,6 @@ def _partitions(context: dg.AssetCheckExecutionContext, store: Store) -> Sequenc
     return [context.partition_key] if context.has_partition_key else list(store.batches.segments())
 
 
-def _failed_before(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, name: str) -> Sequence[str]:
-    """The partitions that failed this check when it was last answered.
-
-    The latest records of a check may only say that it is planned; they are passed over.
-    """
-    history = context.instance.event_log_storage.get_asset_check_execution_history(
-        dg.AssetCheckKey(asset, name), limit=20
-    )
-    answered = (r.evaluation for r in history if isinstance(r.evaluation, dg.AssetCheckEvaluation))
-    last = next(answered, None)
-    failing = last.metadata.get(_FAILING) if last else None
-    return [str(p) for p in failing.value] if isinstance(failing, dg.JsonMetadataValue) else []  # pyright: ignore
-
-
 ALL: Sequence[dg.AssetChecksDefinition] = [
     _gate_partitions(assets.raw_pages, raw_pages.contract),
     _watch_partitions(assets.raw_pages, raw_pages.fetch_success),
@@ -121,3 +124,25 @@ ALL: Sequence[dg.AssetChecksDefinition] = [
     _ask(assets.deduped_corpus, deduped_corpus.large_clusters, _WARN),
     _ask(assets.deduped_corpus, deduped_corpus.up_to_date, _WARN),
 ]
+
+BLOCKING: Sequence[str] = [
+    f"{key.asset_key.to_user_string()}.{key.name}"
+    for check in ALL
+    for key, spec in zip(check.check_keys, check.check_specs, strict=True)
+    if spec.blocking
+]
+"""The names ("asset.check") of the checks that block, and that a run may be told to accept."""
+
+
+def run_config(
+    *, force: bool = False, refetch: bool = False, accept_shrink: bool = False, accept_check: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """The configuration of assets and checks, by the name of their op, that says these words to all of a run."""
+    accept = {"accept_check": list(accept_check)}
+    words: dict[str, dict[str, Any]] = {name: {"force": force} for name in assets.NAMES if name != "corpus_report"}
+    words["raw_pages"] |= {"refetch": refetch}
+    words["faiss_index"] |= accept
+    words["deduped_corpus"] |= accept | {"accept_shrink": accept_shrink}
+    words |= {name.replace(".", "_"): {"accepted": is_accepted(name, accept_check)} for name in BLOCKING}
+    said = {name: {word: value for word, value in each.items() if value} for name, each in words.items()}
+    return {name: each for name, each in said.items() if each}

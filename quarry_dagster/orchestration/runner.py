@@ -34,9 +34,10 @@ from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
-from quarry_dagster.profiles.choose import choose_profile, configs_dir
+from quarry_dagster.profiles.choose import configs_dir
+from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.store import Files
+from quarry_dagster.store import Files, Store
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _BY_HAND = {"dagster/max_retries": "0"}
@@ -173,7 +174,7 @@ def check(
         KeyboardInterrupt: the run was interrupted; it stands as canceled or failed.
     """
     outcome = Outcome()
-    resource = _quarry(data, profile_name, choose_profile(profile_name).profile)
+    resource = _quarry(data, profile_name, choose_for(Store(data), profile_name).profile)
     job = build_defs(data, profile_name).resolve_job_def("checks")
     _execute(job, instance, resource, outcome, config=config or {}, tags=tags or {})
     return outcome

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -23,13 +23,24 @@ CronLine = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
 class Settings(BaseModel):
-    """Base of all settings: immutable, and an unknown key is an error."""
+    """Base of all settings: immutable, and an unknown key is an error.
+
+    A data root remembers all settings but those that fit the machine, and says what is made anew where one changed
+    that rows depend on; see :mod:`quarry_dagster.profiles.remembered`.
+    """
+
+    FIT_THE_MACHINE: ClassVar[frozenset[str]] = frozenset()
+    """Settings that no row depends on, and that each machine has its own of."""
+    ROWS_DEPEND_ON: ClassVar[frozenset[str]] = frozenset()
+    """Settings with which other rows would be made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Hardware(Settings):
     """The machine the profile is made for."""
+
+    FIT_THE_MACHINE = frozenset({"workers", "memory_budget_mb", "gpu_memory_fraction"})
 
     workers: Positive | None = None
     """Worker processes of CPU-bound steps; null: one for each core."""
@@ -47,12 +58,18 @@ class Hardware(Settings):
 class Partitions(Settings):
     """How crawl seeds are cut into partitions, and partitions into runs."""
 
+    FIT_THE_MACHINE = frozenset({"partitions_per_run"})
+    ROWS_DEPEND_ON = frozenset({"pages_per_partition"})
+
     pages_per_partition: Positive = 1000
     partitions_per_run: Positive = 10
 
 
 class Crawl(Settings):
     """How pages are fetched. Times in seconds, sizes in MiB."""
+
+    FIT_THE_MACHINE = frozenset({"concurrency"})
+    ROWS_DEPEND_ON = frozenset({"max_body_mb", "obey_consent", "obey_noindex", "keep_gone", "refused_days"})
 
     user_agent: str = "QuarryCore/0.2"
     """Product token and version; robots.txt rules are matched against the product token."""
@@ -86,6 +103,9 @@ class Crawl(Settings):
 class Extraction(Settings):
     """How main text is extracted. Times in seconds, sizes in MiB."""
 
+    FIT_THE_MACHINE = frozenset({"worker_memory_mb"})
+    ROWS_DEPEND_ON = frozenset({"mode", "max_page_mb", "min_words"})
+
     mode: Literal["thorough", "fast"] = "thorough"
     """`thorough`: trafilatura with its fallbacks; `fast`: without them, and author and date only where a page marks
     them as such, for small machines."""
@@ -99,6 +119,9 @@ class Extraction(Settings):
 
 class Embedding(Settings):
     """Which model makes the vectors, and how it is run."""
+
+    FIT_THE_MACHINE = frozenset({"device", "batch_tokens"})
+    ROWS_DEPEND_ON = frozenset({"model", "revision", "backend", "precision", "max_tokens", "windows"})
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None
@@ -133,6 +156,9 @@ class Embedding(Settings):
 class Index(Settings):
     """Which FAISS index is published."""
 
+    FIT_THE_MACHINE = frozenset({"use_gpu_faiss"})
+    ROWS_DEPEND_ON = frozenset({"type", "exact_limit", "large_type"})
+
     type: Literal["auto", "IndexFlatIP"] | LargeIndex = "auto"
     """Of a shard; `auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
     exact_limit: Positive = 50_000
@@ -156,6 +182,8 @@ class Index(Settings):
 
 class Deduplication(Settings):
     """When two documents are one."""
+
+    ROWS_DEPEND_ON = frozenset({"mode", "similarity_threshold", "keep"})
 
     mode: Literal["strict", "balanced", "aggressive", "annotate"] = "balanced"
     """`strict`: url, exact, and full containment; `balanced`: also verified near duplicates;
@@ -182,6 +210,9 @@ class Checks(Settings):
     """Warning below: accepted texts, of the pages that came."""
     max_language_drift: Share = 0.3
     """Warning above: total variation distance between the languages of a run's texts and all others'."""
+    max_shrink: Share = 0.2
+    """Error above, and the corpus is not published: the share of its documents that would leave it, where these are
+    more than twenty."""
     max_removal_change: Share = 0.2
     """Warning above: change of the share removed, by level or on a host, since the snapshot before."""
     max_cluster: Positive = 1000

@@ -338,7 +338,7 @@ def _seeds(ledger: Mapping[str, Entry]) -> list[Seed]:
 def _made_with(
     store: Store, profile: HardwareProfile, settings: Deduplication, texts: pl.LazyFrame
 ) -> list[tuple[str, str]]:
-    index = store.faiss_index.current()
+    index, _ = store.published()
     extractors = [c.label for c in _counts(texts.filter(pl.col("extractor").is_not_null()), "extractor")]
     rules = f"containment from {decide.CONTAINED}"
     if settings.mode != "strict":

@@ -22,17 +22,19 @@ MORE = 4
 
 
 class Searcher:
-    """Searches what is published in one data root, under one profile.
+    """Searches what is published in one data root, under one profile: a corpus, in the index it was published with.
 
-    It stays with the index and the corpus that it opened until :meth:`refresh` is called.
+    It stays with the index and the corpus that it opened until :meth:`refresh` is called. With `newest` it opens the
+    newest index instead, which the corpus may not follow.
 
     Raises:
         ConfigError: there is no index yet.
         IndexCorruptError: a file of the index is not the one that was published, or gone.
     """
 
-    def __init__(self, store: Store, profile: HardwareProfile) -> None:
+    def __init__(self, store: Store, profile: HardwareProfile, *, newest: bool = False) -> None:
         self._store = store
+        self._newest = newest
         self._profile = profile
         self._encoder: Encoder | None = None
         self.index, self.corpus = self._published()
@@ -96,8 +98,9 @@ class Searcher:
         return rows
 
     def _published(self) -> tuple[Index, Corpus | None]:
-        """The index and the corpus that are published now."""
-        index, corpus = self._store.faiss_index.current(), self._store.deduped_corpus.current()
+        """The corpus that is published now, and the index to search."""
+        index, corpus = self._store.published()
+        index = self._store.faiss_index.current() if self._newest else index
         if index is None:
             what = "index" if corpus else "corpus"
             raise ConfigError(f"there is no {what} in {self._store.files.root}: quarry run makes one")

@@ -22,18 +22,20 @@ from quarry_dagster.store import Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT, embeddings_schema
 
 
-def refresh(store: Store, partition: str, profile: HardwareProfile) -> StageReport:
+def refresh(store: Store, partition: str, profile: HardwareProfile, *, force: bool = False) -> StageReport:
     """Bring one partition of `embeddings` up to date with its extracted text.
+
+    `force` makes its vectors anew although nothing changed.
 
     Raises:
         StoreError: the partition has no extracted text, or the store cannot be written.
         ModelError: the model cannot be loaded.
     """
     with store.embeddings.lock(partition):
-        return _refresh(store, partition, profile)
+        return _refresh(store, partition, profile, force)
 
 
-def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageReport:
+def _refresh(store: Store, partition: str, profile: HardwareProfile, force: bool) -> StageReport:
     start = time.monotonic()
     source = store.extracted_text.segment(partition)
     if source is None:
@@ -42,13 +44,14 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRep
     fingerprint = Fingerprint((source.notes.content,), model)
     old = store.embeddings.segment(partition)
     report = StageReport(rows=source.notes.documents)
-    if old is not None and old.notes.input == fingerprint:
+    if old is not None and old.notes.input == fingerprint and not force:
         report.outcomes = Counter({"unchanged": report.rows})
         report.seconds = time.monotonic() - start
         return report
     table = store.files.scan([source.path], EXTRACTED_TEXT).filter(ACCEPTED)
     documents = table.select("doc_id", "text_digest").collect().sort("doc_id")
-    known = _known_vectors(store, documents["text_digest"].unique(), model)
+    distrusted = {partition, *store.failed_checks().partitions_of(store.embeddings.name)} if force else set[str]()
+    known = _known_vectors(store, documents["text_digest"].unique(), model, distrusted)
     missing = documents.join(known, on="text_digest", how="anti").select("text_digest").unique()
     fresh = (
         table.join(missing.lazy(), on="text_digest", how="semi")
@@ -85,9 +88,10 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile) -> StageRep
     return report
 
 
-def _known_vectors(store: Store, digests: pl.Series, model: str) -> pl.DataFrame:
-    """Vectors of these texts that any partition has under this model: columns text_digest, embedding."""
-    segments = (segment for segment in store.embeddings.segments().values() if segment.notes.model == model)
+def _known_vectors(store: Store, digests: pl.Series, model: str, distrusted: set[str]) -> pl.DataFrame:
+    """Vectors of these texts under this model, of any partition but the distrusted: columns text_digest, embedding."""
+    trusted = (segment for partition, segment in store.embeddings.segments().items() if partition not in distrusted)
+    segments = (segment for segment in trusted if segment.notes.model == model)
     found = [pl.DataFrame({"text_digest": d, "embedding": v}) for d, v in vectors_of(store, segments, digests)]
     if not found:
         return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)})

@@ -29,17 +29,19 @@ Row = dict[str, Any]
 _FROM_PAGE = ("doc_id", "url", "final_url", "fetched_at", "partition")
 
 
-def refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
+def refresh(store: Store, partition: str, extractor: Extractor, *, force: bool = False) -> StageReport:
     """Bring one partition of `extracted_text` up to date with its raw pages.
+
+    `force` extracts every page anew although nothing changed.
 
     Raises:
         StoreError: the partition has no raw pages, or the store cannot be written.
     """
     with store.extracted_text.lock(partition):
-        return _refresh(store, partition, extractor)
+        return _refresh(store, partition, extractor, force)
 
 
-def _refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
+def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) -> StageReport:
     start = time.monotonic()
     raw = store.raw_pages.segment(partition)
     if raw is None:
@@ -51,11 +53,11 @@ def _refresh(store: Store, partition: str, extractor: Extractor) -> StageReport:
     maker = f"{version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
     fingerprint = Fingerprint((raw.notes.content,), maker)
     report = StageReport(rows=raw.rows)
-    if old is not None and old.notes.input == fingerprint:
+    if old is not None and old.notes.input == fingerprint and not force:
         report.outcomes = Counter(old.notes.outcomes)
         report.seconds = time.monotonic() - start
         return report
-    earlier = _earlier(old, version)
+    earlier = {} if force else _earlier(old, version)
     documents: list[tuple[str, str, str]] = []
     languages: Counter[str] = Counter()
     with store.extracted_text.write(partition) as writer, track("extracted_text", raw.rows, "pages") as advance:

@@ -39,12 +39,14 @@ def refresh(
     profile: HardwareProfile,
     *,
     compact: bool = False,
+    force: bool = False,
     anew: bool = False,
 ) -> StageReport:
     """Bring the index in line with the embeddings of `partitions` (all that exist).
 
-    `compact` builds it anew where it has more shards than memory asks for, or passes vectors over. `anew` does so in
-    any case and keeps no earlier snapshot, so that nothing of a removed vector is left.
+    `compact` builds it anew where it has more shards than memory asks for, or passes vectors over. `force` does so in
+    any case; `anew` too, and it keeps no earlier snapshot but that of the corpus, so that nothing of a removed vector
+    is left once the corpus follows.
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
@@ -52,11 +54,11 @@ def refresh(
         StoreError: the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, partitions, profile, compact, anew)
+        return _refresh(store, partitions, profile, compact, force, anew)
 
 
 def _refresh(
-    store: Store, partitions: Sequence[str], profile: HardwareProfile, compact: bool, anew: bool
+    store: Store, partitions: Sequence[str], profile: HardwareProfile, compact: bool, force: bool, anew: bool
 ) -> StageReport:
     start = time.monotonic()
     model = vector_id(profile.embedding)
@@ -72,7 +74,11 @@ def _refresh(
     published = store.faiss_index.current()
     shards = list(published.shards) if published else []
     is_to_be_rebuilt = (
-        anew or published is None or published.model != model or (compact and not _is_compact(published, profile))
+        force
+        or anew
+        or published is None
+        or published.model != model
+        or (compact and not _is_compact(published, profile))
     )
     types_fit = all(shard.kind == choose_type(profile.index, shard.vectors) for shard in shards)
     if published and not is_to_be_rebuilt and published.partitions == paths and types_fit:
@@ -114,7 +120,7 @@ def _refresh(
         partitions=paths,
     )
     store.faiss_index.publish(index, keep_previous=not anew)
-    _prune(store)
+    prune(store)
     gone = rows.filter(pl.col("found") & ~pl.col("wanted")).height
     came = len(want) - rows.filter(pl.col("found") & pl.col("wanted")).height
     report = StageReport(rows=len(want), worked=came + gone, written=1)
@@ -192,9 +198,18 @@ def _build(
     )
 
 
-def _prune(store: Store) -> None:
-    """Delete shards that no snapshot names: they were built anew, or their writer was killed."""
-    named = {path for index in store.faiss_index.live() for path in index.files_named()}
+def live(store: Store) -> list[Index]:
+    """The indexes that somebody may read: the published one, the one before it, and those that live corpora name."""
+    named = (store.faiss_index.at(corpus.index) for corpus in store.deduped_corpus.live() if corpus.index is not None)
+    found = {index.number: index for index in (*store.faiss_index.live(), *named) if index}
+    return list(found.values())
+
+
+def prune(store: Store) -> None:
+    """Delete the snapshots that are not live, and shards that none names, built anew or left by a killed writer."""
+    indexes = live(store)
+    store.faiss_index.prune(index.number for index in indexes)
+    named = {path for index in indexes for path in index.files_named()}
     store.files.delete(sorted(set(store.files.list(_SHARDS)) - named))
 
 

@@ -3,7 +3,16 @@
 Nothing here knows what is above it: who reads and writes the tables, and why.
 """
 
-from quarry_dagster.store.corpus import Corpus, CorpusInputs, CorpusLayers, DirectionsFile, Index, ShardFiles
+from quarry_dagster.store.corpus import (
+    Acceptance,
+    Corpus,
+    CorpusInputs,
+    CorpusLayers,
+    DirectionsFile,
+    Index,
+    Past,
+    ShardFiles,
+)
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
@@ -23,6 +32,7 @@ from quarry_dagster.store.tables import (
 )
 
 __all__ = [
+    "Acceptance",
     "Corpus",
     "CorpusInputs",
     "CorpusLayers",
@@ -34,6 +44,7 @@ __all__ = [
     "Layers",
     "Notes",
     "PagesSegment",
+    "Past",
     "RawPagesNotes",
     "Root",
     "Segment",

@@ -133,10 +133,44 @@ class DirectionsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Past:
+    """What is remembered of a corpus that was published, so that a later one can be compared with it."""
+
+    published_at: str
+    """ISO 8601, UTC."""
+    documents: int
+    """How many it kept."""
+    kept: Sequence[str]
+    """Paths of the layers of its kept documents."""
+    made_with: Mapping[str, str]
+    """Digest of each section of the settings that its rows were made with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """What somebody said to publish although it was to be refused."""
+
+    what: str
+    """`shrink`, or the name of a check."""
+    who: str
+    at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Corpus:
     """A published corpus."""
 
     snapshot: Snapshot = field(compare=False)
+    index: int | None
+    """The number of the index that it was published with; None where it was published before corpora named it."""
+    published_at: str | None
+    """ISO 8601, UTC; None as above."""
+    made_with: Mapping[str, str]
+    """Digest of each section of the settings that its rows were made with; empty where they were not remembered."""
+    larger: Sequence[Past] = ()
+    """Corpora of before, the largest first, each larger than all that came after it; losses count against the first."""
+    accepted: Sequence[Acceptance] = ()
     inputs: CorpusInputs
     layers: CorpusLayers
     sketches: Mapping[str, str]
@@ -154,6 +188,11 @@ class Corpus:
         made_from, directions = stored["inputs"], stored["directions"]
         return cls(
             snapshot=snapshot,
+            index=stored.get("index"),
+            published_at=stored.get("published_at"),
+            made_with=stored.get("made_with", {}),
+            larger=[Past(**past) for past in stored.get("larger", [])],
+            accepted=[Acceptance(**each) for each in stored.get("accepted", [])],
             inputs=CorpusInputs(
                 texts=made_from["extracted_text"],
                 vectors=made_from["embeddings"],
@@ -172,6 +211,11 @@ class Corpus:
     def stored(self) -> dict[str, Any]:
         """The manifest."""
         return {
+            "index": self.index,
+            "published_at": self.published_at,
+            "made_with": dict(self.made_with),
+            "larger": [asdict(past) for past in self.larger],
+            "accepted": [asdict(each) for each in self.accepted],
             "inputs": {
                 "extracted_text": dict(self.inputs.texts),
                 "embeddings": dict(self.inputs.vectors),

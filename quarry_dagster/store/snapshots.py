@@ -6,7 +6,7 @@ is kept so that a reader who followed the pointer a moment ago can finish.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -66,6 +66,15 @@ class Snapshots(Generic[C]):
         numbers = self._live()
         return self._content(numbers[0]) if numbers else None
 
+    def at(self, number: int) -> C | None:
+        """What one snapshot holds; None where it is not there.
+
+        Raises:
+            StoreError: its manifest is damaged.
+        """
+        there = self.files.exists(Snapshot(self.files, self.name, number).path(MANIFEST))
+        return self._content(number) if there else None
+
     def live(self) -> list[C]:
         """What is published, and what was before it, that readers may still be in."""
         return [content for number in self._live() if (content := self._content(number))]
@@ -78,7 +87,7 @@ class Snapshots(Generic[C]):
         return Snapshot(self.files, self.name, max(self._numbers(), default=0) + 1)
 
     def publish(self, content: C, *, keep_previous: bool = True) -> None:
-        """Write the manifest of a snapshot that was begun, and let the pointer name it.
+        """Write the manifest of a snapshot that was begun, and let the pointer name it; :meth:`prune` follows.
 
         A process that is killed before that leaves the pointer at the old snapshot.
         """
@@ -87,7 +96,10 @@ class Snapshots(Generic[C]):
         self.files.write_json(new.path(MANIFEST), content.stored())
         previous = published[0] if published and keep_previous else None
         self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number, "previous": previous})
-        for number in self._numbers() - {new.number, previous}:
+
+    def prune(self, keep: Iterable[int] = ()) -> None:
+        """Delete the snapshots that are neither live nor in `keep` (numbers)."""
+        for number in self._numbers() - {*self._live(), *keep}:
             self.files.delete_folder(f"{self.name}/{number:06d}")
 
     def _live(self) -> list[int]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from quarry_dagster.errors import StoreError
 from quarry_dagster.store import schemas
 from quarry_dagster.store.corpus import Corpus, Index, decision_layers, kept_layers, pair_layers
+from quarry_dagster.store.failed_checks import FailedChecks
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
@@ -99,6 +100,17 @@ class Store:
     def forgotten(self) -> Forgotten:
         """What is kept out for good, as the list stands now."""
         return Forgotten.read(self.files)
+
+    def failed_checks(self) -> FailedChecks:
+        """The blocking checks that stand failed now."""
+        return FailedChecks.read(self.files)
+
+    def published(self) -> tuple[Index | None, Corpus | None]:
+        """The corpus, and the index that it was published with; the newest index where it names none that is there."""
+        corpus = self.deduped_corpus.current()
+        index = self.faiss_index.at(corpus.index) if corpus and corpus.index is not None else None
+        is_its_own = index is not None and corpus is not None and index.partitions == corpus.inputs.vectors
+        return index if is_its_own else self.faiss_index.current(), corpus
 
     def sweep(self) -> None:
         """Delete what killed writers left unfinished."""

@@ -5,6 +5,7 @@ Thin: they call a stage and report what it did. A new asset is a file here and a
 """
 
 from quarry_dagster.orchestration.assets.corpus_report import corpus_report
+from quarry_dagster.orchestration.assets.deduped_corpus import SHRANK as SHRANK
 from quarry_dagster.orchestration.assets.deduped_corpus import deduped_corpus
 from quarry_dagster.orchestration.assets.embeddings import embeddings
 from quarry_dagster.orchestration.assets.extracted_text import extracted_text

@@ -1,8 +1,12 @@
 """The asset `deduped_corpus`."""
 
+from collections.abc import Iterator, Sequence
+
 import dagster as dg
 import polars as pl
 
+from quarry_dagster.checks.standing import refuse_while_failed
+from quarry_dagster.errors import CorpusShrankError
 from quarry_dagster.orchestration.assets.faiss_index import faiss_index
 from quarry_dagster.orchestration.assets.reporting import (
     Metadata,
@@ -14,12 +18,16 @@ from quarry_dagster.orchestration.assets.reporting import (
     table,
 )
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.orchestration.run_config import CorpusConfig, acceptances
 from quarry_dagster.reader import scan
 from quarry_dagster.report.charts import LENGTHS, SCORES
 from quarry_dagster.stages.corpus import deduped_corpus as stage
+from quarry_dagster.stages.corpus.shrinkage import Shrinkage
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST, SCORED_LEVELS
 
 _HOSTS_SHOWN = 10
+_INPUTS = ("raw_pages", "extracted_text", "embeddings", "faiss_index")
+SHRANK = dg.AssetCheckKey(dg.AssetKey("deduped_corpus"), "corpus_shrank")
 _LINEAGE = column_lineage(
     {
         "extracted_text": {c: c for c in DEDUPED_CORPUS if c != "duplicates"} | {"duplicates": "text"},
@@ -34,13 +42,49 @@ _LINEAGE = column_lineage(
     kinds={"python", "parquet"},
     pool="corpus",
     metadata=column_schema(DEDUPED_CORPUS),
+    check_specs=[
+        dg.AssetCheckSpec(
+            SHRANK.name,
+            asset=SHRANK.asset_key,
+            blocking=True,
+            description="No more documents leave the corpus than the bounds allow; else it is not published.",
+        )
+    ],
 )
-def deduped_corpus(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+def deduped_corpus(
+    context: dg.AssetExecutionContext, config: CorpusConfig, quarry: Quarry
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
-    store, profile = quarry.store(), quarry.hardware_profile()
-    gpu = profile.embedding.device != "cpu"
-    report = stage.refresh(store, profile.deduplication, context.run.run_id, gpu=gpu)
-    return dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root))
+    store, profile = quarry.begin(context)
+    passed_over = [f"check {name}" for name in refuse_while_failed(store, _INPUTS, config.accept_check)]
+    accepted = [stage.SHRINK, *passed_over] if config.accept_shrink else passed_over
+    try:
+        report = stage.refresh(
+            store,
+            profile.deduplication,
+            context.run.run_id,
+            checks=profile.checks,
+            accepted=acceptances(context.run.run_id, accepted),
+            force=config.force or bool(store.failed_checks().of_asset("deduped_corpus")),
+            gpu=profile.embedding.device != "cpu",
+        )
+    except CorpusShrankError as e:
+        yield dg.AssetCheckResult(check_name=SHRANK.name, passed=False, description=str(e))
+        raise
+    yield _shrank(report.shrinkage)
+    yield dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root) | _accepted(accepted))
+
+
+def _shrank(shrinkage: Shrinkage) -> dg.AssetCheckResult:
+    lost = {f"lost/{cause}": n for cause, n in shrinkage.causes(meant=False).items()}
+    meant = {f"meant/{cause}": n for cause, n in shrinkage.causes(meant=True).items()}
+    return dg.AssetCheckResult(
+        check_name=SHRANK.name, passed=True, description=shrinkage.summary, metadata=lost | meant
+    )
+
+
+def _accepted(accepted: Sequence[str]) -> Metadata:
+    return {"accepted": ", ".join(accepted)} if accepted else {}
 
 
 def _show(root: str) -> Metadata:

@@ -13,6 +13,7 @@ from quarry_dagster.orchestration.assets.reporting import (
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.orchestration.run_config import WorkConfig
 from quarry_dagster.stages import embeddings as stage
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store.schemas import embeddings_schema
@@ -29,15 +30,15 @@ _LINEAGE = column_lineage(
     kinds={"pytorch", "parquet"},
     pool="embeddings",
 )
-def embeddings(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+def embeddings(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
     """A vector for every accepted document; equal texts are embedded once and share it."""
-    store, profile = quarry.store(), quarry.hardware_profile()
+    store, profile = quarry.begin(context)
     use = gpu.Use()
 
-    def refresh(partition: str) -> StageReport:
+    def refresh(partition: str, force: bool) -> StageReport:
         nonlocal use
         with gpu.watch() as use:
-            return stage.refresh(store, partition, profile)
+            return stage.refresh(store, partition, profile, force=force)
 
     def show(partition: str) -> Metadata:
         segment = store.embeddings.segment(partition)
@@ -54,4 +55,4 @@ def embeddings(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Material
             }
         return _LINEAGE | shown
 
-    return materialize_each(context, refresh, store.embeddings.segment, show)
+    return materialize_each(context, config, store, store.embeddings, refresh, show)

@@ -18,6 +18,7 @@ from quarry_dagster.orchestration.assets.reporting import (
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.orchestration.run_config import WorkConfig
 from quarry_dagster.report.charts import LENGTHS
 from quarry_dagster.stages import extracted_text as stage
 from quarry_dagster.stages.report import StageReport
@@ -38,9 +39,9 @@ _LINEAGE = column_lineage(
     pool="extracted_text",
     metadata=column_schema(EXTRACTED_TEXT),
 )
-def extracted_text(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+def extracted_text(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The main text and metadata of every page, or why there is none."""
-    store, profile = quarry.store(), quarry.hardware_profile()
+    store, profile = quarry.begin(context)
 
     def show(partition: str) -> Metadata:
         rows = store.extracted_text.scan([partition])
@@ -57,7 +58,7 @@ def extracted_text(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Mate
 
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
 
-        def refresh(partition: str) -> StageReport:
-            return stage.refresh(store, partition, extractor)
+        def refresh(partition: str, force: bool) -> StageReport:
+            return stage.refresh(store, partition, extractor, force=force)
 
-        return materialize_each(context, refresh, store.extracted_text.segment, show)
+        return materialize_each(context, config, store, store.extracted_text, refresh, show)

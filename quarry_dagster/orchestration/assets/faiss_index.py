@@ -2,26 +2,25 @@
 
 import dagster as dg
 
+from quarry_dagster.checks.standing import refuse_while_failed
 from quarry_dagster.orchestration.assets.embeddings import embeddings
 from quarry_dagster.orchestration.assets.reporting import describe
 from quarry_dagster.orchestration.partitions import sync_partitions
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.orchestration.run_config import IndexConfig
 from quarry_dagster.stages import faiss_index as stage
 
-
-class IndexConfig(dg.Config):
-    """How this materialization treats the index that is there."""
-
-    compact: bool = False
-    """Build it anew, as few shards as memory allows, without the vectors that it passes over: if it is not so now."""
+_INPUTS = ("raw_pages", "extracted_text", "embeddings")
 
 
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")
 def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The FAISS index over the vector of every distinct text, plus a manifest of what is in it."""
-    store = quarry.store()
+    store, profile = quarry.begin(context)
     partitions = sync_partitions(context.instance, store)
-    report = stage.refresh(store, partitions, quarry.hardware_profile(), compact=config.compact)
+    refuse_while_failed(store, _INPUTS, config.accept_check)
+    force = config.force or bool(store.failed_checks().of_asset("faiss_index"))
+    report = stage.refresh(store, partitions, profile, compact=config.compact, force=force)
     index = store.faiss_index.current()
     assert index is not None
     facts = {

@@ -3,9 +3,11 @@
 import dagster as dg
 import polars as pl
 
+from quarry_dagster.embed import check_ready
 from quarry_dagster.orchestration.assets.reporting import Metadata, column_schema, materialize_each, preview, table
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.orchestration.run_config import CrawlConfig
 from quarry_dagster.stages.pages import raw_pages as stage
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store.schemas import HOST, RAW_PAGES, WITH_BODY
@@ -20,12 +22,15 @@ _HOSTS_SHOWN = 10
     pool="raw_pages",
     metadata=column_schema(RAW_PAGES),
 )
-def raw_pages(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
+def raw_pages(context: dg.AssetExecutionContext, config: CrawlConfig, quarry: Quarry) -> dg.MaterializeResult:
     """One row for every seed URL (or archived record) and what fetching it gave; a page that failed is a row too."""
-    store, profile = quarry.store(), quarry.hardware_profile()
+    store, profile = quarry.begin(context)
+    if "embeddings" in {node.name for node in context.job_def.nodes}:
+        check_ready(profile)  # not after hours of crawling
 
-    def refresh(partition: str) -> StageReport:
-        return stage.refresh(store, partition, profile.crawl, quarry.allow_addresses())
+    def refresh(partition: str, force: bool) -> StageReport:
+        allowed = quarry.allow_addresses()
+        return stage.refresh(store, partition, profile.crawl, allowed, force=force, refetch=config.refetch)
 
     def show(partition: str) -> Metadata:
         rows = store.raw_pages.scan([partition])
@@ -37,4 +42,4 @@ def raw_pages(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.Materiali
             "preview": preview(rows.select("url", "outcome", "status", "content_type", size, "detail")),
         }
 
-    return materialize_each(context, refresh, store.raw_pages.segment, show)
+    return materialize_each(context, config, store, store.raw_pages, refresh, show)

@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from quarry_dagster.orchestration.run_config import WorkConfig
 from quarry_dagster.report import charts
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Segment
+from quarry_dagster.store import Store, Table
 from quarry_dagster.store.schemas import MEANINGS
 
 PREVIEW_ROWS = 8
@@ -84,26 +85,30 @@ def histogram(rows: pl.LazyFrame, column: str, edges: Sequence[float], unit: str
 
 def materialize_each(
     context: dg.AssetExecutionContext,
-    refresh: Callable[[str], StageReport],
-    segment: Callable[[str], Segment | None],
+    config: WorkConfig,
+    store: Store,
+    table: Table,
+    refresh: Callable[[str, bool], StageReport],
     show: Callable[[str], Metadata],
 ) -> dg.MaterializeResult:
     """Refresh every partition of the run, one after the other, each with its own metadata.
 
-    `segment` gives the file that a partition has then, `show` what is worth looking at in it.
+    `refresh` is given a partition, and whether it is to be made anew: where the run says so, and where a check of it
+    stands failed, which the same rows would fail again. `show` gives what is worth looking at in a partition.
     """
     if not (context.has_partition_key or context.has_partition_key_range):
         raise dg.Failure(
             "this run names no partition: choose some in the UI, or give --partition or the tags "
             "dagster/asset_partition_range_start and dagster/asset_partition_range_end"
         )
+    failed = store.failed_checks().partitions_of(table.name)
     for partition in context.partition_keys:
-        report = refresh(partition)
+        report = refresh(partition, config.force or partition in failed)
         context.log.info(
             f"{partition}: {report.rows} rows, {report.worked} worked on, {report.written} files written, "
             + ", ".join(f"{n} {outcome}" for outcome, n in report.outcomes.most_common())
         )
-        written = segment(partition)
+        written = table.segment(partition)
         size = {"bytes": written.bytes} if written else {}
         context.add_asset_metadata(describe(report) | size | show(partition), partition_key=partition)
     return dg.MaterializeResult()

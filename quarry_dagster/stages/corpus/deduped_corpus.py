@@ -3,6 +3,8 @@
 The documents are those whose vectors the published index holds. Only what changed since the last corpus is compared
 with the rest (:mod:`quarry_dagster.stages.corpus.pairs`); the decisions are then drawn anew from all scores.
 
+A corpus that would lose too many of its documents is not published (:mod:`quarry_dagster.stages.corpus.shrinkage`).
+
 A corpus holds no copy of the texts: it names the kept documents and the `extracted_text` segments that they are read
 from. It names the layers of its tables as well, which share what did not change with those of the corpus before. What
 a live snapshot names is not deleted.
@@ -15,35 +17,68 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from quarry_dagster.dedup import candidates, decide, verify
-from quarry_dagster.errors import StoreError
-from quarry_dagster.profiles.settings import Deduplication
+from quarry_dagster.errors import CorpusShrankError, StoreError
+from quarry_dagster.profiles.settings import Checks, Deduplication
+from quarry_dagster.stages import faiss_index
 from quarry_dagster.stages.corpus import directions, pairs, sketches
+from quarry_dagster.stages.corpus.shrinkage import Shrinkage, compare, remembered
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Corpus, CorpusInputs, CorpusLayers, Index, Store
+from quarry_dagster.store import Acceptance, Corpus, CorpusInputs, CorpusLayers, Index, Store
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
+
+SHRINK = "shrink"
+"""What an acceptance of a loss is of."""
+
+
+@dataclass
+class CorpusReport(StageReport):
+    """What was done, and what the corpus lost."""
+
+    shrinkage: Shrinkage = field(default_factory=Shrinkage)
 
 
 def refresh(
-    store: Store, settings: Deduplication, run_id: str, *, anew: bool = False, gpu: bool = False
-) -> StageReport:
+    store: Store,
+    settings: Deduplication,
+    run_id: str,
+    *,
+    checks: Checks | None = None,
+    accepted: Sequence[Acceptance] = (),
+    force: bool = False,
+    anew: bool = False,
+    gpu: bool = False,
+) -> CorpusReport:
     """Bring the corpus in line with the published index; returns what was done.
 
-    `anew` keeps no earlier snapshot, so that nothing of a removed document is left. `gpu` lets a GPU compare vectors,
-    where there is one and they are many; the result is the same.
+    `checks` bound what it may lose; `accepted` is what somebody said to publish nevertheless. `force` decides anew
+    although nothing changed. `anew` does so too and keeps no earlier snapshot, so that nothing of a removed document is
+    left. `gpu` lets a GPU compare vectors, where there is one and they are many; the result is the same.
 
     Raises:
+        CorpusShrankError: too many documents would leave; the corpus of before stands.
         StoreError: there is no index yet, or the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, settings, run_id, anew, gpu)
+        return _refresh(store, settings, run_id, checks or Checks(), accepted, force, anew, gpu)
 
 
-def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu: bool) -> StageReport:
+def _refresh(
+    store: Store,
+    settings: Deduplication,
+    run_id: str,
+    checks: Checks,
+    accepted: Sequence[Acceptance],
+    force: bool,
+    anew: bool,
+    gpu: bool,
+) -> CorpusReport:
     start = time.monotonic()
     index = store.faiss_index.current()
     if index is None:
@@ -59,9 +94,13 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu
         evidence=_evidence_version(settings, index),
     )
     published = store.deduped_corpus.current()
-    base = None if anew else published
+    base = None if anew or force else published
     if base and base.inputs == inputs:
-        report = StageReport(rows=base.kept_documents)
+        report = CorpusReport(rows=base.kept_documents)
+        if base.index != index.number:  # the same texts, in an index that was built anew
+            store.deduped_corpus.publish(replace(base, snapshot=store.deduped_corpus.begin(), index=index.number))
+            prune(store)
+            report.written = 1
         report.outcomes = Counter(base.outcomes)
         report.seconds = time.monotonic() - start
         return report
@@ -73,11 +112,20 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu
     scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
     decisions = decide.decide(documents, scored, settings)
     kept = _kept(documents, decisions, settings)
+    shrinkage = compare(store, published, kept, decisions, checks.max_shrink)
+    if shrinkage.is_too_much and SHRINK not in (each.what for each in accepted):
+        raise CorpusShrankError(shrinkage.refusal)
+    now = datetime.now(UTC)
     signed = _signed(decisions, published, run_id)
     outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))
     before = base.layers if base else CorpusLayers()
     corpus = Corpus(
         snapshot=store.deduped_corpus.begin(),
+        index=index.number,
+        published_at=now.isoformat(timespec="seconds"),
+        made_with=store.root().made_with,
+        larger=[] if shrinkage.is_too_much else remembered(published, kept.height, now),
+        accepted=accepted,
         inputs=inputs,
         layers=CorpusLayers(
             kept=store.kept.extend(before.kept, kept),
@@ -92,7 +140,7 @@ def _refresh(store: Store, settings: Deduplication, run_id: str, anew: bool, gpu
     )
     store.deduped_corpus.publish(corpus, keep_previous=not anew)
     prune(store)
-    report = StageReport(rows=kept.height, worked=compared, written=1, outcomes=outcomes)
+    report = CorpusReport(rows=kept.height, worked=compared, written=1, outcomes=outcomes, shrinkage=shrinkage)
     report.seconds = time.monotonic() - start
     return report
 
@@ -106,15 +154,18 @@ def behind(store: Store) -> bool:
         return True
     current = store.extracted_text.segments()
     texts = {partition: current[partition].path for partition in index.partitions if partition in current}
-    return (published.inputs.vectors, published.inputs.texts) != (index.partitions, texts)
+    made_from = (published.index, published.inputs.vectors, published.inputs.texts)
+    return made_from != (index.number, index.partitions, texts)
 
 
 def prune(store: Store, *, previous: bool = True) -> None:
-    """Delete versions of tables that no live snapshot reads any more; see :meth:`Table.prune`."""
+    """Delete what no live snapshot reads any more: snapshots, versions of tables, layers; see :meth:`Table.prune`."""
+    store.deduped_corpus.prune()
+    faiss_index.prune(store)
     corpora = store.deduped_corpus.live()
     texts = [corpus.inputs.texts for corpus in corpora]
     vectors = [
-        *(index.partitions for index in store.faiss_index.live()),
+        *(index.partitions for index in faiss_index.live(store)),
         *(corpus.inputs.vectors for corpus in corpora),
     ]
     batches = store.batches.segments()
@@ -125,7 +176,9 @@ def prune(store: Store, *, previous: bool = True) -> None:
     named = (path for corpus in corpora for path in corpus.sketches.values())
     store.sketches.prune(named, existing=batches, previous=False)
     directions.prune(store, corpora)
-    store.kept.prune(path for corpus in corpora for path in corpus.layers.kept)
+    compared = (past.kept for corpus in corpora for past in corpus.larger)  # a later corpus is compared with these
+    kept = (corpus.layers.kept for corpus in corpora)
+    store.kept.prune(path for paths in (*kept, *compared) for path in paths)
     store.decisions.prune(path for corpus in corpora for path in corpus.layers.decisions)
     store.pairs.prune(path for corpus in corpora for path in corpus.layers.pairs)
 

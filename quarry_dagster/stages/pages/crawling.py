@@ -29,9 +29,17 @@ def journals(store: Store) -> Path:
 
 
 def open_journal(
-    store: Store, partition: str, old: Segment | None, settings: Crawl, allow_addresses: Sequence[Network]
+    store: Store,
+    partition: str,
+    old: Segment | None,
+    settings: Crawl,
+    allow_addresses: Sequence[Network],
+    *,
+    anew: bool,
 ) -> Journal:
     """The journal of a partition's crawl, with what killed attempts at the same crawl left.
+
+    `anew` is a crawl that asks for each page unconditionally.
 
     Raises:
         StoreError: it cannot be written.
@@ -39,7 +47,9 @@ def open_journal(
     version = old.version if old else 0  # a 304 says that the body of this version stays
     allowed = " ".join(map(str, allow_addresses))
     try:
-        return Journal(journals(store) / partition, f"{version} {settings.model_dump_json()} {allowed}")
+        return Journal(
+            journals(store) / partition, f"{version} {settings.model_dump_json()} {allowed}{' anew' if anew else ''}"
+        )
     except OSError as e:
         raise StoreError(f"cannot write {journals(store)}: {e.strerror or e}; make it writable") from e
 

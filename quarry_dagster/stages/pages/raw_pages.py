@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -35,7 +35,7 @@ from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
-from quarry_dagster.store.schemas import KEPT_BODY, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
@@ -49,25 +49,37 @@ Row = dict[str, Any]
 N = TypeVar("N", bound=Notes)
 
 
-def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequence[Network]) -> StageReport:
+def refresh(
+    store: Store,
+    partition: str,
+    settings: Crawl,
+    allow_addresses: Sequence[Network],
+    *,
+    force: bool = False,
+    refetch: bool = False,
+) -> StageReport:
     """Bring one partition of `raw_pages` up to date; memory holds a few bodies at a time, not the partition.
+
+    `force` writes it although nothing changed, and takes over no row that breaks the contract. `refetch` asks for each
+    page unconditionally.
 
     Raises:
         StoreError: the partition has no batch, or the store cannot be written.
     """
     start = time.monotonic()
-    state = _State(store, partition, settings)
+    how = _How(settings, force, refetch)
+    state = _State(store, partition, how)
     report = StageReport()
-    with open_journal(store, partition, state.old.segment, settings, allow_addresses) as journal:
+    with open_journal(store, partition, state.old.segment, settings, allow_addresses, anew=refetch) as journal:
         while True:
             requests = map(state.request, state.waiting.values())
             report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(state.waiting))
             with store.raw_pages.lock(partition):
                 crawled = state
                 if not state.holds(store):  # seeds and takedowns may have come meanwhile
-                    state = _State(store, partition, settings)
+                    state = _State(store, partition, how)
                 if state.batch.segment == crawled.batch.segment:
-                    report.written = _bring_in(store, state, journal, settings)
+                    report.written = _bring_in(store, state, journal, how)
                     break
     journal.delete()
     store.raw_pages.prune(partition=partition)
@@ -77,17 +89,29 @@ def refresh(store: Store, partition: str, settings: Crawl, allow_addresses: Sequ
     return report
 
 
+@dataclass(frozen=True)
+class _How:
+    """How a partition is crawled."""
+
+    settings: Crawl
+    force: bool
+    refetch: bool
+
+
 class _State:
     """A partition as it is before its crawl: its batch, the version before, and the rows that follow from both."""
 
-    def __init__(self, store: Store, partition: str, settings: Crawl) -> None:
+    def __init__(self, store: Store, partition: str, how: _How) -> None:
         self.partition = partition
+        self._refetch = how.refetch
         self.forgotten = store.forgotten()
         self.batch = _Version(store.batches.segment(partition))
         self.old = _Version(store.raw_pages.segment(partition))
+        if how.force:
+            self.old.drop_unsound()
         if self.batch.segment is None:
             raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
-        self.batch_version, self.policy = self.batch.segment.version, _policy(settings)
+        self.batch_version, self.policy = self.batch.segment.version, _policy(how.settings)
         before = self.old.segment.notes if self.old.segment else None
         self.is_same_batch = before is not None and before.batch == self.batch_version
         """Whether the version before was made from the same batch."""
@@ -104,20 +128,23 @@ class _State:
         return (store.forgotten(), *segments) == (self.forgotten, self.batch.segment, self.old.segment)
 
     def request(self, seed: Row) -> Request:
+        if self._refetch:
+            return Request(seed["url"], lists=bool(seed["discover"]))
         before = self.old.rows.get(seed["doc_id"])
         return _request(seed, before, is_same_batch=self.is_same_batch, is_same_policy=self.is_same_policy)
 
 
-def _bring_in(store: Store, state: _State, journal: Journal, settings: Crawl) -> int:
+def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
     """Turn responses into rows, and write the partition where one changed; returns the versions written: 0 or 1."""
-    further = FurtherSeeds()
+    further, settings = FurtherSeeds(), how.settings
     for response in journal.responses():
         if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
             response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
             doc_id = seed["doc_id"]
             state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), settings)
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
-    if state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows):
+    is_same = state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows)
+    if is_same and not how.force:
         return 0
     _write(store, state, journal, warc=settings.write_warc)
     return 1
@@ -133,6 +160,16 @@ class _Version(Generic[N]):
             columns = [name for name in segment.schema.names() if name != "body"]
             frames = segment.batches(columns, rows=4096)
             self.rows = {row["doc_id"]: row for frame in frames for row in frame.iter_rows(named=True)}
+
+    def drop_unsound(self) -> None:
+        """Forget the rows that break the contract: they are made anew, and their bodies are not taken over."""
+        sound = {i for i, row in self.rows.items() if row["outcome"] in FETCH_OUTCOMES and row["body_digest"] is None}
+        sound = {i for i in sound if self.rows[i]["outcome"] not in WITH_BODY}
+        for i, body in self.bodies(self.rows):
+            row = self.rows[i]
+            if row["outcome"] in WITH_BODY and body is not None and digest(body) == row["body_digest"]:
+                sound.add(i)
+        self.rows = {i: row for i, row in self.rows.items() if i in sound}
 
     def bodies(self, ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """The bodies of these documents, by doc_id."""
@@ -231,7 +268,7 @@ def _held(before: Row, response: Response, settings: Crawl) -> Row | None:
 
 
 def _is_refused(response: Response) -> bool:
-    """Whether a site lets us have a page no longer, but does not say that the page is gone or that we must not use it."""
+    """Whether a site lets us have a page no longer, but says neither that it is gone nor that it must not be used."""
     return not response.transient and (response.outcome == "robots_disallowed" or response.status in _NOT_FOR_US)
 
 

@@ -1,0 +1,231 @@
+"""What a corpus would lose: a corpus that shrinks beyond a bound is not published until somebody says that it is meant.
+
+A new corpus is compared with the largest one of the last thirty days from which nobody accepted a loss, so that
+erosion in small steps is seen as well. Every document of that one which would not be kept has a cause. Some causes are
+meant: a takedown, an opt-out, a deleted partition, a setting that its user changed and confirmed. A document whose
+place another one takes that was not there before is no loss. All others count.
+
+Why so: "A corpus that shrinks is not published until it is meant" in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from quarry_dagster.store import Corpus, Past, Root, Store
+from quarry_dagster.store.corpus import kept_layers
+from quarry_dagster.store.schemas import ACCEPTED, CAME_OF_IT, HOST
+
+REMEMBERED = timedelta(days=30)
+"""So long a corpus is remembered that losses are counted against."""
+FEW = 20
+"""So many documents may leave, whatever their share."""
+LARGE_HOST = 50
+"""A host with so many documents must not vanish."""
+_SHOWN = 5
+
+_LOST = pl.Schema({"doc_id": pl.String, "host": pl.String, "cause": pl.String, "is_meant": pl.Boolean})
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """What a corpus would lose of the one that it is compared with."""
+
+    before: int = 0
+    """Documents of the corpus that it is compared with."""
+    since: str = ""
+    """When that one was published, ISO 8601, UTC."""
+    lost: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_LOST))
+    """A row a document that would leave and counts, or that leaves as it is meant: doc_id, host, cause, is_meant."""
+    vanishing: Sequence[str] = ()
+    """Large hosts of which no document would be left, and whose loss is not meant."""
+    bound: float = 1.0
+    """The share of documents that may leave."""
+    is_empty: bool = False
+    """Whether no document would be left."""
+
+    @property
+    def counted(self) -> pl.DataFrame:
+        """The rows of `lost` that nobody meant."""
+        return self.lost.filter(~pl.col("is_meant"))
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether the corpus is to be refused."""
+        counted = self.counted.height
+        is_large = counted > FEW and counted > self.bound * self.before
+        return counted > 0 and (is_large or bool(self.vanishing) or self.is_empty)
+
+    def causes(self, *, meant: bool) -> Counter[str]:
+        """How many documents leave by each cause."""
+        return Counter(self.lost.filter(is_meant=meant)["cause"].to_list())
+
+    @property
+    def refusal(self) -> str:
+        """What is said where the corpus is refused, with the one way to say that it is meant."""
+        return (
+            f"not published, the corpus of before stands: {self.summary}. If it is meant, say so: quarry run "
+            "--accept-shrink, or in the UI's launchpad ops: {deduped_corpus: {config: {accept_shrink: true}}}"
+        )
+
+    @property
+    def summary(self) -> str:
+        """The loss in a sentence or two, with causes and hosts."""
+        counted, meant = self.counted, self.causes(meant=True)
+        if not self.before:
+            return "there is no corpus of before to compare with"
+        parts = [f"{counted.height:,} of {self.before:,} documents of {self.since[:10]} would leave"]
+        if counted.height:
+            hosts = Counter(counted["host"].fill_null("no host").to_list())
+            parts.append(f"causes: {_listed(self.causes(meant=False))}; hosts: {_listed(hosts)}")
+        if self.vanishing:
+            parts.append(f"nothing would be left of {', '.join(self.vanishing[:_SHOWN])}")
+        if self.is_empty and counted.height:
+            parts.append("the corpus would be left empty")
+        if meant:
+            parts.append(f"meant, and not counted: {_listed(meant)}")
+        return "; ".join(parts)
+
+
+def compare(
+    store: Store, published: Corpus | None, kept: pl.DataFrame, decisions: pl.DataFrame, bound: float
+) -> Shrinkage:
+    """What a new corpus would lose.
+
+    Args:
+        published: the corpus that stands.
+        kept: the documents that the new one would keep, schema KEPT.
+        decisions: those that it would remove, schema DECISIONS.
+        bound: the share of documents that may leave.
+    """
+    if published is None:
+        return Shrinkage()
+    root, past = store.root(), compared_with(published, datetime.now(UTC))
+    before = kept_layers(store.files).read(past.kept).select("doc_id", "partition").collect()
+    gone = before.join(kept, on="doc_id", how="anti")
+    found = Shrinkage(past.documents, past.published_at, bound=bound, is_empty=kept.is_empty())
+    if gone.is_empty():
+        return found
+    urls = store.batches.scan(gone["partition"].unique()).select("doc_id", "url", HOST.alias("host"))
+    hosts = urls.join(gone.lazy().select("doc_id"), on="doc_id", how="semi").collect()
+    causes = _causes(store, gone.join(hosts, on="doc_id", how="left"), before, decisions, changed(past, root))
+    lost = causes.filter(pl.col("cause").is_not_null()).select(_LOST.names())
+    return Shrinkage(
+        found.before, found.since, lost, _vanishing(store, lost, kept), bound=bound, is_empty=found.is_empty
+    )
+
+
+def compared_with(published: Corpus, now: datetime) -> Past:
+    """The corpus that losses count against: the largest that is remembered, which may be the one that stands."""
+    return next((past for past in published.larger if _is_remembered(past, now)), past_of(published, now))
+
+
+def remembered(published: Corpus | None, documents: int, now: datetime) -> list[Past]:
+    """What a new corpus of so many documents remembers of those before: each larger than all after it."""
+    if published is None:
+        return []
+    earlier = [*published.larger, past_of(published, now)]
+    return [past for past in earlier if past.documents > documents and _is_remembered(past, now)]
+
+
+def past_of(published: Corpus, now: datetime) -> Past:
+    """What is remembered of a corpus; one that does not say when it was published counts from now."""
+    return Past(
+        published_at=published.published_at or now.isoformat(timespec="seconds"),
+        documents=published.kept_documents,
+        kept=published.layers.kept,
+        made_with=published.made_with,
+    )
+
+
+def changed(past: Past, root: Root) -> set[str]:
+    """The sections of the settings that their user changed since, and confirmed."""
+    now = root.made_with
+    return {section for section in root.confirmed if past.made_with.get(section) not in (None, now.get(section))}
+
+
+def _is_remembered(past: Past, now: datetime) -> bool:
+    return now - datetime.fromisoformat(past.published_at) < REMEMBERED
+
+
+def _causes(
+    store: Store, gone: pl.DataFrame, before: pl.DataFrame, decisions: pl.DataFrame, meant_sections: set[str]
+) -> pl.DataFrame:
+    """The documents that would leave (doc_id, partition, url, host), each with its cause and whether it is meant.
+
+    The cause is null for a document whose place a new one takes.
+    """
+    ids = gone.lazy().select("doc_id")
+    partitions = gone["partition"].unique().to_list()
+    existing = [partition for partition in partitions if store.batches.segment(partition)]
+    rows = gone.join(_as_duplicates(decisions, before), on="doc_id", how="left")
+    has_body = pl.col("body_digest").is_not_null()
+    pages = store.raw_pages.scan(existing).select("doc_id", "status", page=CAME_OF_IT, has_body=has_body)
+    texts = store.extracted_text.scan(existing).select("doc_id", text="outcome", is_accepted=ACCEPTED)
+    for table in (pages, texts):
+        rows = rows.join(table.join(ids, on="doc_id", how="semi").collect(), on="doc_id", how="left")
+    forgotten = store.forgotten()
+    is_forgotten = [forgotten.reason(url) is not None for url in rows["url"]]
+    rows = rows.with_columns(pl.Series("is_forgotten", is_forgotten, pl.Boolean))
+    status = pl.when(pl.col("status") >= 400).then(pl.format(" {}", "status")).otherwise(pl.lit(""))
+
+    def setting(section: str) -> pl.Expr:
+        return pl.lit(section in meant_sections)
+
+    # The first that holds is the cause.
+    causes: list[tuple[pl.Expr, pl.Expr, pl.Expr]] = [
+        (~pl.col("partition").is_in(existing), pl.lit("partition deleted"), pl.lit(True)),
+        (pl.col("is_forgotten"), pl.lit("forgotten"), pl.lit(True)),
+        (pl.col("is_replaced"), pl.lit(None, pl.String), pl.lit(True)),
+        (
+            pl.col("level").is_not_null(),
+            pl.format("duplicate by level {}", "level"),
+            setting("deduplication") | setting("embedding"),
+        ),
+        (pl.col("page") == "opted_out", pl.lit("opted out"), pl.lit(True)),
+        (
+            ~pl.col("has_body"),
+            pl.format("{}{}", "page", status),
+            pl.col("page").is_in(["too_large", "unsupported_type"]) & setting("crawl"),
+        ),
+        (~pl.col("is_accepted"), pl.format("text {}", "text"), setting("extraction")),
+        (pl.col("is_accepted"), pl.lit("text not embedded yet"), pl.lit(False)),
+    ]
+    cause, is_meant = pl.lit("its partition has no row of it"), pl.lit(False)
+    for holds, name, meant in reversed(causes):
+        cause = pl.when(holds.fill_null(False)).then(name).otherwise(cause)
+        is_meant = pl.when(holds.fill_null(False)).then(meant).otherwise(is_meant)
+    return rows.select("doc_id", "host", cause=cause, is_meant=is_meant)
+
+
+def _as_duplicates(decisions: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """The removed documents: doc_id, level, and `is_replaced`: it is the first in whose place a new one is kept.
+
+    A new document takes the place of one: where it removes many, the others are lost.
+    """
+    removed = decisions.select(doc_id="removed_id", level="level", kept_id="kept_id").sort("doc_id")
+    removed = removed.join(before.select("doc_id"), on="doc_id", how="semi")
+    is_new = ~pl.col("kept_id").is_in(before["doc_id"].implode())
+    return removed.select("doc_id", "level", is_replaced=is_new & pl.col("kept_id").is_first_distinct())
+
+
+def _vanishing(store: Store, lost: pl.DataFrame, kept: pl.DataFrame) -> list[str]:
+    """The hosts that lose so many documents that nobody meant, and of which none would be left."""
+    counted = lost.filter(~pl.col("is_meant")).group_by("host").len()
+    large = counted.filter(pl.col("len") >= LARGE_HOST)["host"].drop_nulls()
+    if large.is_empty():
+        return []
+    urls = store.batches.scan().select("doc_id", HOST.alias("host")).filter(pl.col("host").is_in(large.implode()))
+    left = urls.join(kept.lazy().select("doc_id"), on="doc_id", how="semi").select("host").unique().collect()
+    return sorted(set(large) - set(left["host"]))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    shown = Counter(counts).most_common(_SHOWN)
+    more = f" and {len(counts) - len(shown):,} more" if len(counts) > len(shown) else ""
+    return ", ".join(f"{n:,} {name}" for name, n in shown) + more

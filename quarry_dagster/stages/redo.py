@@ -1,0 +1,141 @@
+"""What other settings do anew: which texts would be extracted or embedded again, counted before it begins.
+
+Why so: "The data root remembers its settings" in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from quarry_dagster.embed import load_encoder, vector_id, why_other_vectors
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.extract import Extractor, Page, extractor_version, normal_form
+from quarry_dagster.profiles.remembered import made_with, to_remember
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import ACCEPTED
+
+MANY = 1000
+"""Above so many texts somebody is asked first."""
+_SAMPLE = 16
+"""So many texts are worked on to say how long all will take."""
+_NOT_TEXTS = {
+    "crawl": "every page is asked for again under the other rules of the crawl",
+    "index": "the index is built anew where its type changes",
+    "deduplication": "what is a duplicate is decided anew",
+    "partitions": "new documents are cut into partitions of the other size; those that have one keep it",
+}
+"""What other settings of a section do, where they do not touch texts."""
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What would be done anew in a data root under a profile."""
+
+    sections: frozenset[str] = frozenset()
+    """Sections of the settings that differ from those that rows were made with."""
+    extracted: int = 0
+    """Pages whose text would be extracted anew."""
+    embedded: int = 0
+    """Documents that would be embedded anew."""
+    why: str = ""
+    """Why vectors would be others although the settings are the same: this machine or this version differs."""
+
+    @property
+    def is_to_be_confirmed(self) -> bool:
+        """Whether somebody has to say that it is meant: other settings, or another machine, and many texts."""
+        return max(self.extracted, self.embedded) > MANY and bool(self.sections or self.why)
+
+    def lines(self, store: Store, profile: HardwareProfile) -> list[str]:
+        """What would be done anew and about how long it takes on this machine, in sentences; empty where nothing is."""
+        found = [_NOT_TEXTS[section] for section in sorted(self.sections & _NOT_TEXTS.keys())]
+        if self.extracted:
+            seconds = self.extracted * _seconds_a_page(store, profile)
+            found.append(f"{self.extracted:,} texts are extracted anew, about {_duration(seconds)}")
+        if self.embedded:
+            seconds = self.embedded * _seconds_a_text(store, profile)
+            why = f" ({self.why})" if self.why else ""
+            found.append(f"{self.embedded:,} texts are embedded anew, about {_duration(seconds)}{why}")
+        elif self.extracted:
+            found.append("texts that come out otherwise are embedded anew")
+        return found
+
+
+def redo(store: Store, profile: HardwareProfile) -> Redo:
+    """What a run under this profile would do anew, over all texts that there are.
+
+    Where everything is as the data root remembers it, no table is looked at.
+    """
+    root, now = store.root(), made_with(profile)
+    version, vectors = extractor_version(profile.extraction), vector_id(profile.embedding)
+    if (root.made_with, root.extractor, root.vectors) == (now, version, vectors):
+        return Redo()
+    texts, made = store.extracted_text.segments().values(), store.embeddings.segments().values()
+    sections = {name for name, value in now.items() if root.made_with.get(name, value) != value}
+    if not root.made_with:  # of before settings were remembered: what the tables say counts
+        sections |= {"embedding"} if any(s.notes.rows and s.notes.model != vectors for s in made) else set()
+    found = Redo(
+        frozenset(sections),
+        sum(
+            s.notes.rows - s.notes.outcomes.get("not_fetched", 0) for s in texts if s.notes.extractor_version != version
+        ),
+        sum(s.notes.rows for s in made if s.notes.model != vectors),
+    )
+    if not found.embedded or "embedding" in sections or not root.vectors:
+        return found
+    return replace(found, why=why_other_vectors(profile.embedding, root.vectors))
+
+
+def adopt(store: Store, profile: HardwareProfile, *, confirmed: bool, how: str) -> Redo:
+    """Remember the settings of a profile in the data root, before anything is made with them; returns what that redoes.
+
+    `confirmed` says that somebody meant it; `how` tells how to say so, for the message.
+
+    Raises:
+        ConfigError: so much would be done anew that somebody has to say that it is meant.
+        StoreError: the data root cannot be written.
+    """
+    found, root = redo(store, profile), store.root()
+    if found.is_to_be_confirmed and not confirmed:
+        what = "; ".join(found.lines(store, profile))
+        raise ConfigError(f"other settings than {store.files.root} was made with: {what}. If it is meant, {how}")
+    now = replace(
+        root,
+        settings=to_remember(profile),
+        made_with=made_with(profile),
+        extractor=extractor_version(profile.extraction),
+        vectors=vector_id(profile.embedding),
+        confirmed=sorted(({*root.confirmed} - found.sections) | (found.sections if confirmed else frozenset())),
+    )
+    if now != root:
+        now.write(store.files)
+    return found
+
+
+def _seconds_a_page(store: Store, profile: HardwareProfile) -> float:
+    """Seconds to extract a page on this machine under these settings, by a sample."""
+    frames = (frame for segment in store.raw_pages.segments().values() for frame in segment.batches())
+    rows = (row for frame in frames for row in frame.iter_rows(named=True) if row["body"] is not None)
+    pages = [Page(r["doc_id"], r["final_url"] or r["url"], r["body"], r["content_type"]) for r in islice(rows, _SAMPLE)]
+    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+        list(extractor.extract(pages[:1]))  # the workers start
+        began = time.monotonic()
+        list(extractor.extract(pages))
+    return (time.monotonic() - began) / max(1, len(pages))
+
+
+def _seconds_a_text(store: Store, profile: HardwareProfile) -> float:
+    """Seconds to embed a text on this machine under these settings, by a sample."""
+    texts = store.extracted_text.scan().filter(ACCEPTED).select("text").head(_SAMPLE).collect()["text"]
+    encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
+    began = time.monotonic()
+    encoder.encode([normal_form(text) for text in texts])
+    return (time.monotonic() - began) / max(1, len(texts))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
