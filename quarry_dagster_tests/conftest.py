@@ -1,17 +1,21 @@
 """Fixtures that many tests share."""
 
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, settings
 
+from quarry_dagster.cli import main
 from quarry_dagster.extract import Extractor
 from quarry_dagster.profiles.settings import Extraction
-from quarry_dagster_tests.corpus import Corpus, extractor, profile
+from quarry_dagster_tests.corpus import Corpus, Quarry, extractor, profile
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import Server, Site
 
@@ -38,6 +42,26 @@ def hostile() -> Iterator[HostileSite]:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return Corpus(tmp_path / "data", profile())
+
+
+@pytest.fixture
+def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quarry:
+    """Runs `quarry ARGS` on the data root `data` in `tmp_path`, under the profile of tests, `quick.yaml` beside it."""
+    settings = tmp_path / "quick.yaml"
+    settings.write_text(yaml.safe_dump(json.loads(profile().model_dump_json(exclude={"name"}))))
+    monkeypatch.setenv("QUARRY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("QUARRY_PROFILE", str(settings))
+    monkeypatch.setenv("QUARRY_ALLOW_ADDRESSES", "127.0.0.0/8")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["quarry", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return call
 
 
 @pytest.fixture(autouse=True)

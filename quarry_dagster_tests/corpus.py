@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_network
@@ -29,6 +29,8 @@ from quarry_dagster.store import Fingerprint, Index, Store, TextNotes
 from quarry_dagster.store.snapshots import MANIFEST
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
+Quarry = Callable[..., tuple[int, str, str]]
+"""What the fixture `quarry` gives: a call runs `quarry ARGUMENTS`, and returns exit status, stdout and stderr."""
 
 
 def profile(**sections: dict[str, object]) -> HardwareProfile:

@@ -7,44 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from quarry_dagster import scan
-from quarry_dagster.cli import main
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
 from quarry_dagster.orchestration import runner
-from quarry_dagster_tests.corpus import Corpus, profile, words
+from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
 from quarry_dagster_tests.site import Site, html
-
-Quarry = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Quarry]:
-    """Runs `quarry ARGS` on a data root of its own: (exit status, stdout, stderr)."""
-    settings = tmp_path / "quick.yaml"
-    settings.write_text(yaml.safe_dump(json.loads(profile().model_dump_json(exclude={"name"}))))
-    monkeypatch.setenv("QUARRY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("QUARRY_PROFILE", str(settings))
-    monkeypatch.setenv("QUARRY_ALLOW_ADDRESSES", "127.0.0.0/8")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quarry", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    yield call
 
 
 def test_the_demo_site_gives_the_corpus_its_authors_planted(quarry: Quarry, tmp_path: Path) -> None:

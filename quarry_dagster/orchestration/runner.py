@@ -30,7 +30,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.environment import code_location, data_root
-from quarry_dagster.errors import ConfigError, StoreError
+from quarry_dagster.errors import ConfigError, CorpusShrankError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
@@ -245,6 +245,8 @@ def _note(event: dg.DagsterEvent, outcome: Outcome) -> None:
         if error and error.cls_name == "DagsterAssetCheckFailedError":
             return  # the check has its answer
         cause = error.cause if error and error.cause else error
+        if cause and cause.cls_name == CorpusShrankError.__name__:
+            return  # the asset gave the answer of its check before it failed
         message = cause.message.strip() if cause else "failed"
         kind = "asset" if event.step_key in assets.NAMES else "check"
         outcome.errors.append(f"{kind} {event.step_key}: {message}")
