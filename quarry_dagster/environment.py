@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 from pathlib import Path
 
 DEFAULT_DATA = "data"
@@ -27,6 +29,11 @@ def profile_name(given: str | None = None) -> str | None:
 def code_location() -> str:
     """$QUARRY_CODE_LOCATION, the name under which the UI knows our definitions: that of workspace.yaml by default."""
     return os.environ.get("QUARRY_CODE_LOCATION") or "quarry_dagster"
+
+
+def who() -> str:
+    """The user and the machine of this process, as records name who said something."""
+    return f"{getpass.getuser()} on {platform.node()}"
 
 
 def allowed_addresses() -> str:

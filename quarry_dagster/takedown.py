@@ -7,7 +7,7 @@ asked. The list itself is :class:`quarry_dagster.store.Forgotten`; crawl and int
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,7 +16,7 @@ import polars as pl
 
 from quarry_dagster.crawl.journal import forget_journals
 from quarry_dagster.embed import vector_id
-from quarry_dagster.errors import ConfigError, InvalidUrl
+from quarry_dagster.errors import ConfigError, CorpusShrankError, InvalidUrl
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import SEEDS, pending
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -25,7 +25,7 @@ from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
-from quarry_dagster.store import Forgotten, Segment, Store, digest_rows
+from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, digest_rows
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 
 _FOUND = "found/"
@@ -35,12 +35,14 @@ _LIKE = 0.75
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
 
 
-def forget(store: Store, profile: HardwareProfile, url_or_host: str) -> int:
+def forget(store: Store, profile: HardwareProfile, url_or_host: str, *, accepted: Sequence[Acceptance] = ()) -> int:
     """Keep a URL (with a scheme) or a host (without) out for good; returns how many pages with a body went.
 
-    Killed half-way, it goes on where it stopped when it is called again.
+    Killed half-way, it goes on where it stopped when it is called again. `accepted` is what somebody said to publish
+    although it was to be refused.
 
     Raises:
+        CorpusShrankError: as :func:`take_out`.
         ConfigError: it is neither a URL nor a host, nothing here is named by it, or the corpus was made under another
             model than the profile's.
         StoreError: the store cannot be written.
@@ -52,7 +54,7 @@ def forget(store: Store, profile: HardwareProfile, url_or_host: str) -> int:
         )
     _check_known(store, url_or_host)
     forgotten = put_on_list(store, url_or_host)
-    return take_out(store, profile, forgotten)
+    return take_out(store, profile, forgotten, accepted)
 
 
 def put_on_list(store: Store, url_or_host: str) -> Forgotten:
@@ -112,10 +114,11 @@ def _known_frames(store: Store) -> Iterator[list[str]]:
                     yield [line.decode().split()[0] for line in lines if line.strip()]
 
 
-def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> int:
+def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accepted: Sequence[Acceptance] = ()) -> int:
     """Take all that is on the list out of every table; returns how many pages with a body went.
 
     Raises:
+        CorpusShrankError: the tables have lost other documents too, so many that the corpus is not published.
         StoreError: the store cannot be written.
     """
     forget_journals(journals(store))
@@ -138,7 +141,15 @@ def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten) -> in
     if store.faiss_index.current():
         faiss_index.refresh(store, list(store.batches.segments()), profile, anew=True)
     if store.deduped_corpus.current():
-        deduped_corpus.refresh(store, profile.deduplication, "forget", anew=True)
+        try:
+            deduped_corpus.refresh(
+                store, profile.deduplication, "forget", checks=profile.checks, accepted=accepted, anew=True
+            )
+        except CorpusShrankError as e:
+            raise CorpusShrankError(
+                f"it is out of every table, but not yet out of the corpus that is published, for other documents would "
+                f"leave with it: {e}; or here: quarry forget --accept-shrink, which goes on where this one stopped"
+            ) from e
     if store.files.exists(corpus_report.PATH):
         corpus_report.refresh(store, profile)
     for table in (store.batches, store.raw_pages):

@@ -78,5 +78,6 @@ def _workers(monkeypatch: pytest.MonkeyPatch) -> None:
     def shared(settings: Extraction, workers: int) -> AbstractContextManager[Extractor]:
         return nullcontext(extractor(settings))
 
-    for user in ("quarry_dagster.orchestration.assets.extracted_text", "quarry_dagster.takedown"):
+    assets = "quarry_dagster.orchestration.assets.extracted_text"
+    for user in (assets, "quarry_dagster.takedown", "quarry_dagster.stages.redo"):
         monkeypatch.setattr(import_module(user), "Extractor", shared)

@@ -336,3 +336,15 @@ def test_no_page_of_a_host_is_counted_as_asked_for_when_it_was_forgotten(quarry:
     assert quarry("forget", url)[0] == 0
     status, _, err = quarry("run")
     assert status == 0, err
+
+
+def test_a_takedown_does_not_carry_a_refused_loss_with_it(quarry: Quarry, crawled: Corpus, site: Site) -> None:
+    for i in range(25):
+        site.pages[f"/{i}"] = 404
+    assert quarry("run")[0] == 1
+    status, _, err = quarry("forget", site.url("/39"))
+    assert status == 1 and "25 http_error 404" in err and "1 forgotten" in err and "--accept-shrink" in err
+    assert len(crawled.urls()) == PAGES
+    status, _, err = quarry("forget", site.url("/39"), "--accept-shrink")
+    assert status == 0, err
+    assert len(crawled.urls()) == PAGES - 26

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from quarry_dagster.cli.options import data_option, profile_option
-from quarry_dagster.environment import data_root, profile_name
+from quarry_dagster.environment import data_root, profile_name, who
 from quarry_dagster.profiles.remembered import choose_for
-from quarry_dagster.store import Store
+from quarry_dagster.store import Acceptance, Store
 
 
 @click.command()
 @click.argument("url_or_host", metavar="URL-or-HOST")
 @data_option
 @profile_option
-def forget(url_or_host: str, data: str | None, profile: str | None) -> None:
+@click.option("--accept-shrink", is_flag=True, help="Publish although more documents leave than the bounds allow.")
+def forget(url_or_host: str, data: str | None, profile: str | None, accept_shrink: bool) -> None:
     """Take a URL, or every page of a host, out of all tables and keep it out for good.
 
     Bodies, texts and vectors are deleted, not hidden; duplicates of what is taken out come back. Exit status 1, and
     nothing is changed, when the data root has no such page, nor waits for one that a crawled page named.
     """
     from quarry_dagster import takedown
+    from quarry_dagster.stages.corpus.deduped_corpus import SHRINK
 
     store = Store.existing(data_root(data))
-    pages = takedown.forget(store, choose_for(store, profile_name(profile)).profile, url_or_host)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    accepted = [Acceptance(what=SHRINK, who=who(), at=now)] if accept_shrink else []
+    pages = takedown.forget(store, choose_for(store, profile_name(profile)).profile, url_or_host, accepted=accepted)
     counted = "1 page" if pages == 1 else f"{pages} pages"
     click.echo(f"{url_or_host}: {counted} taken out; it will not be crawled again")
     click.echo("Seed files that you keep, in the inbox too, are not changed.")

@@ -6,14 +6,13 @@ Three words, one meaning each: `force` does work again although nothing changed,
 
 from __future__ import annotations
 
-import getpass
-import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
 
+from quarry_dagster.environment import who
 from quarry_dagster.store import Acceptance
 
 
@@ -59,5 +58,4 @@ class CheckConfig(dg.Config):
 def acceptances(run_id: str, what: Iterable[str]) -> list[Acceptance]:
     """What the user of this run accepts, now."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    who = f"{getpass.getuser()} on {platform.node()}, run {run_id}"
-    return [Acceptance(what=each, who=who, at=now) for each in what]
+    return [Acceptance(what=each, who=f"{who()}, run {run_id}", at=now) for each in what]

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster import RunsFilter
 
+from quarry_dagster.checks.standing import refuse_while_failed
+from quarry_dagster.errors import ChecksFailedError
 from quarry_dagster.intake import SEEDS, SeedReport, pending, take_in_seeds
 from quarry_dagster.orchestration import jobs
+from quarry_dagster.orchestration.assets.faiss_index import INPUTS
 from quarry_dagster.orchestration.crawls import crawl_requests, cut, unfinished_runs
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import RAW_PAGES, sync_partitions
@@ -67,6 +70,10 @@ def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence
         store = quarry.store()
         if not faiss_index.behind(store) and not deduped_corpus.behind(store):
             return dg.SkipReason("index and corpus are in line with the embeddings")
+        try:
+            refuse_while_failed(store, INPUTS, [])
+        except ChecksFailedError as e:
+            return dg.SkipReason(str(e))
         if waits := _refresh_waits_for(context.instance):
             return dg.SkipReason(f"waits for the end of {', '.join(cut([r.run_id for r in waits]))}")
         key = hashlib.sha256(_corpus_state(store).encode()).hexdigest()

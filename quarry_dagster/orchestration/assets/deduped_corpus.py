@@ -7,7 +7,7 @@ import polars as pl
 
 from quarry_dagster.checks.standing import refuse_while_failed
 from quarry_dagster.errors import CorpusShrankError
-from quarry_dagster.orchestration.assets.faiss_index import faiss_index
+from quarry_dagster.orchestration.assets.faiss_index import INPUTS, faiss_index
 from quarry_dagster.orchestration.assets.reporting import (
     Metadata,
     column_lineage,
@@ -26,7 +26,6 @@ from quarry_dagster.stages.corpus.shrinkage import Shrinkage
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST, SCORED_LEVELS
 
 _HOSTS_SHOWN = 10
-_INPUTS = ("raw_pages", "extracted_text", "embeddings", "faiss_index")
 SHRANK = dg.AssetCheckKey(dg.AssetKey("deduped_corpus"), "corpus_shrank")
 _LINEAGE = column_lineage(
     {
@@ -56,7 +55,9 @@ def deduped_corpus(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
     store, profile = quarry.begin(context)
-    passed_over = [f"check {name}" for name in refuse_while_failed(store, _INPUTS, config.accept_check)]
+    passed_over = [
+        f"check {name}" for name in refuse_while_failed(store, (*INPUTS, "faiss_index"), config.accept_check)
+    ]
     accepted = [stage.SHRINK, *passed_over] if config.accept_shrink else passed_over
     try:
         report = stage.refresh(

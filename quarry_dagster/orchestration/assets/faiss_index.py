@@ -10,7 +10,8 @@ from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.orchestration.run_config import IndexConfig
 from quarry_dagster.stages import faiss_index as stage
 
-_INPUTS = ("raw_pages", "extracted_text", "embeddings")
+INPUTS = ("raw_pages", "extracted_text", "embeddings")
+"""What the index and the corpus are made from: while a check of these stands failed, they are not published."""
 
 
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")
@@ -18,7 +19,7 @@ def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: 
     """The FAISS index over the vector of every distinct text, plus a manifest of what is in it."""
     store, profile = quarry.begin(context)
     partitions = sync_partitions(context.instance, store)
-    refuse_while_failed(store, _INPUTS, config.accept_check)
+    refuse_while_failed(store, INPUTS, config.accept_check)
     force = config.force or bool(store.failed_checks().of_asset("faiss_index"))
     report = stage.refresh(store, partitions, profile, compact=config.compact, force=force)
     index = store.faiss_index.current()
