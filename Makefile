@@ -8,10 +8,9 @@ DATA ?= demo-data
 demo: $(VENV)/installed  ## the whole pipeline on the bundled pages, really crawled
 	$(BIN)/python -m quarry_dagster.demo --data $(DATA)
 
+# dagster dev -w workspace.yaml, and the demo's pages, that they can be crawled again.
 ui: $(VENV)/installed  ## the Dagster UI over the demo's data, on http://127.0.0.1:3000
-	mkdir -p $(DATA)/.dagster
-	test -f $(DATA)/.dagster/dagster.yaml || cp configs/dagster.yaml $(DATA)/.dagster/
-	QUARRY_DATA=$(abspath $(DATA)) DAGSTER_HOME=$(abspath $(DATA))/.dagster $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+	$(BIN)/python -m quarry_dagster.demo ui --data $(DATA)
 
 # Three at a time on two cores, for some wait for a daemon; a module's tests mostly stay together, for they share a corpus.
 test: $(VENV)/installed-dev  ## all tests but the slow ones

@@ -25,7 +25,7 @@ from quarry_dagster.stages import corpus_report
 from quarry_dagster.urls import host_of
 from quarry_dagster_tests.corpus import Corpus, profile, words
 from quarry_dagster_tests.site import Server, html
-from quarry_dagster_tests.test_ui import ARGUMENTS, CHROMIUM
+from quarry_dagster_tests.ui import ARGUMENTS, CHROMIUM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -3,71 +3,26 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from quarry_dagster.demo.__main__ import seeds, serve
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import overwrite
+from quarry_dagster_tests.ui import browser, dagster_dev, finished_runs, graphql, in_a_browser, shoot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.browser,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install the package chromium"),
-]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextmanager
-def _dagster_dev(data: Path, profile: str) -> Iterator[str]:
-    """The address of `dagster dev` over a data root, as the README starts it."""
-    port = _free_port()
-    environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32", "QUARRY_PROFILE": profile}
-    environment |= {"QUARRY_DATA": str(data), "DAGSTER_HOME": str(data / ".dagster")}
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml"), "-h", "127.0.0.1"]
-    log = (data.parent / "dev.log").open("wb")
-    with subprocess.Popen(
-        [*command, "-p", str(port)], env=environment, stdout=log, stderr=log, cwd=data.parent
-    ) as server:
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/server_info")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
+pytestmark = in_a_browser
 
 
 @pytest.fixture(scope="module")
@@ -84,31 +39,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ui(data: Path) -> Iterator[str]:
-    with _dagster_dev(data, "workstation") as address:
+    with dagster_dev(data, "workstation") as address:
         yield address
-
-
-@contextmanager
-def _browser(address: str) -> Iterator["Page"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser.new_page(viewport={"width": 2300, "height": 700}, base_url=address)
-        browser.close()
 
 
 @pytest.fixture
 def page(ui: str) -> Iterator["Page"]:
-    with _browser(ui) as found:
+    with browser(ui) as found:
         yield found
-
-
-def _shoot(page: "Page", name: str) -> None:
-    """Keep a picture where QUARRY_SCREENSHOTS names a folder, for people to look at."""
-    if folder := os.environ.get("QUARRY_SCREENSHOTS"):
-        page.wait_for_timeout(1500)
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def _expect_all_green(page: "Page") -> None:
@@ -128,7 +66,7 @@ def test_the_lineage_of_the_five_assets_is_green(page: "Page") -> None:
     for name in ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=60_000)
     _expect_all_green(page)
-    _shoot(page, "lineage")
+    shoot(page, "lineage")
 
 
 @pytest.mark.parametrize(("asset", "rows"), [("faiss_index", "40"), ("deduped_corpus", "33")])
@@ -141,7 +79,7 @@ def test_a_global_asset_shows_its_row_count_and_previews(page: "Page", asset: st
     if asset == "deduped_corpus":
         page.get_by_role("row", name="preview").get_by_text("[Show Markdown]").click()
         expect(page.get_by_text("/harbour-news/").first).to_be_visible(timeout=30_000)
-    _shoot(page, asset)
+    shoot(page, asset)
 
 
 @pytest.mark.parametrize("asset", ["raw_pages", "extracted_text", "embeddings"])
@@ -152,7 +90,7 @@ def test_a_partition_shows_its_row_count_outcomes_and_preview(page: "Page", asse
     page.get_by_text("-demo-").first.click(timeout=60_000)
     expect(page.get_by_text("dagster/row_count")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("outcomes")).to_be_visible()
-    _shoot(page, asset)
+    shoot(page, asset)
     page.get_by_text("[Show Markdown]").last.click()
     expect(page.get_by_text("MiniLM" if asset == "embeddings" else "/harbour-news/").first).to_be_visible()
 
@@ -164,41 +102,21 @@ def test_the_columns_and_their_meanings_are_shown(page: "Page") -> None:
     expect(page.get_by_text("how many documents it stands for besides itself")).to_be_visible(timeout=60_000)
 
 
-def _graphql(address: str, query: str) -> dict[str, Any]:
-    body = json.dumps({"query": query}).encode()
-    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["data"]
-
-
-def _finished_runs(address: str, wanted: int, timeout: float = 120) -> list[dict[str, str]]:
-    """The instance's runs, newest first, once at least so many have ended."""
-    deadline = time.monotonic() + timeout
-    while True:
-        found = _graphql(address, "{ runsOrError { ... on Runs { results { jobName status runId } } } }")
-        runs = found["runsOrError"]["results"]
-        if len([r for r in runs if r["status"] in ("SUCCESS", "FAILURE", "CANCELED")]) >= wanted:
-            return runs
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no {wanted} finished runs in {timeout} s: {runs}")
-        time.sleep(0.5)
-
-
 def test_one_partition_is_rerun_from_the_ui(page: "Page", ui: str) -> None:
     from playwright.sync_api import expect
 
-    before = len(_finished_runs(ui, 0))
+    before = len(finished_runs(ui, 0))
     page.goto("/assets/extracted_text?view=partitions")
     page.get_by_text("-demo-").first.click(timeout=60_000)
     page.get_by_role("button", name="Materialize").first.click()
     expect(page.get_by_text("Launch runs to materialize extracted_text")).to_be_visible()
-    _shoot(page, "rerun")
+    shoot(page, "rerun")
     page.get_by_role("button", name="Launch 1 run").click()
-    runs = _finished_runs(ui, before + 1)
+    runs = finished_runs(ui, before + 1)
     assert [r["status"] for r in runs] == ["SUCCESS"] * (before + 1)
     page.goto(f"/runs/{runs[0]['runId']}")
     expect(page.get_by_text("Success").first).to_be_visible(timeout=60_000)
-    _shoot(page, "run")
+    shoot(page, "run")
 
 
 def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
@@ -218,7 +136,7 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
         expect(page.get_by_text("6 / 7 Passed")).to_be_visible(timeout=60_000)
         page.goto("/assets/deduped_corpus?view=checks")
         expect(page.get_by_text("1 rows are missing").first).to_be_visible(timeout=60_000)
-        _shoot(page, "failed_check")
+        shoot(page, "failed_check")
     finally:
         overwrite(snapshot)
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -233,19 +151,19 @@ def test_dropped_seeds_become_green_assets_without_a_click_and_are_backfilled(tm
     (data / "seeds").mkdir(parents=True)
     (data / ".dagster").mkdir()
     shutil.copy(ROOT / "configs" / "dagster.yaml", data / ".dagster" / "dagster.yaml")
-    with serve() as port, _dagster_dev(data, str(profile)) as address:
+    with serve() as port, dagster_dev(data, str(profile)) as address:
         (data / "seeds" / "demo.txt").write_text(seeds(port), encoding="utf-8")
-        runs = _finished_runs(address, 3, timeout=240)
+        runs = finished_runs(address, 3, timeout=240)
         assert [(r["jobName"], r["status"]) for r in runs] == [("corpus", "SUCCESS"), *[("ingest", "SUCCESS")] * 2]
-        with _browser(address) as page:
+        with browser(address) as page:
             page.goto("/asset-groups")
             _expect_all_green(page)
-            _shoot(page, "automatic")
+            shoot(page, "automatic")
         partitions = json.dumps(list(Store(str(data)).batches.segments()))
         backfill = f'{{assetSelection: [{{path: ["embeddings"]}}], partitionNames: {partitions}}}'
-        launched = _graphql(
+        launched = graphql(
             address, f"mutation {{ launchPartitionBackfill(backfillParams: {backfill}) {{ __typename }} }}"
         )
         assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess"
-        runs = _finished_runs(address, 5, timeout=120)  # three partitions, two a run
+        runs = finished_runs(address, 5, timeout=120)  # three partitions, two a run
         assert [r["status"] for r in runs] == ["SUCCESS"] * 5
