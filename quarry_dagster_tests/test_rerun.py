@@ -20,6 +20,7 @@ from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_ret
 
 from quarry_dagster import scan
 from quarry_dagster.demo import __main__ as demo
+from quarry_dagster.orchestration import runner
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.profiles.choose import load_profile
@@ -112,15 +113,18 @@ def test_a_run_tells_its_seeds_profile_and_command_and_carries_its_data_root_and
             assert "127.0.0.0" not in json.dumps(run.run_config) + json.dumps(dict(run.tags))
 
 
-def test_the_name_of_the_code_location_is_a_setting(environment: dict[str, str]) -> None:
-    _quarry(environment | {"QUARRY_CODE_LOCATION": "ours"}, "run")
-    with _instance(environment) as instance:
-        assert {run.tags["dagster/code_location"] for run in instance.get_runs()} == {"ours"}
+def test_the_name_of_the_code_location_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARRY_CODE_LOCATION", "ours")
+    with runner.instance(str(tmp_path)) as instance:
+        runner.check(instance, data=str(tmp_path), profile_name="workstation")
+        assert [run.tags["dagster/code_location"] for run in instance.get_runs()] == ["ours"]
 
 
-@pytest.mark.parametrize("beginning", ["extracted_text/", "embeddings/", "faiss_index/", "deduped_corpus/"])
-def test_ctrl_c_leaves_a_canceled_run_that_no_daemon_starts_again(environment: dict[str, str], beginning: str) -> None:
-    done = _stopped(environment, signal.SIGINT, beginning)
+@pytest.mark.parametrize(("number", "at"), [(signal.SIGINT, "embeddings/"), (signal.SIGTERM, "deduped_corpus/")])
+def test_an_interruption_leaves_a_canceled_run_that_no_daemon_starts_again(
+    environment: dict[str, str], number: signal.Signals, at: str
+) -> None:
+    done = _stopped(environment, number, at)
     assert (done.returncode, done.stderr.rstrip().splitlines()[-1]) == (130, "quarry: interrupted")
     with _instance(environment) as instance:
         last = instance.get_runs(limit=1)[0]
