@@ -52,28 +52,39 @@ def history(data: str, document: str) -> History | None:
         return found
     found.text = text["text"]
     found.steps.append(("extracted_text", _text(text)))
-    if text["outcome"] != EXTRACTED:
-        found.steps.append(("deduped_corpus", "not a document: it was not accepted"))
-        return found
-    vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
-    found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
+    if text["outcome"] == EXTRACTED:
+        vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
+        found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
+        absent, later = "waits: materialize faiss_index and deduped_corpus", ""
+    else:
+        absent, later = (
+            "not a document: it was not accepted",
+            "; this corpus is of before, and the next is not published",
+        )
+    found.steps.append(("deduped_corpus", _in_corpus(data, found) + later if _is_decided(data, id_) else absent))
+    return found
+
+
+def _is_decided(data: str, id_: str) -> bool:
+    """Whether the published corpus keeps or removes a document."""
+    ids = (scan("deduped_corpus", data).select("doc_id"), scan("dedup_decisions", data).select(doc_id="removed_id"))
+    return not pl.concat(ids).filter(pl.col("doc_id") == id_).collect().is_empty()
+
+
+def _in_corpus(data: str, found: History) -> str:
+    """What the published corpus does with a document, in a sentence; notes its witness, or what it stands for."""
     decisions = scan("dedup_decisions", data)
-    decision = decisions.filter(pl.col("removed_id") == id_).collect()
-    kept = scan("deduped_corpus", data).filter(pl.col("doc_id") == id_).collect()
+    decision = decisions.filter(pl.col("removed_id") == found.doc_id).collect()
+    kept = scan("deduped_corpus", data).filter(pl.col("doc_id") == found.doc_id).collect()
     if not decision.is_empty():
         row = decision.row(0, named=True)
-        found.steps.append(("deduped_corpus", ("removed: " if kept.is_empty() else "kept, though ") + _decision(row)))
         found.witness_url = row["kept_url"]
         witness = scan("deduped_corpus", data).filter(pl.col("doc_id") == row["kept_id"]).select("text").collect()
         found.witness_text = witness.item()
-    elif not kept.is_empty():
-        n = kept["duplicates"].item()
-        duplicates = "no duplicates" if not n else "stands for 1 duplicate" if n == 1 else f"stands for {n} duplicates"
-        found.steps.append(("deduped_corpus", f"kept; {duplicates}"))
-        found.removed = decisions.filter(pl.col("kept_id") == id_).collect().sort("removed_url")
-    else:
-        found.steps.append(("deduped_corpus", "waits: materialize faiss_index and deduped_corpus"))
-    return found
+        return ("removed: " if kept.is_empty() else "kept, though ") + _decision(row)
+    found.removed = decisions.filter(pl.col("kept_id") == found.doc_id).collect().sort("removed_url")
+    n = kept["duplicates"].item()
+    return "kept; no duplicates" if not n else f"kept; stands for {n} {'duplicate' if n == 1 else 'duplicates'}"
 
 
 def _id(document: str, form: UrlForm) -> str:

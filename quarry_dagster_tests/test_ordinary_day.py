@@ -70,6 +70,8 @@ class TestShrink:
         assert quarry("run", "--force")[0] == 1  # to do work again is no acceptance
         status, out, _ = quarry("search", words(3))
         assert status == 0 and site.url("/3") in out  # the corpus of before answers, from its own index
+        _, explained, _ = quarry("explain", site.url("/3"))
+        assert "http_error, HTTP 404" in explained and "kept; no duplicates; this corpus is of before" in explained
         status, _, err = quarry("run", "--accept-shrink")
         assert status == 0, err
         assert len(crawled.urls()) == PAGES - 25
@@ -98,7 +100,7 @@ class TestShrink:
         assert quarry("run", tmp_path / "a.txt")[0] == 0
         site.pages = {}
         status, _, err = quarry("run")
-        assert status == 1 and "the corpus would be left empty" in err
+        assert status == 1 and "the corpus is left empty" in err
         assert scan("deduped_corpus", tmp_path / "data").collect().height == 3
 
     def test_a_large_host_does_not_vanish(self, quarry: Quarry, tmp_path: Path, site: Site) -> None:
@@ -111,7 +113,7 @@ class TestShrink:
         assert quarry("run")[0] == 0  # a sixth of the corpus, and one page of the host is left
         site.pages = {}
         status, _, err = quarry("run")
-        assert status == 1 and f"nothing would be left of 127.0.0.1:{site.port}" in err
+        assert status == 1 and f"nothing is left of 127.0.0.1:{site.port}" in err
 
     def test_what_is_forgotten_or_opted_out_is_meant(self, quarry: Quarry, crawled: Corpus, site: Site) -> None:
         noai = b"<meta name='robots' content='noai'></head>"

@@ -54,7 +54,7 @@ def _expect_all_green(page: "Page") -> None:
 
     expect(page.get_by_text("100% filled")).to_have_count(3, timeout=60_000)  # the partitioned assets
     expect(page.get_by_text("Materialized", exact=True)).to_have_count(3)  # the global ones and the report
-    for passed, assets in (("2 / 2 Passed", 3), ("3 / 3 Passed", 1), ("7 / 7 Passed", 1)):
+    for passed, assets in (("2 / 2 Passed", 3), ("3 / 3 Passed", 1), ("8 / 8 Passed", 1)):
         expect(page.get_by_text(passed)).to_have_count(assets)
     expect(page.get_by_text("Failed")).to_have_count(0)
 
@@ -133,7 +133,7 @@ def test_a_failed_check_is_visible(page: "Page", data: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1 and "check conservation of deduped_corpus" in done.stderr
         page.goto("/asset-groups")
-        expect(page.get_by_text("6 / 7 Passed")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("7 / 8 Passed")).to_be_visible(timeout=60_000)
         page.goto("/assets/deduped_corpus?view=checks")
         expect(page.get_by_text("1 rows are missing").first).to_be_visible(timeout=60_000)
         shoot(page, "failed_check")

@@ -141,7 +141,7 @@ def _adopt(store: Store, settings: HardwareProfile, *, yes: bool) -> None:
     is_asked = planned.is_to_be_confirmed and not yes and sys.stdin.isatty()
     if is_asked or yes or not planned.is_to_be_confirmed:
         for line in planned.lines(store, settings):
-            click.secho(f"other settings than before: {line}", fg="yellow", err=True)
+            click.secho(f"{planned.cause}: {line}", fg="yellow", err=True)
     if is_asked:
         click.confirm("Do this?", abort=True, err=True)
     adopt(store, settings, confirmed=yes or is_asked, how="give --yes")

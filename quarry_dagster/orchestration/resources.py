@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network
 
 import dagster as dg
@@ -9,7 +11,7 @@ from pydantic import ValidationError
 
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ConfigError, QuarryError
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -54,16 +56,27 @@ class Quarry(dg.ConfigurableResource):
         except ValidationError as e:
             raise ConfigError(f"this version cannot use the settings in the run's configuration: {e}") from e
 
-    def begin(self, context: dg.AssetExecutionContext) -> tuple[Store, HardwareProfile]:
+    @contextmanager
+    def materializing(self, context: dg.AssetExecutionContext) -> Iterator[tuple[Store, HardwareProfile]]:
         """The store and the settings of a materialization; from now on the data root remembers these.
 
+        One of our errors in the block fails the step with its message alone: nobody is to look for it in a stack trace.
+
         Raises:
-            ConfigError: so much would be done anew under these settings that somebody has to say that it is meant.
+            Failure: by such an error; one is that so much would be done anew under these settings that somebody has to
+                say that it is meant.
         """
-        store, profile = self.store(), self.hardware_profile()
-        for line in adopt(store, profile, confirmed=self.yes, how=_HOW_TO_CONFIRM).lines(store, profile):
-            context.log.info(line)
-        return store, profile
+        try:
+            store, profile = self.store(), self.hardware_profile()
+            self._adopt(context, store, profile)
+            yield store, profile
+        except QuarryError as e:
+            raise dg.Failure(description=str(e), allow_retries=False) from None
+
+    def _adopt(self, context: dg.AssetExecutionContext, store: Store, profile: HardwareProfile) -> None:
+        done_anew = adopt(store, profile, confirmed=self.yes, how=_HOW_TO_CONFIRM)
+        for line in done_anew.lines(store, profile):
+            context.log.warning(f"{done_anew.cause}: {line}")
 
     def allow_addresses(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return allowed_networks(allowed_addresses())

@@ -30,7 +30,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.environment import code_location, data_root
-from quarry_dagster.errors import ConfigError, CorpusShrankError, StoreError
+from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
@@ -40,6 +40,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Files, Store
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_SHRANK = (assets.SHRANK.asset_key.to_user_string(), assets.SHRANK.name)
 _BY_HAND = {"dagster/max_retries": "0"}
 """Tag of a run that no daemon starts again when it fails: whoever started it by a command sees that, and decides."""
 
@@ -67,6 +68,11 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)  # per asset
     worked: dict[str, int] = field(default_factory=dict)  # rows worked on, per asset
     written: int = 0  # data files
+
+    @property
+    def shrank(self) -> bool:
+        """Whether the corpus was refused because it would have lost too much."""
+        return any(not a.passed and (a.asset, a.name) == _SHRANK for a in self.answers)
 
     @property
     def failures(self) -> list[str]:
@@ -244,10 +250,11 @@ def _note(event: dg.DagsterEvent, outcome: Outcome) -> None:
         error = event.step_failure_data.error
         if error and error.cls_name == "DagsterAssetCheckFailedError":
             return  # the check has its answer
-        cause = error.cause if error and error.cause else error
-        if cause and cause.cls_name == CorpusShrankError.__name__:
+        if event.step_key == _SHRANK[0] and outcome.shrank:
             return  # the asset gave the answer of its check before it failed
-        message = cause.message.strip() if cause else "failed"
+        ours, cause = event.step_failure_data.user_failure_data, error.cause if error and error.cause else error
+        said = ours.description if ours else cause.message if cause else None
+        message = (said or "failed").strip()
         kind = "asset" if event.step_key in assets.NAMES else "check"
         outcome.errors.append(f"{kind} {event.step_key}: {message}")
     elif event.event_type_value == "ASSET_CHECK_EVALUATION":

@@ -48,6 +48,11 @@ class Redo:
         """Whether somebody has to say that it is meant: other settings, or another machine, and many texts."""
         return max(self.extracted, self.embedded) > MANY and bool(self.sections or self.why)
 
+    @property
+    def cause(self) -> str:
+        """Why anything is done anew."""
+        return "other settings than before" if self.sections else "another version, or another machine, than before"
+
     def lines(self, store: Store, profile: HardwareProfile) -> list[str]:
         """What would be done anew and about how long it takes on this machine, in sentences; empty where nothing is."""
         found = [_NOT_TEXTS[section] for section in sorted(self.sections & _NOT_TEXTS.keys())]
@@ -100,7 +105,7 @@ def adopt(store: Store, profile: HardwareProfile, *, confirmed: bool, how: str) 
     found, root = redo(store, profile), store.root()
     if found.is_to_be_confirmed and not confirmed:
         what = "; ".join(found.lines(store, profile))
-        raise ConfigError(f"other settings than {store.files.root} was made with: {what}. If it is meant, {how}")
+        raise ConfigError(f"{found.cause}: {what}. If it is meant, {how}")
     now = replace(
         root,
         settings=to_remember(profile),

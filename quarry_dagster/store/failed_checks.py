@@ -42,6 +42,8 @@ class FailedChecks:
         Raises:
             StoreError: the file is damaged, or cannot be written.
         """
+        if not failing and check not in FailedChecks.read(files).standing:
+            return
         with files.lock("checks"):
             before = FailedChecks.read(files)
             earlier = before.standing.get(check, {})

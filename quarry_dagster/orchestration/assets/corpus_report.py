@@ -8,10 +8,10 @@ from quarry_dagster.stages import corpus_report as stage
 
 
 @dg.asset(deps=[deduped_corpus], group_name="corpus", kinds={"html"}, pool="corpus")
-def corpus_report(quarry: Quarry) -> dg.MaterializeResult:
+def corpus_report(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """The corpus as one HTML page for people: what it holds, what was left out and why, and removals to judge."""
-    store = quarry.store()
-    report = stage.refresh(store, quarry.hardware_profile())
+    with quarry.materializing(context) as (store, profile):
+        report = stage.refresh(store, profile)
     where = store.files.url(stage.PATH)
     return dg.MaterializeResult(
         metadata={

@@ -54,34 +54,33 @@ def deduped_corpus(
     context: dg.AssetExecutionContext, config: CorpusConfig, quarry: Quarry
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
-    store, profile = quarry.begin(context)
-    passed_over = [
-        f"check {name}" for name in refuse_while_failed(store, (*INPUTS, "faiss_index"), config.accept_check)
-    ]
-    accepted = [stage.SHRINK, *passed_over] if config.accept_shrink else passed_over
-    try:
-        report = stage.refresh(
-            store,
-            profile.deduplication,
-            context.run.run_id,
-            checks=profile.checks,
-            accepted=acceptances(context.run.run_id, accepted),
-            force=config.force or bool(store.failed_checks().of_asset("deduped_corpus")),
-            gpu=profile.embedding.device != "cpu",
-        )
-    except CorpusShrankError as e:
-        yield dg.AssetCheckResult(check_name=SHRANK.name, passed=False, description=str(e))
-        raise
-    yield _shrank(report.shrinkage)
-    yield dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root) | _accepted(accepted))
+    with quarry.materializing(context) as (store, profile):
+        passed_over = [
+            f"check {name}" for name in refuse_while_failed(store, (*INPUTS, "faiss_index"), config.accept_check)
+        ]
+        accepted = [stage.SHRINK, *passed_over] if config.accept_shrink else passed_over
+        try:
+            report = stage.refresh(
+                store,
+                profile.deduplication,
+                context.run.run_id,
+                checks=profile.checks,
+                accepted=acceptances(context.run.run_id, accepted),
+                force=config.force or bool(store.failed_checks().of_asset("deduped_corpus")),
+                gpu=profile.embedding.device != "cpu",
+            )
+        except CorpusShrankError as e:
+            yield dg.AssetCheckResult(check_name=SHRANK.name, passed=False, description=str(e))
+            raise
+        yield _shrank(report.shrinkage)
+        yield dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root) | _accepted(accepted))
 
 
 def _shrank(shrinkage: Shrinkage) -> dg.AssetCheckResult:
     lost = {f"lost/{cause}": n for cause, n in shrinkage.causes(meant=False).items()}
     meant = {f"meant/{cause}": n for cause, n in shrinkage.causes(meant=True).items()}
-    return dg.AssetCheckResult(
-        check_name=SHRANK.name, passed=True, description=shrinkage.summary, metadata=lost | meant
-    )
+    said = f"accepted: {shrinkage.summary}" if shrinkage.is_too_much else shrinkage.summary
+    return dg.AssetCheckResult(check_name=SHRANK.name, passed=True, description=said, metadata=lost | meant)
 
 
 def _accepted(accepted: Sequence[str]) -> Metadata:

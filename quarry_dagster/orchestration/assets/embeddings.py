@@ -32,27 +32,27 @@ _LINEAGE = column_lineage(
 )
 def embeddings(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
     """A vector for every accepted document; equal texts are embedded once and share it."""
-    store, profile = quarry.begin(context)
-    use = gpu.Use()
+    with quarry.materializing(context) as (store, profile):
+        use = gpu.Use()
 
-    def refresh(partition: str, force: bool) -> StageReport:
-        nonlocal use
-        with gpu.watch() as use:
-            return stage.refresh(store, partition, profile, force=force)
+        def refresh(partition: str, force: bool) -> StageReport:
+            nonlocal use
+            with gpu.watch() as use:
+                return stage.refresh(store, partition, profile, force=force)
 
-    def show(partition: str) -> Metadata:
-        segment = store.embeddings.segment(partition)
-        assert segment is not None
-        # Here and not with the definition: the model sets the dimension.
-        shown = column_schema(embeddings_schema(segment.notes.dim)) | {
-            "preview": preview(store.embeddings.scan([partition]).select("doc_id", "text_digest", "model"))
-        }
-        if use.samples:  # plots, on a machine with a GPU
-            shown |= {
-                "gpu_utilization_percent": round(use.utilization, 1),
-                "gpu_utilization_max_percent": use.utilization_max,
-                "gpu_memory_mb": use.memory_used_mb,
+        def show(partition: str) -> Metadata:
+            segment = store.embeddings.segment(partition)
+            assert segment is not None
+            # Here and not with the definition: the model sets the dimension.
+            shown = column_schema(embeddings_schema(segment.notes.dim)) | {
+                "preview": preview(store.embeddings.scan([partition]).select("doc_id", "text_digest", "model"))
             }
-        return _LINEAGE | shown
+            if use.samples:  # plots, on a machine with a GPU
+                shown |= {
+                    "gpu_utilization_percent": round(use.utilization, 1),
+                    "gpu_utilization_max_percent": use.utilization_max,
+                    "gpu_memory_mb": use.memory_used_mb,
+                }
+            return _LINEAGE | shown
 
-    return materialize_each(context, config, store, store.embeddings, refresh, show)
+        return materialize_each(context, config, store, store.embeddings, refresh, show)

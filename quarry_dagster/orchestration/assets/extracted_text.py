@@ -41,24 +41,24 @@ _LINEAGE = column_lineage(
 )
 def extracted_text(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The main text and metadata of every page, or why there is none."""
-    store, profile = quarry.begin(context)
+    with quarry.materializing(context) as (store, profile):
 
-    def show(partition: str) -> Metadata:
-        rows = store.extracted_text.scan([partition])
-        accepted = rows.filter(ACCEPTED)
-        segment = store.extracted_text.segment(partition)
-        languages = Counter(segment.notes.languages) if segment else Counter()
-        start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
-        return _LINEAGE | {
-            "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
-            "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
-            "languages": count_table("language", dict(languages.most_common())),
-            "preview": preview(rows.select("url", "outcome", "title", "language", "word_count", start)),
-        }
+        def show(partition: str) -> Metadata:
+            rows = store.extracted_text.scan([partition])
+            accepted = rows.filter(ACCEPTED)
+            segment = store.extracted_text.segment(partition)
+            languages = Counter(segment.notes.languages) if segment else Counter()
+            start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
+            return _LINEAGE | {
+                "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
+                "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
+                "languages": count_table("language", dict(languages.most_common())),
+                "preview": preview(rows.select("url", "outcome", "title", "language", "word_count", start)),
+            }
 
-    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+        with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
 
-        def refresh(partition: str, force: bool) -> StageReport:
-            return stage.refresh(store, partition, extractor, force=force)
+            def refresh(partition: str, force: bool) -> StageReport:
+                return stage.refresh(store, partition, extractor, force=force)
 
-        return materialize_each(context, config, store, store.extracted_text, refresh, show)
+            return materialize_each(context, config, store, store.extracted_text, refresh, show)

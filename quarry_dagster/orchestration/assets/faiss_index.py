@@ -17,22 +17,22 @@ INPUTS = ("raw_pages", "extracted_text", "embeddings")
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")
 def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The FAISS index over the vector of every distinct text, plus a manifest of what is in it."""
-    store, profile = quarry.begin(context)
-    partitions = sync_partitions(context.instance, store)
-    refuse_while_failed(store, INPUTS, config.accept_check)
-    force = config.force or bool(store.failed_checks().of_asset("faiss_index"))
-    report = stage.refresh(store, partitions, profile, compact=config.compact, force=force)
-    index = store.faiss_index.current()
-    assert index is not None
-    facts = {
-        "kind": index.kind,
-        "dim": index.dim,
-        "vectors": index.vectors,
-        "documents": index.documents,
-        "bytes": index.bytes,
-        "model": index.model,
-        "shards": len(index.shards),
-        "removed_but_kept_in_file": index.removed,
-        "partitions": len(index.partitions),
-    }
-    return dg.MaterializeResult(metadata=describe(report) | facts)
+    with quarry.materializing(context) as (store, profile):
+        partitions = sync_partitions(context.instance, store)
+        refuse_while_failed(store, INPUTS, config.accept_check)
+        force = config.force or bool(store.failed_checks().of_asset("faiss_index"))
+        report = stage.refresh(store, partitions, profile, compact=config.compact, force=force)
+        index = store.faiss_index.current()
+        assert index is not None
+        facts = {
+            "kind": index.kind,
+            "dim": index.dim,
+            "vectors": index.vectors,
+            "documents": index.documents,
+            "bytes": index.bytes,
+            "model": index.model,
+            "shards": len(index.shards),
+            "removed_but_kept_in_file": index.removed,
+            "partitions": len(index.partitions),
+        }
+        return dg.MaterializeResult(metadata=describe(report) | facts)

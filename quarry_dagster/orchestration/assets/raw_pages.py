@@ -24,22 +24,22 @@ _HOSTS_SHOWN = 10
 )
 def raw_pages(context: dg.AssetExecutionContext, config: CrawlConfig, quarry: Quarry) -> dg.MaterializeResult:
     """One row for every seed URL (or archived record) and what fetching it gave; a page that failed is a row too."""
-    store, profile = quarry.begin(context)
-    if "embeddings" in {node.name for node in context.job_def.nodes}:
-        check_ready(profile)  # not after hours of crawling
+    with quarry.materializing(context) as (store, profile):
+        if "embeddings" in {node.name for node in context.job_def.nodes}:
+            check_ready(profile)  # not after hours of crawling
 
-    def refresh(partition: str, force: bool) -> StageReport:
-        allowed = quarry.allow_addresses()
-        return stage.refresh(store, partition, profile.crawl, allowed, force=force, refetch=config.refetch)
+        def refresh(partition: str, force: bool) -> StageReport:
+            allowed = quarry.allow_addresses()
+            return stage.refresh(store, partition, profile.crawl, allowed, force=force, refetch=config.refetch)
 
-    def show(partition: str) -> Metadata:
-        rows = store.raw_pages.scan([partition])
-        size = pl.col("body").bin.size().alias("bytes")
-        came = pl.col("outcome").is_in(WITH_BODY)
-        hosts = rows.group_by(host=HOST).agg(seeds=pl.len(), pages=came.sum(), failed=(~came).sum())
-        return {
-            "hosts": table(hosts.sort("seeds", "host", descending=[True, False]).head(_HOSTS_SHOWN).collect()),
-            "preview": preview(rows.select("url", "outcome", "status", "content_type", size, "detail")),
-        }
+        def show(partition: str) -> Metadata:
+            rows = store.raw_pages.scan([partition])
+            size = pl.col("body").bin.size().alias("bytes")
+            came = pl.col("outcome").is_in(WITH_BODY)
+            hosts = rows.group_by(host=HOST).agg(seeds=pl.len(), pages=came.sum(), failed=(~came).sum())
+            return {
+                "hosts": table(hosts.sort("seeds", "host", descending=[True, False]).head(_HOSTS_SHOWN).collect()),
+                "preview": preview(rows.select("url", "outcome", "status", "content_type", size, "detail")),
+            }
 
-    return materialize_each(context, config, store, store.raw_pages, refresh, show)
+        return materialize_each(context, config, store, store.raw_pages, refresh, show)

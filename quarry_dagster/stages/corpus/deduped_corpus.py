@@ -96,7 +96,8 @@ def _refresh(
     published = store.deduped_corpus.current()
     base = None if anew or force else published
     if base and base.inputs == inputs:
-        report = CorpusReport(rows=base.kept_documents)
+        unchanged = Shrinkage(base.kept_documents, base.published_at or "")
+        report = CorpusReport(rows=base.kept_documents, shrinkage=unchanged)
         if base.index != index.number:  # the same texts, in an index that was built anew
             store.deduped_corpus.publish(replace(base, snapshot=store.deduped_corpus.begin(), index=index.number))
             prune(store)
@@ -125,7 +126,7 @@ def _refresh(
         published_at=now.isoformat(timespec="seconds"),
         made_with=store.root().made_with,
         larger=[] if shrinkage.is_too_much else remembered(published, kept.height, now),
-        accepted=accepted,
+        accepted=[each for each in accepted if each.what != SHRINK or shrinkage.is_too_much],
         inputs=inputs,
         layers=CorpusLayers(
             kept=store.kept.extend(before.kept, kept),

@@ -79,14 +79,15 @@ class Shrinkage:
         counted, meant = self.counted, self.causes(meant=True)
         if not self.before:
             return "there is no corpus of before to compare with"
-        parts = [f"{counted.height:,} of {self.before:,} documents of {self.since[:10]} would leave"]
+        since = f" of {self.since[:10]}" if self.since else ""
+        parts = [f"{counted.height:,} of {self.before:,} documents{since} leave"]
         if counted.height:
             hosts = Counter(counted["host"].fill_null("no host").to_list())
             parts.append(f"causes: {_listed(self.causes(meant=False))}; hosts: {_listed(hosts)}")
         if self.vanishing:
-            parts.append(f"nothing would be left of {', '.join(self.vanishing[:_SHOWN])}")
+            parts.append(f"nothing is left of {', '.join(self.vanishing[:_SHOWN])}")
         if self.is_empty and counted.height:
-            parts.append("the corpus would be left empty")
+            parts.append("the corpus is left empty")
         if meant:
             parts.append(f"meant, and not counted: {_listed(meant)}")
         return "; ".join(parts)
