@@ -1,6 +1,8 @@
 """Profiles are typed, validated with helpful errors, and chosen by the hardware when none is named."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,9 @@ from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu
 from quarry_dagster.profiles import choose
 from quarry_dagster.profiles.choose import choose_profile, load_profile, profile_names
+from quarry_dagster.profiles.remembered import choose_for, made_with, to_remember
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.store import Store
 
 
 def test_every_shipped_profile_loads() -> None:
@@ -112,3 +117,38 @@ def test_a_profile_that_is_named_is_not_detected() -> None:
     choice = choose_profile("raspberry_pi")
     assert choice.profile.name == "raspberry_pi"
     assert "names" in choice.reason
+
+
+SECTIONS = {
+    name: f.annotation for name, f in HardwareProfile.model_fields.items() if name not in ("name", "description")
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_setting_that_rows_depend_on_fits_no_machine(section: str) -> None:
+    settings: Any = SECTIONS[section]
+    assert not settings.ROWS_DEPEND_ON & settings.FIT_THE_MACHINE
+    assert settings.ROWS_DEPEND_ON | settings.FIT_THE_MACHINE <= settings.model_fields.keys()
+
+
+def test_a_data_root_remembers_all_but_what_fits_the_machine(tmp_path: Path) -> None:
+    made = HardwareProfile.model_validate(
+        {
+            "name": "mine",
+            "hardware": {"workers": 7, "memory_budget_mb": 123},
+            "crawl": {"contact": "me@example.org", "concurrency": 3, "obey_noindex": True},
+            "embedding": {"backend": "static", "batch_tokens": 99},
+        }
+    )
+    store = Store(str(tmp_path))
+    replace(store.root(), settings=to_remember(made)).write(store.files)
+    found, here = choose_for(store, None).profile, choose_profile(None).profile
+    assert (found.name, found.crawl.contact, found.crawl.obey_noindex) == ("mine", "me@example.org", True)
+    assert found.embedding.backend == "static"
+    assert found.hardware == here.hardware
+    assert (found.crawl.concurrency, found.embedding.batch_tokens) == (
+        here.crawl.concurrency,
+        here.embedding.batch_tokens,
+    )
+    assert made_with(found) == made_with(made) != made_with(here)
+    assert choose_for(store, "raspberry_pi").profile.name == "raspberry_pi"  # a name counts more
