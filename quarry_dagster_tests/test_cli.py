@@ -218,13 +218,13 @@ def test_a_data_root_that_cannot_be_written_is_named(quarry: Quarry, tmp_path: P
     assert "cannot write" in err and "--data" in err
 
 
-def test_an_unknown_model_fails_the_asset_with_the_remedy(quarry: Quarry, tmp_path: Path) -> None:
+def test_an_unknown_model_is_named_with_the_remedy_before_anything_is_done(quarry: Quarry, tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text("embedding:\n  model: someone/unknown\n  revision: abc\n  device: cpu\n")
     (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": words(1)}))
     status, _, err = quarry("run", tmp_path / "a.jsonl", "--profile", tmp_path / "model.yaml")
     assert status == 1
-    assert "asset embeddings" in err and "someone/unknown" in err and "copy its folder" in err
-    assert scan("extracted_text", tmp_path / "data").collect().height == 1
+    assert "someone/unknown" in err and "copy its folder" in err
+    assert not (tmp_path / "data" / "batches").exists()
 
 
 def test_one_run_follows_links_as_deep_as_a_seed_asks(quarry: Quarry, tmp_path: Path, site: Site) -> None:
@@ -290,7 +290,7 @@ def test_a_search_that_cannot_find_anything_says_why(quarry: Quarry, tmp_path: P
     status, _, err = quarry("search", "  ")
     assert status == 2 and "blank" in err
     (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": "too short"}))
-    assert quarry("run", tmp_path / "a.jsonl")[0] == 0
+    assert quarry("run", tmp_path / "a.jsonl")[0] == 1
     status, out, _ = quarry("search", "anything")
     assert status == 0 and "has no documents" in out
 

@@ -19,7 +19,7 @@ from quarry_dagster.index import kernels
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.reader import scan
 from quarry_dagster.stages.corpus import deduped_corpus, evidence
-from quarry_dagster.store import Fingerprint, Store, VectorNotes
+from quarry_dagster.store import Acceptance, Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
 from quarry_dagster_tests.corpus import publish_index, text_notes, words
 
@@ -64,7 +64,8 @@ def _put(store: Store, partition: str, texts: dict[str, str]) -> None:
 def _decide(store: Store, deduplication: Deduplication) -> int:
     """Refresh the corpus; returns how many pairs were compared."""
     publish_index(store, "m")
-    return deduped_corpus.refresh(store, deduplication, "test").worked
+    accepted = [Acceptance(what=deduped_corpus.SHRINK, who="a test", at="")]
+    return deduped_corpus.refresh(store, deduplication, "test", accepted=accepted).worked
 
 
 def _result(store: Store) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

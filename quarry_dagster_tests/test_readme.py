@@ -14,6 +14,7 @@ import yaml
 
 from quarry_dagster.demo.__main__ import serve
 from quarry_dagster.orchestration import asset_checks as checks
+from quarry_dagster.orchestration import assets
 from quarry_dagster.profiles.settings import Checks
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +103,7 @@ def test_the_checks_and_bounds_of_the_documents_are_the_ones_there_are() -> None
     for row in re.findall(r"^\| (`\w+`)? ?\| `(\w+)` \| (error|warning) \|", text, re.MULTILINE):
         asset = row[0].strip("`") or asset
         found.add((asset, row[1], row[2] == "error"))
-    specs = [spec for definition in checks.ALL for spec in definition.check_specs]
+    specs = [spec for definition in (*checks.ALL, *assets.ALL) for spec in definition.check_specs]
     assert found == {(spec.asset_key.to_user_string(), spec.name, spec.blocking) for spec in specs}
 
 
