@@ -18,7 +18,7 @@ AT_ONCE = {"refused_days": 0}
 SOON = {"refused_days": 1e-9}
 
 
-def crawl(corpus: Corpus, allowed: Any = LOOPBACK, **settings: float) -> dict[str, Any]:
+def crawl(corpus: Corpus, allowed: Any = LOOPBACK, **settings: object) -> dict[str, Any]:
     """Crawl the one partition again under these settings; returns its first row."""
     changed = profile(crawl=settings)
     (partition,) = corpus.store.batches.segments()

@@ -264,7 +264,7 @@ class TestSettings:
     def test_many_texts_are_not_made_anew_without_a_yes(self, quarry: Quarry, tmp_path: Path) -> None:
         corpus = Corpus(tmp_path / "data", profile())
         corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i, 30) for i in range(1001)})
-        big = {"pages_per_partition": 2000}
+        big: dict[str, object] = {"pages_per_partition": 2000}
         usual = write_profile(tmp_path / "usual.yaml", partitions=big)
         assert quarry("run", "--profile", usual)[0] == 0
         other = write_profile(tmp_path / "other.yaml", partitions=big, embedding={"max_tokens": 16})
