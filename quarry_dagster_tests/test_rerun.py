@@ -19,6 +19,7 @@ import yaml
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
 from quarry_dagster import scan
+from quarry_dagster.definitions import build_defs
 from quarry_dagster.demo import __main__ as demo
 from quarry_dagster.orchestration import runner
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
@@ -145,6 +146,31 @@ def test_ctrl_c_ends_a_crawl(environment: dict[str, str], site: Site) -> None:
     assert len(site.asked) < 500
     with _instance(environment) as instance:
         assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_a_run_that_waits_for_another_says_so_and_can_be_interrupted(
+    environment: dict[str, str], is_interrupted: bool
+) -> None:
+    command = [sys.executable, "-m", "quarry_dagster.cli", "run"]
+    with runner.instance(environment["QUARRY_DATA"]) as instance:
+        slots = instance.event_log_storage
+        job = build_defs(profile="workstation").resolve_job_def("ingest")
+        other = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        slots.initialize_concurrency_limit_to_default("raw_pages")
+        assert slots.claim_concurrency_slot("raw_pages", other.run_id, "raw_pages").is_claimed
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            said = [next(line for line in process.stderr if "waiting for another run: the pool raw_pages" in line)]
+            if is_interrupted:
+                process.send_signal(signal.SIGINT)
+            else:
+                slots.free_concurrency_slots_for_run(other.run_id)
+            said += process.stderr.readlines()
+            assert process.wait(120) == (130 if is_interrupted else 0), said
+        mine = [run.status for run in instance.get_runs() if run.run_id != other.run_id]
+        assert mine == ([dg.DagsterRunStatus.CANCELED] if is_interrupted else [dg.DagsterRunStatus.SUCCESS] * 2)
+        assert slots.get_concurrency_run_ids() <= {other.run_id}
 
 
 def test_a_killed_run_of_the_command_is_not_started_again_by_a_daemon_either(environment: dict[str, str]) -> None:

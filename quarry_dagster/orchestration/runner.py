@@ -8,9 +8,11 @@ Why so: "A run of `quarry run` is a run like any other" in docs/decisions.md.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._utils.interrupts import pop_captured_interrupt
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.environment import code_location, data_root
@@ -39,8 +42,12 @@ from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Files, Store
 
+_log = logging.getLogger(__name__)
+
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _SHRANK = (assets.SHRANK.asset_key.to_user_string(), assets.SHRANK.name)
+_INTERRUPTED = "Interrupted, as by Ctrl-C."
+_SLOT_POLL_SECONDS = 1.0
 _BY_HAND = {"dagster/max_retries": "0"}
 """Tag of a run that no daemon starts again when it fails: whoever started it by a command sees that, and decides."""
 
@@ -215,14 +222,13 @@ def _execute(
     failures_before = len(outcome.failures)
     interrupted = False
     try:
-        for event in execute_run_iterator(InMemoryJob(job), run, instance):
+        for event in _events(job, run, instance):
             _note(event, outcome)
-            if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
-                instance.report_run_canceling(run, "Interrupted, as by Ctrl-C.")  # or the run would end as failed
+            if event.event_type == dg.DagsterEventType.RUN_CANCELED:
                 interrupted = True
             elif event.is_job_failure:
                 reason = event.job_failure_data.failure_reason
-                interrupted |= reason == RunFailureReason.UNEXPECTED_TERMINATION  # between two steps
+                interrupted = reason == RunFailureReason.UNEXPECTED_TERMINATION  # between two steps
     except KeyboardInterrupt:  # before Dagster itself watches for it
         instance.report_run_canceled(run, "Interrupted before it started.")
         raise
@@ -233,6 +239,34 @@ def _execute(
     if not is_success and len(outcome.failures) == failures_before:
         outcome.errors.append(f"run {run.run_id} of job {job.name} failed outside its assets: see it in the UI")
     return is_success
+
+
+def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: DagsterInstance) -> Iterator[dg.DagsterEvent]:
+    """Execute a run; its events. One that is interrupted ends as canceled, also while it waits for a pool's slot."""
+    events = execute_run_iterator(InMemoryJob(job), run, instance)
+    assert isinstance(events, Generator)
+    for event in events:
+        yield event
+        if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
+            instance.report_run_canceling(run, _INTERRUPTED)  # or the run would end as failed
+        elif event.is_engine_event and "pool" in event.engine_event_data.metadata and event.step_key:
+            pool = str(event.engine_event_data.metadata["pool"].value)
+            if not _wait_for_slot(instance, pool, run.run_id, event.step_key):
+                instance.report_run_canceling(run, _INTERRUPTED)
+                yield events.throw(KeyboardInterrupt())
+
+
+def _wait_for_slot(instance: DagsterInstance, pool: str, run_id: str, step: str) -> bool:
+    """Wait until a step may take its slot; False where an interruption came first, which Dagster does not see."""
+    _log.info("waiting for another run: the pool %s is taken", pool)
+    while True:
+        queue = instance.event_log_storage.get_concurrency_info(pool).pending_steps
+        if not any((s.run_id, s.step_key, s.assigned_timestamp) == (run_id, step, None) for s in queue):
+            return True
+        if pop_captured_interrupt():
+            return False
+        time.sleep(_SLOT_POLL_SECONDS)
+        fail_dead_runs(instance)
 
 
 def _note(event: dg.DagsterEvent, outcome: Outcome) -> None:
