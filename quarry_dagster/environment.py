@@ -33,7 +33,11 @@ def code_location() -> str:
 
 def who() -> str:
     """The user and the machine of this process, as records name who said something."""
-    return f"{getpass.getuser()} on {platform.node()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        user = f"user {os.getuid()}"
+    return f"{user} on {platform.node()}"
 
 
 def allowed_addresses() -> str:

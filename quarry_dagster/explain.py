@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from quarry_dagster.crawl.addresses import REMEDY, is_blocked
+from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import EXTRACTED, WITH_BODY
+from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
 from quarry_dagster.urls import UrlForm, doc_id
 
 
@@ -41,7 +41,7 @@ def history(data: str, document: str) -> History | None:
     id_ = seed["doc_id"]
     found = History(id_, seed["url"])
     found.steps.append(("seed", f"{seed['seed']}, line {seed['line']}"))
-    page = _row(scan("raw_pages", data).drop("body"), id_)
+    page = _row(scan("raw_pages", data).drop("body").with_columns(CAME_OF_IT.alias("came_of_it")), id_)
     if page is None:
         found.steps.append(("raw_pages", "waits to be fetched: materialize raw_pages"))
         return found
@@ -112,7 +112,7 @@ def _page(row: dict[str, Any]) -> str:
     parts += [str(row["content_type"])] if row["content_type"] else []
     parts += [f"redirected to {row['final_url']}"] if row["final_url"] not in (None, row["url"]) else []
     parts += [str(row["detail"])] if row["detail"] else []
-    blocked = is_blocked(row["outcome"], row["detail"])
+    blocked = row["came_of_it"] == "blocked_address"
     return ", ".join(parts) + (f"; {REMEDY}" if blocked else "")
 
 

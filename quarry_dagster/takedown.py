@@ -14,9 +14,10 @@ from itertools import islice
 
 import polars as pl
 
+from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.crawl.journal import forget_journals
 from quarry_dagster.embed import vector_id
-from quarry_dagster.errors import ConfigError, CorpusShrankError, InvalidUrl
+from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError, InvalidUrl
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import SEEDS, pending
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -25,9 +26,12 @@ from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
-from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, digest_rows
+from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, digest_rows
+from quarry_dagster.store.schemas import EXTRACTED
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 
+_UNFINISHED = "takedown.json"
+"""There while a takedown is under way, or could not end."""
 _FOUND = "found/"
 """Where in the inbox the pages wait that crawled pages named."""
 _LIKE = 0.75
@@ -65,6 +69,7 @@ def put_on_list(store: Store, url_or_host: str) -> Forgotten:
     """
     form = store.root().urls  # of URLs that have one id here, to forget one is to forget the document
     forgotten = store.forgotten().with_entry(_key(url_or_host, form), form, datetime.now(UTC).date())
+    store.files.write_json(_UNFINISHED, {})
     forgotten.write(store.files)
     return forgotten
 
@@ -118,7 +123,40 @@ def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accep
     """Take all that is on the list out of every table; returns how many pages with a body went.
 
     Raises:
-        CorpusShrankError: the tables have lost other documents too, so many that the corpus is not published.
+        CorpusShrankError, ChecksFailedError: index and corpus are not to be published, by what else the tables hold;
+            the next that are published end the takedown.
+        StoreError: the store cannot be written.
+    """
+    taken = empty(store, forgotten)
+    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
+        for partition in store.raw_pages.segments():
+            if store.extracted_text.segment(partition):
+                extracted_text.refresh(store, partition, extractor)
+            if store.embeddings.segment(partition):
+                embeddings.refresh(store, partition, profile)
+    try:
+        _publish(store, profile, accepted)
+    except (CorpusShrankError, ChecksFailedError) as e:
+        raise type(e)(
+            "what is forgotten is out of every table, but not yet out of the corpus that is published, for more would "
+            f"change in it: {e}. Whatever publishes the next corpus ends the takedown"
+        ) from e
+    finally:
+        finish(store)
+    if store.files.exists(corpus_report.PATH):
+        corpus_report.refresh(store, profile)
+    return taken
+
+
+def is_unfinished(store: Store) -> bool:
+    """Whether a takedown is under way, or could not end: then index and corpus are to be published anew."""
+    return store.files.exists(_UNFINISHED)
+
+
+def empty(store: Store, forgotten: Forgotten) -> int:
+    """Empty batches, raw pages, journals and WARC files of what is on the list; returns how many pages had a body.
+
+    Raises:
         StoreError: the store cannot be written.
     """
     forget_journals(journals(store))
@@ -132,30 +170,36 @@ def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accep
         with store.raw_pages.lock(partition):
             taken += _empty_pages(store, partition, forgotten, before[partition], after[partition])
     forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
-    with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
-        for partition in store.raw_pages.segments():
-            if store.extracted_text.segment(partition):
-                extracted_text.refresh(store, partition, extractor)
-            if store.embeddings.segment(partition):
-                embeddings.refresh(store, partition, profile)
-    if store.faiss_index.current():
-        faiss_index.refresh(store, list(store.batches.segments()), profile, anew=True)
-    if store.deduped_corpus.current():
-        try:
-            deduped_corpus.refresh(
-                store, profile.deduplication, "forget", checks=profile.checks, accepted=accepted, anew=True
-            )
-        except CorpusShrankError as e:
-            raise CorpusShrankError(
-                f"it is out of every table, but not yet out of the corpus that is published, for other documents would "
-                f"leave with it: {e}; or here: quarry forget --accept-shrink, which goes on where this one stopped"
-            ) from e
-    if store.files.exists(corpus_report.PATH):
-        corpus_report.refresh(store, profile)
+    return taken
+
+
+def finish(store: Store) -> None:
+    """Delete what only earlier versions hold; where none of what is forgotten is left, the takedown has ended.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
     for table in (store.batches, store.raw_pages):
         table.prune(previous=False)
     deduped_corpus.prune(store, previous=False)
-    return taken
+    forgotten, corpus = store.forgotten(), store.deduped_corpus.current()
+    texts = store.extracted_text.segments_at(corpus.inputs.texts).values() if corpus else ()
+    tables = (segment for table in (store.batches, store.raw_pages) for segment in table.segments().values())
+    if not any(_with_body(segment, forgotten) for segment in tables) and not any(
+        _with_text(segment, forgotten) for segment in texts
+    ):
+        store.files.delete([_UNFINISHED])
+
+
+def _publish(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptance]) -> None:
+    """Publish index and corpus anew, where there are any."""
+    if store.faiss_index.current():
+        refuse_while_failed(store, INPUTS, [])
+        faiss_index.refresh(store, list(store.batches.segments()), profile, anew=True)
+    if store.deduped_corpus.current():
+        deduped_corpus.refresh(
+            store, profile.deduplication, "forget", checks=profile.checks, accepted=accepted, anew=True
+        )
 
 
 def _empty_batch(store: Store, segment: Segment, forgotten: Forgotten) -> None:
@@ -194,6 +238,16 @@ def _with_body(segment: Segment, forgotten: Forgotten) -> list[str]:
         for doc_id, url, final_url, digest in frame.iter_rows()
         if digest is not None and (forgotten.reason(url) or forgotten.reason(final_url))
     ]
+
+
+def _with_text(segment: TextSegment, forgotten: Forgotten) -> bool:
+    """Whether a segment has the text of a forgotten page."""
+    columns = ["url", "final_url", "outcome"]
+    rows = (row for frame in segment.batches(columns, rows=4096) for row in frame.iter_rows())
+    return any(
+        outcome == EXTRACTED and (forgotten.reason(url) or forgotten.reason(final_url))
+        for url, final_url, outcome in rows
+    )
 
 
 def _emptied(frame: pl.DataFrame, ids: list[str], forgotten: Forgotten) -> pl.DataFrame:

@@ -67,7 +67,7 @@ def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not see the settings of whoever runs them."""
-    for name in ("QUARRY_DATA", "QUARRY_PROFILE", "QUARRY_ALLOW_ADDRESSES", "DAGSTER_HOME"):
+    for name in ("QUARRY_DATA", "QUARRY_PROFILE", "QUARRY_ALLOW_ADDRESSES", "QUARRY_CODE_LOCATION", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from quarry_dagster.crawl import Request, allowed_networks, crawl
-from quarry_dagster.crawl.addresses import AddressBlocked, AddressRule, is_blocked
+from quarry_dagster.crawl.addresses import AddressBlocked, AddressRule
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster_tests.hostile_site import HostileSite
@@ -116,17 +116,3 @@ def test_robots_txt_redirected_to_a_blocked_address_is_not_followed():
         assert response.outcome == "blocked_address"
         assert response.detail and "127.0.0.2" in response.detail
         assert not inside.requests and not site.asked("/a")
-
-
-@pytest.mark.parametrize(
-    ("outcome", "detail", "expected"),
-    [
-        ("blocked_address", "10.0.0.1 is a private address", True),
-        ("fetched", "kept the body of 2026-11-01T10:00:00+00:00: blocked_address", True),
-        ("fetched", "kept the body of 2026-11-01T10:00:00+00:00: timeout", False),
-        ("http_error", "302 Found to 'x: blocked_address': no host name", False),
-        ("fetched", None, False),
-    ],
-)
-def test_a_page_that_did_not_come_because_of_its_address_is_told_from_others(outcome, detail, expected):
-    assert is_blocked(outcome, detail) is expected

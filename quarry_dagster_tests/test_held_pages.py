@@ -10,6 +10,7 @@ import pytest
 
 from quarry_dagster.checks.raw_pages import fetch_success
 from quarry_dagster.stages.pages import raw_pages
+from quarry_dagster.store.schemas import CAME_OF_IT
 from quarry_dagster_tests.corpus import LOOPBACK, Corpus, profile
 from quarry_dagster_tests.hostile_site import ARTICLE, HostileSite
 from quarry_dagster_tests.site import Site, html
@@ -137,3 +138,24 @@ def test_fetch_success_counts_pages_that_are_held_and_pages_that_are_refused(cor
     assert not finding.passed
     assert finding.summary == "0 of 5 pages came; 5 blocked_address; 4 of these are held from before"
     assert corpus.read("raw_pages").filter(pl.col("body").is_not_null()).height == 4
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail", "expected"),
+    [
+        ("blocked_address", "10.0.0.1 is a private address", "blocked_address"),
+        ("fetched", "kept the body of 2026-11-01T10:00:00+00:00: blocked_address", "blocked_address"),
+        (
+            "fetched",
+            "kept the body of 2026-11-01T10:00:00+00:00: http_error 403, refused since 2026-11-01",
+            "http_error",
+        ),
+        ("http_error", "302 Found to 'x: blocked_address': no host name", "http_error"),
+        ("fetched", None, "fetched"),
+    ],
+)
+def test_what_became_of_a_page_this_time_is_told_from_what_is_held(
+    outcome: str, detail: str | None, expected: str
+) -> None:
+    rows = pl.DataFrame({"outcome": [outcome], "detail": [detail]}, {"outcome": pl.String, "detail": pl.String})
+    assert rows.select(CAME_OF_IT).item() == expected

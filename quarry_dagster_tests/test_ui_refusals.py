@@ -115,4 +115,13 @@ def test_a_corpus_that_would_shrink_is_refused_and_published_when_it_is_accepted
         page.goto("/assets/deduped_corpus?view=checks&checkDetail=corpus_shrank")
         expect(page.get_by_text("accepted:").first).to_be_visible(timeout=60_000)
         shoot(page, "accepted_shrink")
+        assert len(crawled.urls()) == PAGES - 25
+        for i in range(25, PAGES):
+            site.pages[f"/{i}"] = 404
+        assert _run("run") == 1
+        accepted = next(r for r in finished_runs(address, 2) if (r["jobName"], r["status"]) == ("corpus", "SUCCESS"))
+        before = len(finished_runs(address, 0))
+        page.goto(f"/runs/{accepted['runId']}")  # what was accepted then is not what is lost now
+        page.get_by_role("button", name="Re-execute all").click(timeout=60_000)
+        assert finished_runs(address, before + 1)[0]["status"] == "FAILURE"
     assert len(crawled.urls()) == PAGES - 25

@@ -11,6 +11,8 @@ from quarry_dagster.errors import ChecksFailedError
 from quarry_dagster.store import Store
 from quarry_dagster.store.failed_checks import WHOLE_TABLE
 
+INPUTS = ("raw_pages", "extracted_text", "embeddings")
+"""What the index and the corpus are made from: while a check of these stands failed, they are not published."""
 _SHOWN = 5
 
 
@@ -42,7 +44,7 @@ def refuse_while_failed(store: Store, assets: Sequence[str], accepted: Sequence[
     open_ = {name: partitions for name, partitions in failed.items() if not is_accepted(name, accepted)}
     if not open_:
         return list(failed)
-    lines = [_sentence(name, partitions) for name, partitions in open_.items()]
+    lines = [sentence(name, partitions) for name, partitions in open_.items()]
     names = " ".join(f"--accept-check {name}" for name in open_)
     raise ChecksFailedError(
         f"not published: {'; '.join(lines)}. What is materialized again is made anew, and is asked again; "
@@ -55,7 +57,8 @@ def is_accepted(name: str, accepted: Sequence[str]) -> bool:
     return name in accepted or name.partition(".")[2] in accepted
 
 
-def _sentence(name: str, partitions: list[str]) -> str:
+def sentence(name: str, partitions: list[str]) -> str:
+    """What stands failed, and what to do, of a check ("asset.check") and its partitions."""
     asset, _, check = name.partition(".")
     if not partitions:
         return f"check {check} of {asset} stands failed: materialize {asset} again"

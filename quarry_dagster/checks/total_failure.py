@@ -35,7 +35,7 @@ def total_failures(store: Store, reports: Sequence[SeedReport], *, crawled: bool
     """
     found = _no_usable_line(reports)
     if not found and crawled:
-        found = _no_page_came(store)
+        found = _no_page_came(store, is_new=any(r.added or r.replaced for r in reports))
     return found or _none_accepted(store, reports)
 
 
@@ -48,8 +48,10 @@ def _no_usable_line(reports: Sequence[SeedReport]) -> list[str]:
     return [f"no line of {files} is usable, of {problems:,}{example}. A seed is an http(s) URL a line: docs/seeds.md"]
 
 
-def _no_page_came(store: Store) -> list[str]:
+def _no_page_came(store: Store, *, is_new: bool) -> list[str]:
     outcomes, held = asked_for(store)
+    if not held and not is_new:
+        return []  # as it was: a dead link beside given texts fails no run but the first
     total = sum(outcomes.values())
     if not total or any(outcomes[outcome] for outcome in CAME):
         return []

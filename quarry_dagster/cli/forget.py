@@ -8,7 +8,7 @@ import click
 
 from quarry_dagster.cli.options import data_option, profile_option
 from quarry_dagster.environment import data_root, profile_name, who
-from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.profiles.remembered import settings_of
 from quarry_dagster.store import Acceptance, Store
 
 
@@ -29,7 +29,7 @@ def forget(url_or_host: str, data: str | None, profile: str | None, accept_shrin
     store = Store.existing(data_root(data))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     accepted = [Acceptance(what=SHRINK, who=who(), at=now)] if accept_shrink else []
-    pages = takedown.forget(store, choose_for(store, profile_name(profile)).profile, url_or_host, accepted=accepted)
+    pages = takedown.forget(store, settings_of(store, profile_name(profile)), url_or_host, accepted=accepted)
     counted = "1 page" if pages == 1 else f"{pages} pages"
     click.echo(f"{url_or_host}: {counted} taken out; it will not be crawled again")
     click.echo("Seed files that you keep, in the inbox too, are not changed.")

@@ -16,6 +16,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from quarry_dagster import takedown
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
@@ -23,6 +24,7 @@ from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
+from quarry_dagster.errors import ConfigError
 from quarry_dagster.intake import SeedReport, put, take_in_seeds
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -84,11 +86,14 @@ def run(
     choice = choose_for(store, profile_name(profile))
     settings = choice.profile
     click.echo(f"profile {settings.name}: {choice.reason}", err=True)
+    _check_names(accepted)
     if not dedup_only:
         check_ready(settings)
-    _adopt(store, settings, yes=yes)
+    _adopt(store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
     store.sweep()
+    if takedown.is_unfinished(store):
+        takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
     reports = []
     if not dedup_only:
         reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
@@ -98,9 +103,6 @@ def run(
     from quarry_dagster.orchestration import asset_checks, runner
     from quarry_dagster.orchestration.partitions import sync_partitions
 
-    if unknown := [name for name in accepted if not any(is_accepted(b, [name]) for b in asset_checks.BLOCKING)]:
-        names = ", ".join(asset_checks.BLOCKING)
-        raise click.UsageError(f"no check {unknown[0]!r} blocks; those that do: {names}")
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)
         if not partitions and store.deduped_corpus.current() is None:
@@ -135,9 +137,23 @@ def run(
     sys.exit(status)
 
 
-def _adopt(store: Store, settings: HardwareProfile, *, yes: bool) -> None:
+def _check_names(accepted: Sequence[str]) -> None:
+    """Refuse a name of no blocking check, before anything is done."""
+    if accepted:
+        from quarry_dagster.orchestration.asset_checks import BLOCKING
+
+        if unknown := [name for name in accepted if not any(is_accepted(check, [name]) for check in BLOCKING)]:
+            raise click.UsageError(f"no check {unknown[0]!r} blocks; those that do: {', '.join(BLOCKING)}")
+
+
+def _adopt(store: Store, settings: HardwareProfile, *, yes: bool, texts_stay: bool) -> None:
     """Say what other settings do anew, ask where it is much, and let the data root remember them."""
     planned = redo(store, settings)
+    if texts_stay and (planned.extracted or planned.embedded):
+        raise ConfigError(
+            f"these settings make {max(planned.extracted, planned.embedded):,} texts or vectors anew, which "
+            "--dedup-only does not: run without it, or with settings that differ in deduplication alone"
+        )
     is_asked = planned.is_to_be_confirmed and not yes and sys.stdin.isatty()
     if is_asked or yes or not planned.is_to_be_confirmed:
         for line in planned.lines(store, settings):

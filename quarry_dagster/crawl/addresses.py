@@ -33,9 +33,7 @@ REMEDY = (
     "where such addresses are your own, name their networks in QUARRY_ALLOW_ADDRESSES, such as 192.168.1.0/24, "
     "and run again"
 )
-"""What to do about pages that were not fetched because of this rule; :func:`is_blocked` says which they are."""
-
-_HELD_FOR_IT = re.compile(r"kept the body of \S+: blocked_address\b")
+"""What to do about pages that were not fetched because of this rule."""
 
 
 class AddressBlocked(Exception):
@@ -59,11 +57,6 @@ def allowed_networks(cidrs: str) -> tuple[Network, ...]:
                 f"QUARRY_ALLOW_ADDRESSES: {item!r} is not a network in CIDR notation such as 127.0.0.0/8: {e}"
             ) from e
     return tuple(networks)
-
-
-def is_blocked(outcome: str, detail: str | None) -> bool:
-    """Whether a page, with this outcome and detail in `raw_pages`, did not come because of a blocked address."""
-    return outcome == "blocked_address" or bool(_HELD_FOR_IT.match(detail or ""))
 
 
 class AddressRule:

@@ -20,7 +20,8 @@ from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES
 from quarry_dagster.orchestration.resources import Quarry
-from quarry_dagster.orchestration.run_config import CheckConfig
+from quarry_dagster.orchestration.run_config import CheckConfig, accepted_here
+from quarry_dagster.profiles.remembered import has_own_bounds
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Store
 from quarry_dagster.store.failed_checks import WHOLE_TABLE, FailedChecks
@@ -50,9 +51,9 @@ def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.
         finding = question(store, profile, asked)
         failing = [] if finding.passed else [p for p in asked if not question(store, profile, [p]).passed]
         gone = [p for p in store.failed_checks().standing.get(name, ()) if p not in existing]
-        FailedChecks.note(store.files, name, [*asked, *gone], failing, datetime.now(UTC))
+        _note(store, profile, name, [*asked, *gone], failing)
         is_mine = not set(mine).isdisjoint(failing)
-        severity = _ERROR if (is_mine or not failing) and not config.accepted else _WARN
+        severity = _ERROR if (is_mine or not failing) and not _is_accepted(context, config) else _WARN
         return _result(finding, severity, {_FAILING: failing} if failing else {})
 
     return check
@@ -76,15 +77,25 @@ def _ask(asset: dg.AssetsDefinition, question: _OfTable, severity: dg.AssetCheck
     name = f"{asset.key.to_user_string()}.{question.__name__}"
 
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__, blocking=is_error)
-    def check(config: CheckConfig, quarry: Quarry) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, config: CheckConfig, quarry: Quarry) -> dg.AssetCheckResult:
         store = quarry.store()
-        finding = question(store, quarry.hardware_profile())
+        profile = quarry.hardware_profile()
+        finding = question(store, profile)
         if is_error:
-            failing = [] if finding.passed else [WHOLE_TABLE]
-            FailedChecks.note(store.files, name, [WHOLE_TABLE], failing, datetime.now(UTC))
-        return _result(finding, _WARN if config.accepted else severity)
+            _note(store, profile, name, [WHOLE_TABLE], [] if finding.passed else [WHOLE_TABLE])
+        return _result(finding, _WARN if _is_accepted(context, config) else severity)
 
     return check
+
+
+def _note(store: Store, profile: HardwareProfile, check: str, asked: Sequence[str], failing: Sequence[str]) -> None:
+    """Note what stands failed; an answer under other bounds than the data root's own is no answer about it."""
+    if has_own_bounds(store, profile):
+        FailedChecks.note(store.files, check, asked, failing, datetime.now(UTC))
+
+
+def _is_accepted(context: dg.AssetCheckExecutionContext, config: CheckConfig) -> bool:
+    return bool(config.accepted and accepted_here(context, ["a failure of this check"]))
 
 
 def _result(

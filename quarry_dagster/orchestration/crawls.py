@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from dagster import RunsFilter
 
+from quarry_dagster.checks.standing import INPUTS, sentence, standing
 from quarry_dagster.orchestration.jobs import ingest
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
 from quarry_dagster.stages.backlog import backlog
@@ -56,7 +57,8 @@ def crawl_requests(
         for p, versions in zip(partitions_of(run.tags, listed), run.tags.get(_VERSIONS, "").split(), strict=False)
     }
     held = {p: wrong[p, v] for p, v in waiting.items() if (p, v) in wrong and p not in in_runs}
-    free = waiting.keys() - in_runs - held.keys()
+    failed = standing(store, INPUTS)
+    free = waiting.keys() - in_runs - held.keys() - {partition for each in failed.values() for partition in each}
     ahead = sum(_VERSIONS in run.tags for run in unfinished)
     requests: list[dg.RunRequest] = []
     for run in consecutive(listed, free, partitions_per_run):
@@ -76,6 +78,7 @@ def crawl_requests(
             f"run {run_id} ({run.status.value.lower()}) left partitions behind: {', '.join(names)}; "
             "rerun it in the UI, or delete it there to have them requested again"
         )
+    lines += [sentence(name, partitions) for name, partitions in failed.items()]
     return requests, cut(lines)
 
 

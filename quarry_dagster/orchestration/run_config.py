@@ -1,12 +1,13 @@
 """What a run may be told in its configuration: by `quarry run`, in the UI's launchpad, or with `-c`.
 
 Three words, one meaning each: `force` does work again although nothing changed, and never passes a failed check;
-`accept_check` publishes although that check stands failed; `refetch` asks the network again unconditionally.
+`accept_check` publishes although that check stands failed; `refetch` asks the network again unconditionally. What is
+accepted is not carried over to a re-execution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -53,6 +54,23 @@ class CheckConfig(dg.Config):
 
     accepted: bool = False
     """A failure is a warning: what comes after the asset is not held up."""
+
+
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+_RETRY = "dagster/retry_number"
+"""Tag of a run that the daemon started in the place of one that was killed."""
+
+
+def accepted_here(context: Context, said: Sequence[str]) -> list[str]:
+    """Of what a run is told to accept, what counts.
+
+    What somebody accepted counts in the run that they said it for, and when a daemon resumes that; a click on
+    *Re-execute* accepts nothing new.
+    """
+    is_repeated = context.run.parent_run_id is not None and _RETRY not in context.run.tags
+    if said and is_repeated:
+        context.log.warning(f"not accepted again, since this run is a re-execution: {', '.join(said)}; say so anew")
+    return [] if is_repeated else list(said)
 
 
 def acceptances(run_id: str, what: Iterable[str]) -> list[Acceptance]:

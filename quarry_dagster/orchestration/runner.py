@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster import DagsterInstance, DagsterInvariantViolationError
 
 # Not public, but what Dagster's own commands are made of; test_rerun.py clicks, and fails where they change.
@@ -120,7 +121,24 @@ def _instance_beside(data: str) -> DagsterInstance:
         raise StoreError(f"cannot write {home}: {e.strerror or e}; make it writable, or set DAGSTER_HOME") from e
     if not os.access(home, os.W_OK):
         raise StoreError(f"cannot write {home}; make it writable, or set DAGSTER_HOME")
+    _refuse_code(home / "dagster.yaml")
     return DagsterInstance.from_config(str(home))
+
+
+def _refuse_code(settings: Path) -> None:
+    """Refuse settings of an instance that name code to load: nothing of a data root is imported.
+
+    Raises:
+        ConfigError: they do.
+    """
+    found: list[Any] = [yaml.safe_load(settings.read_text(encoding="utf-8"))] if settings.exists() else []
+    for each in found:  # it grows
+        if isinstance(each, dict) and "module" in each:
+            raise ConfigError(
+                f"{settings} names code to load ({each['module']}), and nothing that lies in a data root is imported: "
+                "set DAGSTER_HOME to the folder of an instance that you trust"
+            )
+        found += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
 
 
 def _make_home(home: Path) -> None:
@@ -173,14 +191,7 @@ def materialize(
     return outcome
 
 
-def check(
-    instance: DagsterInstance,
-    *,
-    data: str,
-    profile_name: str | None,
-    config: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
-) -> Outcome:
+def check(instance: DagsterInstance, *, data: str, profile_name: str | None) -> Outcome:
     """Ask every check about the tables as they are.
 
     Raises:
@@ -189,7 +200,7 @@ def check(
     outcome = Outcome()
     resource = _quarry(data, profile_name, choose_for(Store(data), profile_name).profile)
     job = build_defs(data, profile_name).resolve_job_def("checks")
-    _execute(job, instance, resource, outcome, config=config or {}, tags=tags or {})
+    _execute(job, instance, resource, outcome, config={}, tags={})
     return outcome
 
 

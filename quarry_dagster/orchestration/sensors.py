@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster import RunsFilter
 
-from quarry_dagster.checks.standing import refuse_while_failed
+from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.errors import ChecksFailedError
 from quarry_dagster.intake import SEEDS, SeedReport, pending, take_in_seeds
 from quarry_dagster.orchestration import jobs
-from quarry_dagster.orchestration.assets.faiss_index import INPUTS
 from quarry_dagster.orchestration.crawls import crawl_requests, cut, unfinished_runs
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.partitions import RAW_PAGES, sync_partitions
@@ -71,7 +70,7 @@ def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence
         if not faiss_index.behind(store) and not deduped_corpus.behind(store):
             return dg.SkipReason("index and corpus are in line with the embeddings")
         try:
-            refuse_while_failed(store, INPUTS, [])
+            refuse_while_failed(store, (*INPUTS, "faiss_index"), [])
         except ChecksFailedError as e:
             return dg.SkipReason(str(e))
         if waits := _refresh_waits_for(context.instance):

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.profiles.choose import Choice, choose_profile
-from quarry_dagster.profiles.settings import HardwareProfile, Settings
+from quarry_dagster.profiles.settings import NOT_ON_GPU, HardwareProfile, Settings
 from quarry_dagster.store import Store
 
 
@@ -36,9 +36,9 @@ def choose_for(store: Store, name_or_path: str | None) -> Choice:
     try:
         profile = HardwareProfile.model_validate(_with_machine(remembered, here.profile))
     except ValidationError as e:
-        places = ", ".join(".".join(map(str, error["loc"])) for error in e.errors())
+        problems = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in e.errors())
         raise ConfigError(
-            f"{store.files.root} remembers settings that this version does not have ({places}): {named}"
+            f"{store.files.root} remembers settings that cannot be used here ({problems}): {named}"
         ) from e
     if profile.embedding.model != HardwareProfile.model_fields["embedding"].default.model and _is_path(profile):
         raise ConfigError(
@@ -46,6 +46,21 @@ def choose_for(store: Store, name_or_path: str | None) -> Choice:
             f"loaded because a data root names it: {named}"
         )
     return Choice(profile, f"remembered by the data root; workers and memory as {here.profile.name} has them")
+
+
+def settings_of(store: Store, name_or_path: str | None) -> HardwareProfile:
+    """The settings that the rows of a data root are made with; those of a name where the root remembers none.
+
+    Raises:
+        ConfigError, StoreError: as :func:`choose_for`.
+    """
+    return choose_for(store, None if store.root().settings else name_or_path).profile
+
+
+def has_own_bounds(store: Store, profile: HardwareProfile) -> bool:
+    """Whether a profile has the bounds of checks that the data root remembers, or it remembers none."""
+    remembered = store.root().settings
+    return not remembered or remembered.get("checks") == to_remember(profile)["checks"]
 
 
 def to_remember(profile: HardwareProfile) -> dict[str, Any]:
@@ -81,6 +96,9 @@ def _with_machine(remembered: Mapping[str, Any], here: HardwareProfile) -> dict[
     for name, settings in _sections(here).items():
         fit = settings.model_dump(mode="json", include=set(settings.FIT_THE_MACHINE))
         values[name] = {**values.get(name, {}), **fit}
+    index = values["index"]
+    if (index["large_type"] if index["type"] == "auto" else index["type"]) in NOT_ON_GPU:
+        index["use_gpu_faiss"] = False  # the remembered type stays
     return values
 
 

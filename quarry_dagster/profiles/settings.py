@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LargeIndex = Literal["IndexHNSWFlat", "IndexIVFFlat", "IndexIVFScalarQuantizer", "IndexIVFPQ", "IndexIVFRaBitQ"]
-_NOT_ON_GPU = ("IndexHNSWFlat", "IndexIVFRaBitQ")
+NOT_ON_GPU = ("IndexHNSWFlat", "IndexIVFRaBitQ")
 """Types that FAISS has no GPU form of, under inner product."""
 CronLine = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
@@ -174,8 +174,8 @@ class Index(Settings):
     def _can_be_searched(self) -> Index:
         key = "large_type" if self.type == "auto" else "type"
         kind = getattr(self, key)
-        if self.use_gpu_faiss and kind in _NOT_ON_GPU:
-            fit = ", ".join(t for t in get_args(LargeIndex) if t not in _NOT_ON_GPU)
+        if self.use_gpu_faiss and kind in NOT_ON_GPU:
+            fit = ", ".join(t for t in get_args(LargeIndex) if t not in NOT_ON_GPU)
             raise ValueError(f"FAISS has no {kind} for GPUs: set {key} to one of {fit}, or unset use_gpu_faiss")
         return self
 

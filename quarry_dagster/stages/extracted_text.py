@@ -26,6 +26,7 @@ from quarry_dagster.store.schemas import EXTRACTED, EXTRACTED_TEXT
 
 Row = dict[str, Any]
 
+_FAILURES = ("timeout", "error")
 _FROM_PAGE = ("doc_id", "url", "final_url", "fetched_at", "partition")
 
 
@@ -53,7 +54,7 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) ->
     maker = f"{version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
     fingerprint = Fingerprint((raw.notes.content,), maker)
     report = StageReport(rows=raw.rows)
-    if old is not None and old.notes.input == fingerprint and not force:
+    if old is not None and not force and _holds(old, fingerprint, version):
         report.outcomes = Counter(old.notes.outcomes)
         report.seconds = time.monotonic() - start
         return report
@@ -114,6 +115,13 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) ->
     return report
 
 
+def _holds(old: TextSegment, fingerprint: Fingerprint, version: str) -> bool:
+    """Whether a segment is what would be made now; other limits change nothing where no page failed."""
+    has_failures = any(old.notes.outcomes.get(outcome) for outcome in _FAILURES)
+    is_same = (old.notes.input.inputs, old.notes.extractor_version) == (fingerprint.inputs, version)
+    return old.notes.input == fingerprint or (is_same and not has_failures)
+
+
 def _raw_rows(raw: PagesSegment) -> Iterator[Row]:
     for frame in raw.batches():
         yield from frame.iter_rows(named=True)
@@ -132,5 +140,5 @@ def _earlier(old: TextSegment | None, version: str) -> dict[str, Row]:
     rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096)))
     return {
         r["page_digest"]: r
-        for r in rows.filter(~pl.col("outcome").is_in(["not_fetched", "timeout", "error"])).iter_rows(named=True)
+        for r in rows.filter(~pl.col("outcome").is_in(["not_fetched", *_FAILURES])).iter_rows(named=True)
     }

@@ -26,7 +26,7 @@ from quarry_dagster.progress import track
 from quarry_dagster.search.published import rows_of
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import texts_of, vectors_of
-from quarry_dagster.store import Index, ShardFiles, Store, VectorSegment
+from quarry_dagster.store import Acceptance, Index, ShardFiles, Store, VectorSegment
 from quarry_dagster.store.corpus import write_removed
 
 _SHARDS = "faiss_index/shards"
@@ -38,6 +38,7 @@ def refresh(
     partitions: Sequence[str],
     profile: HardwareProfile,
     *,
+    accepted: Sequence[Acceptance] = (),
     compact: bool = False,
     force: bool = False,
     anew: bool = False,
@@ -46,7 +47,7 @@ def refresh(
 
     `compact` builds it anew where it has more shards than memory asks for, or passes vectors over. `force` does so in
     any case; `anew` too, and it keeps no earlier snapshot but that of the corpus, so that nothing of a removed vector
-    is left once the corpus follows.
+    is left once the corpus follows. `accepted` are checks that stand failed: what was made under such is built anew.
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
@@ -54,11 +55,17 @@ def refresh(
         StoreError: the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, partitions, profile, compact, force, anew)
+        return _refresh(store, partitions, profile, accepted, compact, force, anew)
 
 
 def _refresh(
-    store: Store, partitions: Sequence[str], profile: HardwareProfile, compact: bool, force: bool, anew: bool
+    store: Store,
+    partitions: Sequence[str],
+    profile: HardwareProfile,
+    accepted: Sequence[Acceptance],
+    compact: bool,
+    force: bool,
+    anew: bool,
 ) -> StageReport:
     start = time.monotonic()
     model = vector_id(profile.embedding)
@@ -78,6 +85,7 @@ def _refresh(
         or anew
         or published is None
         or published.model != model
+        or (bool(published.accepted) and not accepted)
         or (compact and not _is_compact(published, profile))
     )
     types_fit = all(shard.kind == choose_type(profile.index, shard.vectors) for shard in shards)
@@ -118,6 +126,7 @@ def _refresh(
         bytes=sum(shard.bytes for shard in shards),
         shards=shards,
         partitions=paths,
+        accepted=accepted,
     )
     store.faiss_index.publish(index, keep_previous=not anew)
     prune(store)
@@ -200,7 +209,7 @@ def _build(
 
 def live(store: Store) -> list[Index]:
     """The indexes that somebody may read: the published one, the one before it, and those that live corpora name."""
-    named = (store.faiss_index.at(corpus.index) for corpus in store.deduped_corpus.live() if corpus.index is not None)
+    named = map(store.index_of, store.deduped_corpus.live())
     found = {index.number: index for index in (*store.faiss_index.live(), *named) if index}
     return list(found.values())
 

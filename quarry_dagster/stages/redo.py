@@ -22,7 +22,7 @@ MANY = 1000
 _SAMPLE = 16
 """So many texts are worked on to say how long all will take."""
 _NOT_TEXTS = {
-    "crawl": "every page is asked for again under the other rules of the crawl",
+    "crawl": "pages are kept, dropped or asked for again by the other rules of the crawl",
     "index": "the index is built anew where its type changes",
     "deduplication": "what is a duplicate is decided anew",
     "partitions": "new documents are cut into partitions of the other size; those that have one keep it",
@@ -96,23 +96,27 @@ def redo(store: Store, profile: HardwareProfile) -> Redo:
 def adopt(store: Store, profile: HardwareProfile, *, confirmed: bool, how: str) -> Redo:
     """Remember the settings of a profile in the data root, before anything is made with them; returns what that redoes.
 
-    `confirmed` says that somebody meant it; `how` tells how to say so, for the message.
+    `confirmed` says that somebody meant it: whatever differs from what the published corpus was made with. `how` tells
+    how to say so, for the message.
 
     Raises:
         ConfigError: so much would be done anew that somebody has to say that it is meant.
         StoreError: the data root cannot be written.
     """
-    found, root = redo(store, profile), store.root()
+    found, root, digests = redo(store, profile), store.root(), made_with(profile)
     if found.is_to_be_confirmed and not confirmed:
         what = "; ".join(found.lines(store, profile))
         raise ConfigError(f"{found.cause}: {what}. If it is meant, {how}")
+    corpus = store.deduped_corpus.current() if confirmed else None
+    standing = corpus.made_with if corpus else {}
+    meant = {section for section, value in digests.items() if standing.get(section, value) != value}
     now = replace(
         root,
         settings=to_remember(profile),
-        made_with=made_with(profile),
+        made_with=digests,
         extractor=extractor_version(profile.extraction),
         vectors=vector_id(profile.embedding),
-        confirmed=sorted(({*root.confirmed} - found.sections) | (found.sections if confirmed else frozenset())),
+        confirmed=sorted(({*root.confirmed} - found.sections) | meant),
     )
     if now != root:
         now.write(store.files)

@@ -44,6 +44,17 @@ class ShardFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """What somebody said to publish although it was to be refused."""
+
+    what: str
+    """`shrink`, or the name of a check."""
+    who: str
+    at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Index:
     """A published index."""
 
@@ -62,6 +73,8 @@ class Index:
     shards: Sequence[ShardFiles]
     partitions: Mapping[str, str]
     """Path of the segment of `embeddings` by partition that it was made from."""
+    accepted: Sequence[Acceptance] = ()
+    """Checks of what it was made from that stood failed."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, stored: Mapping[str, Any]) -> Index | None:
@@ -70,12 +83,14 @@ class Index:
             return None
         facts = {name: stored[name] for name in ("model", "kind", "dim", "vectors", "documents", "removed", "bytes")}
         shards = [ShardFiles(**shard) for shard in stored["shards"]]
-        return cls(snapshot=snapshot, **facts, shards=shards, partitions=stored["partitions"])
+        accepted = [Acceptance(**each) for each in stored.get("accepted", [])]
+        return cls(snapshot=snapshot, **facts, shards=shards, partitions=stored["partitions"], accepted=accepted)
 
     def stored(self) -> dict[str, Any]:
         """The manifest."""
         values = {name: value for name, value in vars(self).items() if name != "snapshot"}
-        return values | {"shards": [asdict(shard) for shard in self.shards], "partitions": dict(self.partitions)}
+        lists = {"shards": [asdict(shard) for shard in self.shards], "accepted": [asdict(a) for a in self.accepted]}
+        return values | lists | {"partitions": dict(self.partitions)}
 
     @property
     def number(self) -> int:
@@ -136,25 +151,14 @@ class DirectionsFile:
 class Past:
     """What is remembered of a corpus that was published, so that a later one can be compared with it."""
 
-    published_at: str
-    """ISO 8601, UTC."""
+    stood_until: str
+    """When the next one was published, ISO 8601, UTC."""
     documents: int
     """How many it kept."""
     kept: Sequence[str]
     """Paths of the layers of its kept documents."""
     made_with: Mapping[str, str]
     """Digest of each section of the settings that its rows were made with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acceptance:
-    """What somebody said to publish although it was to be refused."""
-
-    what: str
-    """`shrink`, or the name of a check."""
-    who: str
-    at: str
-    """ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, kw_only=True)

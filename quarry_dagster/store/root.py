@@ -16,6 +16,8 @@ from quarry_dagster.store.files import Files
 from quarry_dagster.urls import CURRENT_FORM, FIRST_FORM, FORMS, UrlForm
 
 _PATH = "root.json"
+_TEXTS = ("name", "description")
+"""Settings that are no section."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Root:
         # Asked again: the first batch, and this file before it, may have come meanwhile.
         stored = _stored(files) if files.exists(_PATH) else {}
         root = cls(**{f.name: stored[f.name] for f in fields(cls) if f.name in stored})
+        settings = {} if root.settings is None else root.settings
+        sections = (
+            [value for name, value in settings.items() if name not in _TEXTS] if isinstance(settings, dict) else []
+        )
+        mappings = (settings, root.made_with, *sections)
+        if not all(isinstance(each, dict) for each in mappings) or not isinstance(root.confirmed, list | tuple):
+            raise files.damaged(_PATH, "it is not as it was written")
         if root.urls not in FORMS:
             raise files.damaged(_PATH, f"it names {root.urls!r}, which this version does not know, as form of URLs")
         return root

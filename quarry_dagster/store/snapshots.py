@@ -97,6 +97,15 @@ class Snapshots(Generic[C]):
         previous = published[0] if published and keep_previous else None
         self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number, "previous": previous})
 
+    def amend(self, content: C) -> None:
+        """Write the manifest of a published snapshot again: what it is made of is the same, what it names is not."""
+        self.files.write_json(content.snapshot.path(MANIFEST), content.stored())
+
+    def there(self) -> list[C]:
+        """What all snapshots hold whose files are there, the newest first; one that was never published has none."""
+        found = (self.at(number) for number in sorted(self._numbers(), reverse=True))
+        return [content for content in found if content]
+
     def prune(self, keep: Iterable[int] = ()) -> None:
         """Delete the snapshots that are neither live nor in `keep` (numbers)."""
         for number in self._numbers() - {*self._live(), *keep}:

@@ -108,9 +108,16 @@ class Store:
     def published(self) -> tuple[Index | None, Corpus | None]:
         """The corpus, and the index that it was published with; the newest index where it names none that is there."""
         corpus = self.deduped_corpus.current()
-        index = self.faiss_index.at(corpus.index) if corpus and corpus.index is not None else None
-        is_its_own = index is not None and corpus is not None and index.partitions == corpus.inputs.vectors
-        return index if is_its_own else self.faiss_index.current(), corpus
+        own = self.index_of(corpus) if corpus else None
+        return own or self.faiss_index.current(), corpus
+
+    def index_of(self, corpus: Corpus) -> Index | None:
+        """The index that a corpus was published with; None where it is gone.
+
+        A corpus of before corpora named it was made from the vectors that its index holds.
+        """
+        named = [self.faiss_index.at(corpus.index)] if corpus.index is not None else self.faiss_index.there()
+        return next((index for index in named if index and index.partitions == corpus.inputs.vectors), None)
 
     def sweep(self) -> None:
         """Delete what killed writers left unfinished."""

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 import polars as pl
 
-from quarry_dagster.checks.standing import refuse_while_failed
+from quarry_dagster import takedown
+from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.errors import CorpusShrankError
-from quarry_dagster.orchestration.assets.faiss_index import INPUTS, faiss_index
+from quarry_dagster.orchestration.assets.faiss_index import faiss_index
 from quarry_dagster.orchestration.assets.reporting import (
     Metadata,
     column_lineage,
@@ -18,7 +19,7 @@ from quarry_dagster.orchestration.assets.reporting import (
     table,
 )
 from quarry_dagster.orchestration.resources import Quarry
-from quarry_dagster.orchestration.run_config import CorpusConfig, acceptances
+from quarry_dagster.orchestration.run_config import CorpusConfig, acceptances, accepted_here
 from quarry_dagster.reader import scan
 from quarry_dagster.report.charts import LENGTHS, SCORES
 from quarry_dagster.stages.corpus import deduped_corpus as stage
@@ -55,10 +56,11 @@ def deduped_corpus(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
     with quarry.materializing(context) as (store, profile):
-        passed_over = [
-            f"check {name}" for name in refuse_while_failed(store, (*INPUTS, "faiss_index"), config.accept_check)
-        ]
-        accepted = [stage.SHRINK, *passed_over] if config.accept_shrink else passed_over
+        checks = accepted_here(context, config.accept_check)
+        passed_over = refuse_while_failed(store, (*INPUTS, "faiss_index"), checks)
+        accepted = accepted_here(context, [stage.SHRINK] if config.accept_shrink else [])
+        accepted += [f"check {name}" for name in passed_over]
+        is_takedown = takedown.is_unfinished(store)
         try:
             report = stage.refresh(
                 store,
@@ -67,11 +69,14 @@ def deduped_corpus(
                 checks=profile.checks,
                 accepted=acceptances(context.run.run_id, accepted),
                 force=config.force or bool(store.failed_checks().of_asset("deduped_corpus")),
+                anew=is_takedown,
                 gpu=profile.embedding.device != "cpu",
             )
         except CorpusShrankError as e:
             yield dg.AssetCheckResult(check_name=SHRANK.name, passed=False, description=str(e))
             raise
+        if is_takedown:
+            takedown.finish(store)
         yield _shrank(report.shrinkage)
         yield dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root) | _accepted(accepted))
 

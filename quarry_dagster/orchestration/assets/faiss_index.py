@@ -2,16 +2,14 @@
 
 import dagster as dg
 
-from quarry_dagster.checks.standing import refuse_while_failed
+from quarry_dagster import takedown
+from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.orchestration.assets.embeddings import embeddings
 from quarry_dagster.orchestration.assets.reporting import describe
 from quarry_dagster.orchestration.partitions import sync_partitions
 from quarry_dagster.orchestration.resources import Quarry
-from quarry_dagster.orchestration.run_config import IndexConfig
+from quarry_dagster.orchestration.run_config import IndexConfig, acceptances, accepted_here
 from quarry_dagster.stages import faiss_index as stage
-
-INPUTS = ("raw_pages", "extracted_text", "embeddings")
-"""What the index and the corpus are made from: while a check of these stands failed, they are not published."""
 
 
 @dg.asset(deps=[embeddings], group_name="corpus", kinds={"python", "faiss"}, pool="corpus")
@@ -19,9 +17,16 @@ def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: 
     """The FAISS index over the vector of every distinct text, plus a manifest of what is in it."""
     with quarry.materializing(context) as (store, profile):
         partitions = sync_partitions(context.instance, store)
-        refuse_while_failed(store, INPUTS, config.accept_check)
-        force = config.force or bool(store.failed_checks().of_asset("faiss_index"))
-        report = stage.refresh(store, partitions, profile, compact=config.compact, force=force)
+        passed_over = refuse_while_failed(store, INPUTS, accepted_here(context, config.accept_check))
+        report = stage.refresh(
+            store,
+            partitions,
+            profile,
+            accepted=acceptances(context.run.run_id, (f"check {name}" for name in passed_over)),
+            compact=config.compact,
+            force=config.force or bool(store.failed_checks().of_asset("faiss_index")),
+            anew=takedown.is_unfinished(store),
+        )
         index = store.faiss_index.current()
         assert index is not None
         facts = {
@@ -34,5 +39,6 @@ def faiss_index(context: dg.AssetExecutionContext, config: IndexConfig, quarry: 
             "shards": len(index.shards),
             "removed_but_kept_in_file": index.removed,
             "partitions": len(index.partitions),
+            "accepted": ", ".join(each.what for each in index.accepted),
         }
         return dg.MaterializeResult(metadata=describe(report) | facts)

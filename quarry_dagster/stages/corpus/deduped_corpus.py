@@ -57,9 +57,10 @@ def refresh(
 ) -> CorpusReport:
     """Bring the corpus in line with the published index; returns what was done.
 
-    `checks` bound what it may lose; `accepted` is what somebody said to publish nevertheless. `force` decides anew
-    although nothing changed. `anew` does so too and keeps no earlier snapshot, so that nothing of a removed document is
-    left. `gpu` lets a GPU compare vectors, where there is one and they are many; the result is the same.
+    `checks` bound what it may lose; `accepted` is what somebody said to publish nevertheless: what was made while a
+    check stood failed is made anew. `force` scores and decides anew although nothing changed. `anew` decides anew and
+    keeps no earlier snapshot, so that nothing of a removed document is left. `gpu` lets a GPU compare vectors, where
+    there is one and they are many; the result is the same.
 
     Raises:
         CorpusShrankError: too many documents would leave; the corpus of before stands.
@@ -94,14 +95,14 @@ def _refresh(
         evidence=_evidence_version(settings, index),
     )
     published = store.deduped_corpus.current()
-    base = None if anew or force else published
+    is_distrusted = published is not None and any(each.what != SHRINK for each in published.accepted)
+    base = None if anew or force or is_distrusted else published
     if base and base.inputs == inputs:
-        unchanged = Shrinkage(base.kept_documents, base.published_at or "")
+        unchanged = Shrinkage(base.kept_documents, datetime.now(UTC).date().isoformat())
         report = CorpusReport(rows=base.kept_documents, shrinkage=unchanged)
         if base.index != index.number:  # the same texts, in an index that was built anew
-            store.deduped_corpus.publish(replace(base, snapshot=store.deduped_corpus.begin(), index=index.number))
+            store.deduped_corpus.amend(replace(base, index=index.number))
             prune(store)
-            report.written = 1
         report.outcomes = Counter(base.outcomes)
         report.seconds = time.monotonic() - start
         return report
@@ -109,7 +110,7 @@ def _refresh(
     along = directions.current(store, base, vectors, index.model)
     tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along), along)
     documents = sketches.documents(store, tables.sketches.values())
-    known = _known(store, published, inputs)
+    known = _known(store, None if force or is_distrusted else published, inputs)
     scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
     decisions = decide.decide(documents, scored, settings)
     kept = _kept(documents, decisions, settings)
@@ -125,7 +126,7 @@ def _refresh(
         index=index.number,
         published_at=now.isoformat(timespec="seconds"),
         made_with=store.root().made_with,
-        larger=[] if shrinkage.is_too_much else remembered(published, kept.height, now),
+        larger=[] if shrinkage.is_too_much else remembered(store, published, kept.height, now),
         accepted=[each for each in accepted if each.what != SHRINK or shrinkage.is_too_much],
         inputs=inputs,
         layers=CorpusLayers(

@@ -1,9 +1,9 @@
 """What a corpus would lose: a corpus that shrinks beyond a bound is not published until somebody says that it is meant.
 
-A new corpus is compared with the largest one of the last thirty days from which nobody accepted a loss, so that
-erosion in small steps is seen as well. Every document of that one which would not be kept has a cause. Some causes are
-meant: a takedown, an opt-out, a deleted partition, a setting that its user changed and confirmed. A document whose
-place another one takes that was not there before is no loss. All others count.
+A new corpus is compared with the one that stands, and with the largest of the last thirty days from which nobody
+accepted a loss, so that erosion in small steps is seen as well. Every document that would not be kept has a cause.
+Some causes are meant: a takedown, an opt-out, a deleted partition, a setting that its user changed and confirmed. A
+document whose place another one takes that was not there before is no loss. All others count.
 
 Why so: "A corpus that shrinks is not published until it is meant" in docs/decisions.md.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -38,8 +38,8 @@ class Shrinkage:
 
     before: int = 0
     """Documents of the corpus that it is compared with."""
-    since: str = ""
-    """When that one was published, ISO 8601, UTC."""
+    of: str = ""
+    """The last day on which that one stood, ISO 8601, UTC."""
     lost: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_LOST))
     """A row a document that would leave and counts, or that leaves as it is meant: doc_id, host, cause, is_meant."""
     vanishing: Sequence[str] = ()
@@ -58,7 +58,8 @@ class Shrinkage:
     def is_too_much(self) -> bool:
         """Whether the corpus is to be refused."""
         counted = self.counted.height
-        is_large = counted > FEW and counted > self.bound * self.before
+        meant = self.lost.height - counted
+        is_large = counted > FEW and counted > self.bound * (self.before - meant)
         return counted > 0 and (is_large or bool(self.vanishing) or self.is_empty)
 
     def causes(self, *, meant: bool) -> Counter[str]:
@@ -79,8 +80,7 @@ class Shrinkage:
         counted, meant = self.counted, self.causes(meant=True)
         if not self.before:
             return "there is no corpus of before to compare with"
-        since = f" of {self.since[:10]}" if self.since else ""
-        parts = [f"{counted.height:,} of {self.before:,} documents{since} leave"]
+        parts = [f"{counted.height:,} of {self.before:,} documents of {self.of} leave"]
         if counted.height:
             hosts = Counter(counted["host"].fill_null("no host").to_list())
             parts.append(f"causes: {_listed(self.causes(meant=False))}; hosts: {_listed(hosts)}")
@@ -106,38 +106,32 @@ def compare(
     """
     if published is None:
         return Shrinkage()
-    root, past = store.root(), compared_with(published, datetime.now(UTC))
-    before = kept_layers(store.files).read(past.kept).select("doc_id", "partition").collect()
-    gone = before.join(kept, on="doc_id", how="anti")
-    found = Shrinkage(past.documents, past.published_at, bound=bound, is_empty=kept.is_empty())
-    if gone.is_empty():
-        return found
-    urls = store.batches.scan(gone["partition"].unique()).select("doc_id", "url", HOST.alias("host"))
-    hosts = urls.join(gone.lazy().select("doc_id"), on="doc_id", how="semi").collect()
-    causes = _causes(store, gone.join(hosts, on="doc_id", how="left"), before, decisions, changed(past, root))
-    lost = causes.filter(pl.col("cause").is_not_null()).select(_LOST.names())
-    return Shrinkage(
-        found.before, found.since, lost, _vanishing(store, lost, kept), bound=bound, is_empty=found.is_empty
-    )
+    now = datetime.now(UTC)
+    largest = [past for past in published.larger if _is_remembered(past, now)][:1]
+    pasts = [*largest, past_of(published, now)]
+    found = [_lost(store, past, kept, decisions, bound) for past in pasts]
+    return next((shrinkage for shrinkage in found if shrinkage.is_too_much), found[0])
 
 
-def compared_with(published: Corpus, now: datetime) -> Past:
-    """The corpus that losses count against: the largest that is remembered, which may be the one that stands."""
-    return next((past for past in published.larger if _is_remembered(past, now)), past_of(published, now))
+def remembered(store: Store, published: Corpus | None, documents: int, now: datetime) -> list[Past]:
+    """What a new corpus of so many documents remembers of those before: each larger than all after it, one a day.
 
-
-def remembered(published: Corpus | None, documents: int, now: datetime) -> list[Past]:
-    """What a new corpus of so many documents remembers of those before: each larger than all after it."""
+    One that was made with settings that somebody changed since, and confirmed, is remembered no longer: what it lost by
+    them was meant once.
+    """
     if published is None:
         return []
-    earlier = [*published.larger, past_of(published, now)]
-    return [past for past in earlier if past.documents > documents and _is_remembered(past, now)]
+    standing, root = past_of(published, now), store.root()
+    is_todays = any(past.stood_until[:10] == standing.stood_until[:10] for past in published.larger)
+    earlier = [*published.larger, *([] if is_todays else [standing])]
+    larger = (past for past in earlier if past.documents > documents and _is_remembered(past, now))
+    return [past for past in larger if not changed(past, root)]
 
 
 def past_of(published: Corpus, now: datetime) -> Past:
-    """What is remembered of a corpus; one that does not say when it was published counts from now."""
+    """What is remembered of the corpus that stands until now."""
     return Past(
-        published_at=published.published_at or now.isoformat(timespec="seconds"),
+        stood_until=now.isoformat(timespec="seconds"),
         documents=published.kept_documents,
         kept=published.layers.kept,
         made_with=published.made_with,
@@ -150,8 +144,23 @@ def changed(past: Past, root: Root) -> set[str]:
     return {section for section in root.confirmed if past.made_with.get(section) not in (None, now.get(section))}
 
 
+def _lost(store: Store, past: Past, kept: pl.DataFrame, decisions: pl.DataFrame, bound: float) -> Shrinkage:
+    """What a new corpus would lose of one before it."""
+    before = kept_layers(store.files).read(past.kept).select("doc_id", "partition").collect()
+    gone = before.join(kept, on="doc_id", how="anti")
+    found = Shrinkage(past.documents, past.stood_until[:10], bound=bound, is_empty=kept.is_empty())
+    if gone.is_empty():
+        return found
+    urls = store.batches.scan(gone["partition"].unique()).select("doc_id", "url", HOST.alias("host"))
+    hosts = urls.join(gone.lazy().select("doc_id"), on="doc_id", how="semi").collect()
+    meant = changed(past, store.root())
+    causes = _causes(store, gone.join(hosts, on="doc_id", how="left"), before, decisions, meant)
+    lost = causes.filter(pl.col("cause").is_not_null()).select(_LOST.names())
+    return replace(found, lost=lost, vanishing=_vanishing(store, lost, kept))
+
+
 def _is_remembered(past: Past, now: datetime) -> bool:
-    return now - datetime.fromisoformat(past.published_at) < REMEMBERED
+    return now - datetime.fromisoformat(past.stood_until) < REMEMBERED
 
 
 def _causes(
