@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -305,6 +306,36 @@ class TestSettings:
         assert status == 0 and f"{PAGES} extracted_text, {PAGES} embeddings" in out
         assert not set(before.values()) & {p.path for p in crawled.store.extracted_text.segments().values()}
 
+    def test_settings_that_make_texts_anew_are_refused_where_texts_are_to_stay(
+        self, quarry: Quarry, crawled: Corpus, tmp_path: Path
+    ) -> None:
+        other = write_profile(tmp_path / "other.yaml", embedding={"max_tokens": 16})
+        before = crawled.files()
+        status, _, err = quarry("run", "--dedup-only", "--profile", other)
+        assert status == 1 and f"make {PAGES} texts or vectors anew, which --dedup-only does not" in err
+        assert crawled.files() == before
+
+    def test_a_takedown_works_under_the_settings_of_the_data_root(
+        self, quarry: Quarry, crawled: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: Site
+    ) -> None:
+        other = write_profile(tmp_path / "other.yaml", extraction={"min_words": 1000})
+        monkeypatch.setenv("QUARRY_PROFILE", str(other))
+        assert quarry("forget", site.url("/1"))[0] == 0
+        assert len(crawled.urls()) == PAGES - 1
+
+    def test_nothing_that_lies_in_a_data_root_is_imported(self, quarry: Quarry, crawled: Corpus) -> None:
+        settings = crawled.root / ".dagster" / "dagster.yaml"
+        settings.write_text("local_artifact_storage: {module: antigravity, class: Fly, config: {}}\n")
+        status, _, err = quarry("run")
+        assert status == 1 and "names code to load (antigravity)" in err and "DAGSTER_HOME" in err
+        assert "antigravity" not in sys.modules
+
+    def test_a_misspelt_check_is_refused_before_anything_is_done(self, quarry: Quarry, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": words(1)}))
+        status, _, err = quarry("run", tmp_path / "a.jsonl", "--accept-check", "contrakt")
+        assert status == 2 and "no check 'contrakt' blocks" in err
+        assert not (tmp_path / "data").exists()
+
 
 class TestTotalFailure:
     def test_seeds_of_which_no_line_is_usable(self, quarry: Quarry, tmp_path: Path) -> None:
@@ -321,6 +352,14 @@ class TestTotalFailure:
         Corpus(tmp_path / "data", profile()).seed_texts("a.jsonl", {f"http://a.test/{i}": "Few." for i in range(3)})
         status, _, err = quarry("run")
         assert status == 1 and "none of the 3 documents of this run was accepted: 3 too_short" in err
+
+    def test_a_dead_link_beside_given_texts_fails_no_later_run(
+        self, quarry: Quarry, tmp_path: Path, site: Site
+    ) -> None:
+        Corpus(tmp_path / "data", profile()).seed_texts("a.jsonl", {"http://a.test/1": words(1)})
+        (tmp_path / "b.txt").write_text(site.url("/dead"))
+        assert quarry("run", tmp_path / "b.txt")[0] == 1
+        assert quarry("run")[0] == 0
 
     def test_a_rerun_with_nothing_new_is_none(self, quarry: Quarry, tmp_path: Path) -> None:
         corpus = Corpus(tmp_path / "data", profile())

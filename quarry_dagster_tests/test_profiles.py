@@ -152,3 +152,16 @@ def test_a_data_root_remembers_all_but_what_fits_the_machine(tmp_path: Path) -> 
     )
     assert made_with(found) == made_with(made) != made_with(here)
     assert choose_for(store, "raspberry_pi").profile.name == "raspberry_pi"  # a name counts more
+
+
+def test_an_index_type_that_has_no_form_for_gpus_is_kept_on_a_machine_whose_faiss_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    replace(store.root(), settings=to_remember(load_profile("gpu_workstation"))).write(store.files)
+    gpus = [Gpu(i, "H200", 141_000, 0, 0) for i in range(2)]
+    monkeypatch.setattr(choose, "list_gpus", lambda: gpus)
+    monkeypatch.setattr(choose, "faiss_gpus", lambda: 2)
+    found = choose_for(store, None)
+    assert found.profile.name == "gpu_workstation" and "enterprise_gpu" in found.reason
+    assert found.profile.index.large_type == "IndexHNSWFlat" and not found.profile.index.use_gpu_faiss

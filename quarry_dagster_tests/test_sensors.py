@@ -4,6 +4,7 @@ import gzip
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -22,6 +23,7 @@ from quarry_dagster.stages import embeddings, extracted_text
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.store import Store
+from quarry_dagster.store.failed_checks import FailedChecks
 from quarry_dagster_tests.corpus import Corpus, words
 
 
@@ -337,3 +339,31 @@ def test_a_partition_of_two_failed_runs_is_never_in_another_cut_of_them(
     _record(instance, first, dg.DagsterRunStatus.FAILURE)
     (request,) = _tick(corpus, instance)
     assert request.run_key == second.run_key
+
+
+def test_a_partition_that_stands_failed_is_named_and_not_asked_for_again(
+    corpus: Corpus, instance: dg.DagsterInstance
+) -> None:
+    _drop(corpus, "a.jsonl", range(3))
+    (request,) = _tick(corpus, instance)
+    (partition,) = corpus.store.batches.segments()
+    FailedChecks.note(corpus.store.files, "extracted_text.contract", [partition], [partition], datetime.now(UTC))
+    why = _why(corpus, instance)
+    assert f"check contract of extracted_text stands failed for {partition}" in why and "materialize" in why
+    FailedChecks.note(corpus.store.files, "extracted_text.contract", [partition], [], datetime.now(UTC))
+    assert _tick(corpus, instance) == [request]
+
+
+@pytest.mark.parametrize("check", ["extracted_text.contract", "faiss_index.recall_at_10"])
+def test_the_corpus_is_not_asked_for_while_a_check_of_its_inputs_stands_failed(
+    corpus: Corpus, instance: dg.DagsterInstance, check: str
+) -> None:
+    _drop(corpus, "a.jsonl", range(3))
+    corpus.take_in()
+    _crawl(corpus)
+    assert isinstance(_refresh_tick(corpus, instance), dg.RunRequest)
+    where = "" if check.startswith("faiss") else next(iter(corpus.store.batches.segments()))
+    FailedChecks.note(corpus.store.files, check, [where], [where], datetime.now(UTC))
+    skipped = _refresh_tick(corpus, instance)
+    assert isinstance(skipped, dg.SkipReason)
+    assert f"check {check.partition('.')[2]} of {check.partition('.')[0]} stands failed" in str(skipped.skip_message)

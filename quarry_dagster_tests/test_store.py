@@ -354,3 +354,13 @@ def test_a_root_whose_first_batch_comes_while_it_is_asked_is_not_taken_for_one_o
 
     monkeypatch.setattr(files, "list", meanwhile)
     assert Root.read(files).urls == CURRENT_FORM
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [[], {"made_with": 3}, {"settings": [1]}, {"settings": {"crawl": 1}}, {"confirmed": None}, {"urls": "url-9"}],
+)
+def test_a_root_that_is_not_as_it_was_written_is_named(files: Files, stored: Any) -> None:
+    files.write_json("root.json", stored)
+    with pytest.raises(StoreError, match=r"root\.json is damaged"):
+        Root.read(files)
