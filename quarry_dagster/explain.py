@@ -52,17 +52,24 @@ def history(data: str, document: str) -> History | None:
         return found
     found.text = text["text"]
     found.steps.append(("extracted_text", _text(text)))
+    absent = "not a document: it was not accepted"
     if text["outcome"] == EXTRACTED:
         vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
         found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
-        absent, later = "waits: materialize faiss_index and deduped_corpus", ""
-    else:
-        absent, later = (
-            "not a document: it was not accepted",
-            "; this corpus is of before, and the next is not published",
-        )
-    found.steps.append(("deduped_corpus", _in_corpus(data, found) + later if _is_decided(data, id_) else absent))
+        absent = "waits: materialize faiss_index and deduped_corpus"
+    what = _in_corpus(data, found) + _later(store, text["partition"]) if _is_decided(data, id_) else absent
+    found.steps.append(("deduped_corpus", what))
+    if reason := store.forgotten().reason(seed["url"]):
+        ends = "; the next corpus that is published ends it" if what != absent else ""
+        found.steps.append(("takedown", f"{reason}{ends}"))
     return found
+
+
+def _later(store: Store, partition: str) -> str:
+    """What is to be said of the published corpus where the texts of a partition are others than it was made from."""
+    corpus, texts = store.deduped_corpus.current(), store.extracted_text.segment(partition)
+    is_same = corpus and texts and corpus.inputs.texts.get(partition) == texts.path
+    return "" if is_same else "; this corpus is of before, and the next is not published"
 
 
 def _is_decided(data: str, id_: str) -> bool:

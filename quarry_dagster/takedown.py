@@ -24,6 +24,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
+from quarry_dagster.stages.pages.further_seeds import FOUND
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, digest_rows
@@ -32,8 +33,6 @@ from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 
 _UNFINISHED = "takedown.json"
 """There while a takedown is under way, or could not end."""
-_FOUND = "found/"
-"""Where in the inbox the pages wait that crawled pages named."""
 _LIKE = 0.75
 """How like a host's name is one that may have been meant, by difflib's ratio; two letters of twelve changed places."""
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
@@ -113,7 +112,7 @@ def _known_frames(store: Store) -> Iterator[list[str]]:
             for frame in segment.batches(["url", "final_url"], rows=4096):
                 yield [url for pair in frame.iter_rows() for url in pair if url]
     for name in pending(store):
-        if name.startswith(_FOUND):
+        if name.startswith(FOUND):
             with store.files.open(f"{SEEDS}/{name}") as file:
                 while lines := list(islice(file, 4096)):
                     yield [line.decode().split()[0] for line in lines if line.strip()]

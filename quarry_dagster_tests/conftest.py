@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from quarry_dagster.cli import main
 from quarry_dagster.extract import Extractor
 from quarry_dagster.profiles.settings import Extraction
-from quarry_dagster_tests.corpus import Corpus, Quarry, extractor, profile
+from quarry_dagster_tests.corpus import PAGES, Corpus, Quarry, extractor, profile, words
 from quarry_dagster_tests.hostile_site import HostileSite
-from quarry_dagster_tests.site import Server, Site
+from quarry_dagster_tests.site import Server, Site, html
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which some test does first
 
@@ -62,6 +62,16 @@ def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return int(end.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture
+def crawled(quarry: Quarry, tmp_path: Path, site: Site) -> Corpus:
+    """A corpus of the pages /0, /1 ... of one site, made by `quarry run`."""
+    site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(PAGES)}
+    (tmp_path / "a.txt").write_text("".join(site.url(path) + "\n" for path in site.pages))
+    status, _, err = quarry("run", tmp_path / "a.txt")
+    assert status == 0, err
+    return Corpus(tmp_path / "data", profile())
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,8 @@ from quarry_dagster.store import Fingerprint, Index, Store, TextNotes
 from quarry_dagster.store.snapshots import MANIFEST
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
+PAGES = 40
+"""Pages of the site that the fixture `crawled` is a corpus of."""
 Quarry = Callable[..., tuple[int, str, str]]
 """What the fixture `quarry` gives: a call runs `quarry ARGUMENTS`, and returns exit status, stdout and stderr."""
 

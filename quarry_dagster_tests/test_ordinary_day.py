@@ -15,20 +15,8 @@ from quarry_dagster.checks.raw_pages import asked_for
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.orchestration import runner
 from quarry_dagster_tests import breaches
-from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
+from quarry_dagster_tests.corpus import PAGES, Corpus, Quarry, profile, words
 from quarry_dagster_tests.site import Site, html
-
-PAGES = 40
-
-
-@pytest.fixture
-def crawled(quarry: Quarry, tmp_path: Path, site: Site) -> Corpus:
-    """A corpus of forty pages of one site, made by `quarry run`."""
-    site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(PAGES)}
-    (tmp_path / "a.txt").write_text("".join(site.url(f"/{i}") + "\n" for i in range(PAGES)))
-    status, _, err = quarry("run", tmp_path / "a.txt")
-    assert status == 0, err
-    return Corpus(tmp_path / "data", profile())
 
 
 def write_profile(path: Path, **sections: dict[str, object]) -> Path:
@@ -69,18 +57,41 @@ class TestShrink:
         assert err.count("not published") == 1
         assert crawled.urls() == kept and crawled.store.deduped_corpus.current() == before
         assert quarry("run", "--force")[0] == 1  # to do work again is no acceptance
+        status, out, _ = quarry("check")
+        assert status == 1 and "corpus_shrank" in out and "the newest corpus was refused" in out
         status, out, _ = quarry("search", words(3))
         assert status == 0 and site.url("/3") in out  # the corpus of before answers, from its own index
         _, explained, _ = quarry("explain", site.url("/3"))
         assert "http_error, HTTP 404" in explained and "kept; no duplicates; this corpus is of before" in explained
-        status, _, err = quarry("run", "--accept-shrink")
+        status, out, err = quarry("run", "--accept-shrink", "--dedup-only")
         assert status == 0, err
-        assert len(crawled.urls()) == PAGES - 25
+        assert f"accepted: 25 of {PAGES} documents leave" in out
+        assert len(crawled.urls()) == PAGES - 25 and quarry("check")[0] == 0
         corpus = crawled.store.deduped_corpus.current()
         assert corpus is not None
         (accepted,) = corpus.accepted
         assert accepted.what == "shrink" and " on " in accepted.who and accepted.at
         assert quarry("run")[0] == 0
+
+    def test_most_of_a_small_corpus_does_not_leave(self, quarry: Quarry, tmp_path: Path, site: Site) -> None:
+        site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(15)}
+        (tmp_path / "a.txt").write_text("".join(site.url(path) + "\n" for path in site.pages))
+        assert quarry("run", tmp_path / "a.txt")[0] == 0
+        pages = dict(site.pages)
+        site.pages = dict.fromkeys(pages, html("Welcome", f"Log in to the network. {words(999)}"))
+        status, out, err = quarry("run")  # a captive portal leaves one document: that of its login page
+        assert status == 1 and "14 of 15 documents leave" in err and "14 duplicate by level exact" in err
+        assert "of before: the new corpus is refused" in out
+        _, explained, _ = quarry("explain", site.url("/3"))
+        assert "this corpus is of before" in explained
+        site.pages = pages
+        assert quarry("run")[0] == 0 and quarry("check")[0] == 0
+
+    def test_what_leaves_within_the_bounds_is_said(self, quarry: Quarry, crawled: Corpus, site: Site) -> None:
+        for i in range(5):
+            site.pages[f"/{i}"] = 404
+        status, out, _ = quarry("run")
+        assert status == 0 and f"5 of {PAGES} documents leave" in out and "5 http_error 404" in out
 
     def test_erosion_in_small_steps_is_seen(self, quarry: Quarry, crawled: Corpus, site: Site) -> None:
         for i in range(12):
@@ -135,6 +146,7 @@ class TestShrink:
         long = write_profile(tmp_path / "long.yaml", extraction={"min_words": 1000})
         status, _, err = quarry("run", "--profile", long)
         assert status == 1 and f"{PAGES} text too_short" in err and len(crawled.urls()) == PAGES
+        assert "The settings in extraction are others than it was made with: to go back, name the profile" in err
         assert quarry("run")[0] == 0  # back to the settings of before: the corpus is whole
         status, _, err = quarry("run", "--profile", long, "--yes")
         assert "none of" not in err and status == 0, err
@@ -330,6 +342,12 @@ class TestSettings:
         assert status == 1 and "names code to load (antigravity)" in err and "DAGSTER_HOME" in err
         assert "antigravity" not in sys.modules
 
+    def test_a_data_root_that_is_a_file_is_named(self, quarry: Quarry, tmp_path: Path) -> None:
+        (tmp_path / "seeds.txt").write_text("http://a.test/\n")
+        for command in (("run",), ("check",), ("search", "bread"), ("explain", "http://a.test/"), ("forget", "a.test")):
+            status, _, err = quarry(*command, "--data", tmp_path / "seeds.txt")
+            assert status == 1 and "seeds.txt is a file: a data root is a folder" in err, command
+
     def test_a_misspelt_check_is_refused_before_anything_is_done(self, quarry: Quarry, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": words(1)}))
         status, _, err = quarry("run", tmp_path / "a.jsonl", "--accept-check", "contrakt")
@@ -389,6 +407,8 @@ def test_a_takedown_does_not_carry_a_refused_loss_with_it(quarry: Quarry, crawle
     status, _, err = quarry("forget", site.url("/39"))
     assert status == 1 and "25 http_error 404" in err and "1 forgotten" in err and "--accept-shrink" in err
     assert len(crawled.urls()) == PAGES
+    assert "takedown" in (explained := quarry("explain", site.url("/39"))[1])
+    assert "the next corpus that is published ends it" in explained
     status, _, err = quarry("forget", site.url("/39"), "--accept-shrink")
     assert status == 0, err
     assert len(crawled.urls()) == PAGES - 26

@@ -8,29 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from quarry_dagster_tests import breaches
-from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
-from quarry_dagster_tests.site import Site, html
+from quarry_dagster_tests.corpus import PAGES, Corpus
+from quarry_dagster_tests.site import Site
 from quarry_dagster_tests.ui import browser, dagster_dev, finished_runs, in_a_browser, shoot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-PAGES = 40
-
 pytestmark = in_a_browser
-
-
-@pytest.fixture
-def crawled(quarry: Quarry, tmp_path: Path, site: Site) -> Corpus:
-    """A corpus of forty pages of one site, made by `quarry run`."""
-    site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(PAGES)}
-    (tmp_path / "a.txt").write_text("".join(site.url(f"/{i}") + "\n" for i in range(PAGES)))
-    status, _, err = quarry("run", tmp_path / "a.txt")
-    assert status == 0, err
-    return Corpus(tmp_path / "data", profile())
 
 
 def _run(*arguments: str) -> int:

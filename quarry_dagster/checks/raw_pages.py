@@ -13,11 +13,10 @@ from quarry_dagster.digests import digest
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import CAME_OF_IT, FETCH_OUTCOMES, HELD, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import CAME, CAME_OF_IT, FETCH_OUTCOMES, HELD, RAW_PAGES, WITH_BODY
 from quarry_dagster.urls import UrlForm, doc_id
 
 _NOT_ASKED_FOR = ("given", "archived", "invalid_url")
-CAME = ("fetched", "not_modified")
 _FACTS = ("doc_id", "url", "outcome", "body_digest", "partition")
 
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from quarry_dagster.checks.raw_pages import CAME, asked_for
+from quarry_dagster.checks.raw_pages import asked_for
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.store import Store
-from quarry_dagster.store.schemas import ACCEPTED
+from quarry_dagster.store.schemas import ACCEPTED, CAME
 
 _REMEDIES = {
     "blocked_address": REMEDY,

@@ -22,13 +22,19 @@ def check(data: str | None, profile: str | None, strict: bool) -> None:
     Exit status 1 when a check fails whose failure is an error, with --strict when any does; it is named.
     """
     root = data_root(data)
-    if Store(root).deduped_corpus.current() is None:
+    store = Store(root)
+    if store.deduped_corpus.current() is None:
         raise ConfigError(f"there is no corpus in {root}: quarry run makes one")
 
     from quarry_dagster.orchestration import assets, runner
+    from quarry_dagster.stages.corpus.deduped_corpus import REFUSED
 
     with runner.instance(root) as instance:
         outcome = runner.check(instance, data=root, profile_name=profile_name(profile))
+    if REFUSED in store.failed_checks().standing:
+        refused = "the newest corpus was refused, and this one is of before: quarry run says why"
+        asset, _, name = REFUSED.partition(".")
+        outcome.answers.append(runner.Answer(asset, name, passed=False, is_error=True, summary=refused))
     width = max((len(f"{a.asset} {a.name}") for a in outcome.answers), default=0)
     for answer in sorted(outcome.answers, key=lambda a: assets.NAMES.index(a.asset)):
         mark = "passed " if answer.passed else "failed " if answer.is_error else "warning"

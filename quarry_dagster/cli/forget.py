@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from quarry_dagster.cli.options import data_option, profile_option
@@ -27,8 +25,7 @@ def forget(url_or_host: str, data: str | None, profile: str | None, accept_shrin
     from quarry_dagster.stages.corpus.deduped_corpus import SHRINK
 
     store = Store.existing(data_root(data))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    accepted = [Acceptance(what=SHRINK, who=who(), at=now)] if accept_shrink else []
+    accepted = [Acceptance.now(SHRINK, who())] if accept_shrink else []
     pages = takedown.forget(store, settings_of(store, profile_name(profile)), url_or_host, accepted=accepted)
     counted = "1 page" if pages == 1 else f"{pages} pages"
     click.echo(f"{url_or_host}: {counted} taken out; it will not be crawled again")

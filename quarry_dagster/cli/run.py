@@ -58,7 +58,9 @@ _SEEDS_SHOWN = 5
     multiple=True,
     help="Publish although this check stands failed, such as contract or raw_pages.contract; may be repeated.",
 )
-@click.option("--yes", is_flag=True, help="Other settings are meant, however many texts are made anew.")
+@click.option(
+    "--yes", is_flag=True, help="Other settings are meant: what they make anew, and what leaves the corpus by them."
+)
 def run(
     seed_files: Sequence[str],
     data: str | None,
@@ -207,10 +209,11 @@ def _print_summary(store: Store, outcome: Outcome, seconds: float) -> None:
         table.add_row("blocked", REMEDY)
     table.add_row("documents", f"{texts.get(EXTRACTED, 0):,} accepted of {sum(texts.values()):,}")
     table.add_row("not accepted", _counts({k: n for k, n in texts.items() if k != EXTRACTED}))
-    table.add_row("kept", f"{kept:,}")
+    table.add_row("kept", f"{kept:,}" + (", of before: the new corpus is refused" if outcome.shrank else ""))
+    if outcome.loss:
+        table.add_row("left", outcome.loss)
     table.add_row("removed", _counts(removed))
-    failed = len([a for a in outcome.answers if not a.passed])
-    table.add_row("checks", f"{len(outcome.answers) - failed} passed" + (f", {failed} failed" if failed else ""))
+    table.add_row("checks", _judged(outcome))
     table.add_row("worked on", _counts(outcome.worked))
     table.add_row("time", f"{seconds:.1f} s" + "".join(f", {k} {s:.1f}" for k, s in outcome.seconds.items()))
     table.add_row("memory", f"{_peak_mib():,.0f} MiB at its peak, {_peak_mib(workers=True):,.0f} in a worker process")
@@ -219,6 +222,14 @@ def _print_summary(store: Store, outcome: Outcome, seconds: float) -> None:
         table.add_row("report", files.url(corpus_report.PATH))
     table.add_row("corpus", f'{root}: quarry_dagster.scan("deduped_corpus", data="{root}")')
     Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True).print(table)
+
+
+def _judged(outcome: Outcome) -> str:
+    """How many checks passed, failed and warned."""
+    failed = len([a for a in outcome.answers if not a.passed and a.is_error])
+    warned, passed = len(outcome.warnings), len([a for a in outcome.answers if a.passed])
+    parts = [f"{passed} passed", *([f"{failed} failed"] if failed else []), *([f"{warned} warned"] if warned else [])]
+    return ", ".join(parts)
 
 
 def _peak_mib(*, workers: bool = False) -> float:

@@ -46,12 +46,11 @@ def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.
     def check(context: dg.AssetCheckExecutionContext, config: CheckConfig, quarry: Quarry) -> dg.AssetCheckResult:
         store, profile = quarry.store(), quarry.hardware_profile()
         existing, mine = store.batches.segments(), _partitions(context, store)
-        before = [p for p in store.failed_checks().standing.get(name, ()) if p in existing]
-        asked = list(dict.fromkeys([*mine, *before]))
+        before = store.failed_checks().standing.get(name, {})
+        asked = list(dict.fromkeys([*mine, *(p for p in before if p in existing)]))
         finding = question(store, profile, asked)
         failing = [] if finding.passed else [p for p in asked if not question(store, profile, [p]).passed]
-        gone = [p for p in store.failed_checks().standing.get(name, ()) if p not in existing]
-        _note(store, profile, name, [*asked, *gone], failing)
+        _note(store, profile, name, [*asked, *before], failing)
         is_mine = not set(mine).isdisjoint(failing)
         severity = _ERROR if (is_mine or not failing) and not _is_accepted(context, config) else _WARN
         return _result(finding, severity, {_FAILING: failing} if failing else {})

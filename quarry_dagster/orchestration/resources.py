@@ -13,8 +13,8 @@ from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.errors import ConfigError, QuarryError
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
-from quarry_dagster.orchestration.run_config import accepted_here
-from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.orchestration.run_config import is_repeated
+from quarry_dagster.profiles.remembered import choose_for, made_with
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.redo import adopt
 from quarry_dagster.store import Store
@@ -75,9 +75,11 @@ class Quarry(dg.ConfigurableResource):
             raise dg.Failure(description=str(e), allow_retries=False) from None
 
     def _adopt(self, context: dg.AssetExecutionContext, store: Store, profile: HardwareProfile) -> None:
-        done_anew = adopt(
-            store, profile, confirmed=bool(self.yes and accepted_here(context, ["yes"])), how=_HOW_TO_CONFIRM
-        )
+        if self.settings and is_repeated(context) and store.root().made_with not in ({}, made_with(profile)):
+            raise ConfigError(
+                "the data root has other settings since than the run that this one repeats: start a new run"
+            )
+        done_anew = adopt(store, profile, confirmed=self.yes, how=_HOW_TO_CONFIRM)
         for line in done_anew.lines(store, profile):
             context.log.warning(f"{done_anew.cause}: {line}")
 

@@ -8,7 +8,6 @@ accepted is not carried over to a re-execution.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
@@ -61,19 +60,23 @@ _RETRY = "dagster/retry_number"
 """Tag of a run that the daemon started in the place of one that was killed."""
 
 
+def is_repeated(context: Context) -> bool:
+    """Whether somebody executes a run again, and not a daemon one that was killed."""
+    return context.run.parent_run_id is not None and _RETRY not in context.run.tags
+
+
 def accepted_here(context: Context, said: Sequence[str]) -> list[str]:
     """Of what a run is told to accept, what counts.
 
     What somebody accepted counts in the run that they said it for, and when a daemon resumes that; a click on
     *Re-execute* accepts nothing new.
     """
-    is_repeated = context.run.parent_run_id is not None and _RETRY not in context.run.tags
-    if said and is_repeated:
-        context.log.warning(f"not accepted again, since this run is a re-execution: {', '.join(said)}; say so anew")
-    return [] if is_repeated else list(said)
+    if not said or not is_repeated(context):
+        return list(said)
+    context.log.warning(f"not accepted again, since this run is a re-execution: {', '.join(said)}; say so anew")
+    return []
 
 
 def acceptances(run_id: str, what: Iterable[str]) -> list[Acceptance]:
     """What the user of this run accepts, now."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return [Acceptance(what=each, who=f"{who()}, run {run_id}", at=now) for each in what]
+    return [Acceptance.now(each, f"{who()}, run {run_id}") for each in what]

@@ -76,6 +76,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)  # per asset
     worked: dict[str, int] = field(default_factory=dict)  # rows worked on, per asset
     written: int = 0  # data files
+    loss: str = ""  # what left the corpus that was published, in a sentence
 
     @property
     def shrank(self) -> bool:
@@ -307,6 +308,8 @@ def _note(event: dg.DagsterEvent, outcome: Outcome) -> None:
         is_error = found.severity == dg.AssetCheckSeverity.ERROR
         asset = found.asset_key.to_user_string()
         outcome.answers.append(Answer(asset, found.check_name, found.passed, is_error, found.description or ""))
+        if found.passed and (asset, found.check_name) == _SHRANK and _number(found.metadata, "left"):
+            outcome.loss = found.description or ""
 
 
 def _number(metadata: Mapping[str, dg.MetadataValue], key: str) -> int:

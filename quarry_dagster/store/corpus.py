@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -52,6 +53,11 @@ class Acceptance:
     who: str
     at: str
     """ISO 8601, UTC."""
+
+    @classmethod
+    def now(cls, what: str, who: str) -> Acceptance:
+        """What somebody says at this moment."""
+        return cls(what=what, who=who, at=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ FETCH_OUTCOMES = (
 )
 WITH_BODY = ("fetched", "not_modified", "archived", "given")
 """Fetch outcomes whose row carries a body."""
+CAME = ("fetched", "not_modified")
+"""Fetch outcomes of a page that was asked for and came."""
 KEPT_BODY = "kept the body of"
 """How the `detail` of a row of `raw_pages` begins whose page did not come, but was held; "<time>: <why>" follows."""
 HELD = pl.col("outcome").is_in(WITH_BODY) & pl.col("detail").str.starts_with(KEPT_BODY).fill_null(False)

@@ -26,6 +26,8 @@ class Store:
 
     def __init__(self, root: str) -> None:
         self.files = Files(root)
+        if self.files.is_local and self.files.exists("") and not self.files.fs.isdir(self.files.full("")):
+            raise StoreError(f"{self.files.full('')} is a file: a data root is a folder")
 
     @classmethod
     def existing(cls, root: str) -> Store:

@@ -27,7 +27,7 @@ from quarry_dagster.stages.corpus.shrinkage import Shrinkage
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST, SCORED_LEVELS
 
 _HOSTS_SHOWN = 10
-SHRANK = dg.AssetCheckKey(dg.AssetKey("deduped_corpus"), "corpus_shrank")
+SHRANK = dg.AssetCheckKey(dg.AssetKey("deduped_corpus"), stage.REFUSED.partition(".")[2])
 _LINEAGE = column_lineage(
     {
         "extracted_text": {c: c for c in DEDUPED_CORPUS if c != "duplicates"} | {"duplicates": "text"},
@@ -68,7 +68,7 @@ def deduped_corpus(
                 context.run.run_id,
                 checks=profile.checks,
                 accepted=acceptances(context.run.run_id, accepted),
-                force=config.force or bool(store.failed_checks().of_asset("deduped_corpus")),
+                force=config.force or bool(store.failed_checks().of_asset("deduped_corpus").keys() - {SHRANK.name}),
                 anew=is_takedown,
                 gpu=profile.embedding.device != "cpu",
             )
@@ -85,7 +85,9 @@ def _shrank(shrinkage: Shrinkage) -> dg.AssetCheckResult:
     lost = {f"lost/{cause}": n for cause, n in shrinkage.causes(meant=False).items()}
     meant = {f"meant/{cause}": n for cause, n in shrinkage.causes(meant=True).items()}
     said = f"accepted: {shrinkage.summary}" if shrinkage.is_too_much else shrinkage.summary
-    return dg.AssetCheckResult(check_name=SHRANK.name, passed=True, description=said, metadata=lost | meant)
+    return dg.AssetCheckResult(
+        check_name=SHRANK.name, passed=True, description=said, metadata={"left": shrinkage.lost.height} | lost | meant
+    )
 
 
 def _accepted(accepted: Sequence[str]) -> Metadata:

@@ -31,10 +31,13 @@ from quarry_dagster.stages.corpus import directions, pairs, sketches
 from quarry_dagster.stages.corpus.shrinkage import Shrinkage, compare, remembered
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Acceptance, Corpus, CorpusInputs, CorpusLayers, Index, Store
+from quarry_dagster.store.failed_checks import WHOLE_TABLE, FailedChecks
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
 
 SHRINK = "shrink"
 """What an acceptance of a loss is of."""
+REFUSED = "deduped_corpus.corpus_shrank"
+"""The check that stands failed while the newest corpus is refused."""
 
 
 @dataclass
@@ -98,6 +101,7 @@ def _refresh(
     is_distrusted = published is not None and any(each.what != SHRINK for each in published.accepted)
     base = None if anew or force or is_distrusted else published
     if base and base.inputs == inputs:
+        FailedChecks.note(store.files, REFUSED, [WHOLE_TABLE], [], datetime.now(UTC))
         unchanged = Shrinkage(base.kept_documents, datetime.now(UTC).date().isoformat())
         report = CorpusReport(rows=base.kept_documents, shrinkage=unchanged)
         if base.index != index.number:  # the same texts, in an index that was built anew
@@ -115,9 +119,11 @@ def _refresh(
     decisions = decide.decide(documents, scored, settings)
     kept = _kept(documents, decisions, settings)
     shrinkage = compare(store, published, kept, decisions, checks.max_shrink)
-    if shrinkage.is_too_much and SHRINK not in (each.what for each in accepted):
-        raise CorpusShrankError(shrinkage.refusal)
     now = datetime.now(UTC)
+    is_refused = shrinkage.is_too_much and SHRINK not in (each.what for each in accepted)
+    FailedChecks.note(store.files, REFUSED, [WHOLE_TABLE], [WHOLE_TABLE] if is_refused else [], now)
+    if is_refused:
+        raise CorpusShrankError(shrinkage.refusal)
     signed = _signed(decisions, published, run_id)
     outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))
     before = base.layers if base else CorpusLayers()

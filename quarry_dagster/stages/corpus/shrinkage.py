@@ -24,6 +24,8 @@ from quarry_dagster.store.schemas import ACCEPTED, CAME_OF_IT, HOST
 REMEMBERED = timedelta(days=30)
 """So long a corpus is remembered that losses are counted against."""
 FEW = 20
+"""So many documents may leave, as long as half of the corpus stays."""
+FEWER = 9
 """So many documents may leave, whatever their share."""
 LARGE_HOST = 50
 """A host with so many documents must not vanish."""
@@ -48,6 +50,8 @@ class Shrinkage:
     """The share of documents that may leave."""
     is_empty: bool = False
     """Whether no document would be left."""
+    unconfirmed: frozenset[str] = frozenset()
+    """Sections of the settings that differ from those that corpus was made with, and that nobody confirmed."""
 
     @property
     def counted(self) -> pl.DataFrame:
@@ -58,9 +62,10 @@ class Shrinkage:
     def is_too_much(self) -> bool:
         """Whether the corpus is to be refused."""
         counted = self.counted.height
-        meant = self.lost.height - counted
-        is_large = counted > FEW and counted > self.bound * (self.before - meant)
-        return counted > 0 and (is_large or bool(self.vanishing) or self.is_empty)
+        others = self.before - (self.lost.height - counted)  # what is meant makes no room for what is not
+        is_large = counted > FEW and counted > self.bound * others
+        is_most = counted > FEWER and counted > others / 2
+        return counted > 0 and (is_large or is_most or bool(self.vanishing) or self.is_empty)
 
     def causes(self, *, meant: bool) -> Counter[str]:
         """How many documents leave by each cause."""
@@ -68,10 +73,18 @@ class Shrinkage:
 
     @property
     def refusal(self) -> str:
-        """What is said where the corpus is refused, with the one way to say that it is meant."""
+        """What is said where the corpus is refused, with the one way to say that it is meant, and the way back."""
+        sections = " and ".join(sorted(self.unconfirmed))
+        back = (
+            f" The settings in {sections} are others than it was made with: to go back, name the profile of before "
+            "(--profile); if they are meant, --yes says so."
+            if sections
+            else ""
+        )
         return (
             f"not published, the corpus of before stands: {self.summary}. If it is meant, say so: quarry run "
-            "--accept-shrink, or in the UI's launchpad ops: {deduped_corpus: {config: {accept_shrink: true}}}"
+            "--accept-shrink (with --dedup-only no page is asked for, so that nothing more is lost by then), or in "
+            f"the UI's launchpad ops: {{deduped_corpus: {{config: {{accept_shrink: true}}}}}}.{back}"
         )
 
     @property
@@ -80,7 +93,7 @@ class Shrinkage:
         counted, meant = self.counted, self.causes(meant=True)
         if not self.before:
             return "there is no corpus of before to compare with"
-        parts = [f"{counted.height:,} of {self.before:,} documents of {self.of} leave"]
+        parts = [f"{counted.height:,} of {self.before:,} documents leave that the corpus of {self.of} had"]
         if counted.height:
             hosts = Counter(counted["host"].fill_null("no host").to_list())
             parts.append(f"causes: {_listed(self.causes(meant=False))}; hosts: {_listed(hosts)}")
@@ -140,20 +153,32 @@ def past_of(published: Corpus, now: datetime) -> Past:
 
 def changed(past: Past, root: Root) -> set[str]:
     """The sections of the settings that their user changed since, and confirmed."""
+    return _others(past, root) & {*root.confirmed}
+
+
+def _others(past: Past, root: Root) -> set[str]:
+    """The sections of the settings that are others than a corpus was made with."""
     now = root.made_with
-    return {section for section in root.confirmed if past.made_with.get(section) not in (None, now.get(section))}
+    return {section for section, was in past.made_with.items() if was != now.get(section)}
 
 
 def _lost(store: Store, past: Past, kept: pl.DataFrame, decisions: pl.DataFrame, bound: float) -> Shrinkage:
     """What a new corpus would lose of one before it."""
     before = kept_layers(store.files).read(past.kept).select("doc_id", "partition").collect()
     gone = before.join(kept, on="doc_id", how="anti")
-    found = Shrinkage(past.documents, past.stood_until[:10], bound=bound, is_empty=kept.is_empty())
+    root = store.root()
+    meant = changed(past, root)
+    found = Shrinkage(
+        past.documents,
+        past.stood_until[:10],
+        bound=bound,
+        is_empty=kept.is_empty(),
+        unconfirmed=frozenset(_others(past, root) - meant),
+    )
     if gone.is_empty():
         return found
     urls = store.batches.scan(gone["partition"].unique()).select("doc_id", "url", HOST.alias("host"))
     hosts = urls.join(gone.lazy().select("doc_id"), on="doc_id", how="semi").collect()
-    meant = changed(past, store.root())
     causes = _causes(store, gone.join(hosts, on="doc_id", how="left"), before, decisions, meant)
     lost = causes.filter(pl.col("cause").is_not_null()).select(_LOST.names())
     return replace(found, lost=lost, vanishing=_vanishing(store, lost, kept))

@@ -22,7 +22,7 @@ from quarry_dagster.store import Forgotten, Store
 from quarry_dagster.store.schemas import HOST
 from quarry_dagster.urls import doc_id, host_of
 
-_FOLDER = "found/"
+FOUND = "found/"
 """The folder in the inbox where they wait."""
 
 
@@ -65,7 +65,7 @@ class FurtherSeeds:
         ids = {doc_id(url, form): url for url in sorted(self._found.keys() - waiting) if not forgotten.reason(url)}
         old = set(known.select("doc_id").filter(pl.col("doc_id").is_in(list(ids))).collect()["doc_id"])
         fresh = sorted(url for i, url in ids.items() if i not in old)
-        earlier = known.filter(pl.col("seed").str.starts_with(_FOLDER)).group_by(HOST.alias("host")).len().collect()
+        earlier = known.filter(pl.col("seed").str.starts_with(FOUND)).group_by(HOST.alias("host")).len().collect()
         counts = Counter(dict(earlier.drop_nulls().iter_rows())) + Counter(map(host_of, waiting))
         lines: list[str] = []
         for url in fresh:
@@ -76,7 +76,7 @@ class FurtherSeeds:
         if not lines:
             return
         content = "".join(lines).encode()
-        name = f"{_FOLDER}{partition}-{hashlib.sha256(content).hexdigest()[:12]}.txt"
+        name = f"{FOUND}{partition}-{hashlib.sha256(content).hexdigest()[:12]}.txt"
         with store.files.create(f"{SEEDS}/{name}") as file:
             file.write(content)
         log.info("%s: %d further pages found; they wait in the inbox as %s", partition, len(lines), name)
@@ -86,7 +86,7 @@ def _waiting(store: Store) -> set[str]:
     """URLs that other partitions found, and that no batch has yet."""
     urls: set[str] = set()
     for name in pending(store):
-        if name.startswith(_FOLDER):
+        if name.startswith(FOUND):
             with store.files.open(f"{SEEDS}/{name}") as file:
                 urls.update(line.decode().split()[0] for line in file)
     return urls

@@ -35,12 +35,11 @@ from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
-from quarry_dagster.store.schemas import FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import CAME, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
 """What later stages depend on; its digest is a segment's `content`."""
 _FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition", "refused_since")]
-_CAME = ("fetched", "not_modified")
 _REFUSED = ("opted_out", "unsupported_type", "too_large")
 _GONE = (404, 410)
 _NOT_FOR_US = (401, 403)
@@ -324,5 +323,5 @@ def _pages(
     """Yield the responses that gave rows their bodies, each with the time when the body first came."""
     fetched = {seed["url"]: i for i, seed in batch.rows.items() if not seed["outcome"] and rows[i]["body_digest"]}
     for response in journal.responses():
-        if response.outcome in _CAME and (i := fetched.pop(response.url, None)):
+        if response.outcome in CAME and (i := fetched.pop(response.url, None)):
             yield response, old.rows[i]["fetched_at"] if i in old.rows else None
