@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -52,7 +53,7 @@ def _put(store: Store, partition: str, texts: list[int]) -> None:
         writer.note(VectorNotes(input=Fingerprint(("x",), MODEL), rows=len(texts), dim=DIM, model=MODEL))
 
 
-def _refresh(store: Store, settings: HardwareProfile, **options: bool) -> Index:
+def _refresh(store: Store, settings: HardwareProfile, **options: Any) -> Index:
     faiss_index.refresh(store, list(store.batches.segments()), settings, **options)
     snapshot = store.faiss_index.current()
     assert snapshot is not None
