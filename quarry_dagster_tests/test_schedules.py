@@ -32,8 +32,9 @@ def _tick(corpus: Corpus, instance: dg.DagsterInstance, name: str, at: datetime)
     settings.write_text(PROFILE)
     schedule = next(s for s in schedules.build(Automation()) if s.name == name)
     quarry = Quarry(data=str(corpus.root), profile=str(settings))
-    context = dg.build_schedule_context(instance, scheduled_execution_time=at, resources={"quarry": quarry})
-    return list(schedule.evaluate_tick(context).run_requests or [])
+    # A context that is left to the garbage collector sets Dagster's current storage to one of an ended instance.
+    with dg.build_schedule_context(instance, scheduled_execution_time=at, resources={"quarry": quarry}) as context:
+        return list(schedule.evaluate_tick(context).run_requests or [])
 
 
 def _covered(instance: dg.DagsterInstance, requests: list[dg.RunRequest]) -> list[list[str]]:

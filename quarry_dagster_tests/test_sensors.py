@@ -46,11 +46,10 @@ def _age(corpus: Corpus, name: str, age: float = 60.0) -> None:
 def _evaluate(
     data: str | Path, instance: dg.DagsterInstance, cursor: str | None = None, intake_seconds: float = 25
 ) -> dg.SensorResult:
-    context = dg.build_sensor_context(
-        instance, cursor=cursor, resources={"quarry": Quarry(data=str(data), profile="raspberry_pi")}
-    )
+    quarry = Quarry(data=str(data), profile="raspberry_pi")
     (sensor,) = (s for s in sensors.build(Automation(), intake_seconds) if s.name == "new_crawl_seeds")
-    result = sensor(context)
+    with dg.build_sensor_context(instance, cursor=cursor, resources={"quarry": quarry}) as context:
+        result = sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
 
@@ -302,7 +301,8 @@ def test_a_partition_deleted_in_dagster_leaves_the_corpus(corpus: Corpus, instan
 def _refresh_tick(corpus: Corpus, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     (sensor,) = (s for s in sensors.build(Automation()) if s.name == "refresh_corpus")
     quarry = Quarry(data=str(corpus.root), profile="raspberry_pi")
-    found = sensor(dg.build_sensor_context(instance, resources={"quarry": quarry}))
+    with dg.build_sensor_context(instance, resources={"quarry": quarry}) as context:
+        found = sensor(context)
     assert isinstance(found, dg.RunRequest | dg.SkipReason)
     return found
 
