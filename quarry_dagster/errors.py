@@ -11,7 +11,8 @@ QuarryError
 └── StalePartitionsError   partitions were embedded under another model
 
 ValueError
-└── InvalidUrl             a text is no http or https URL
+├── InvalidUrl             a text is no http or https URL
+└── InvalidId              a value cannot be the id of a document
 """
 
 
@@ -53,3 +54,7 @@ class StalePartitionsError(QuarryError):
 
 class InvalidUrl(ValueError):
     """A text is no absolute http or https URL; the message says why."""
+
+
+class InvalidId(ValueError):
+    """A value cannot be the id of a document; the message says why, and what to do."""

@@ -26,6 +26,7 @@ from typing import Final, Literal, get_args
 from urllib.parse import quote_plus, unquote_plus, unquote_to_bytes, urlsplit, urlunsplit
 
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.urns import normal_urn
 
 UrlForm = Literal["url-1", "url-2"]
 """The versions of the normal form."""
@@ -97,12 +98,12 @@ def canonical_url(url: str, form: UrlForm = CURRENT_FORM) -> str:
 
 
 def doc_id(url: str, form: UrlForm) -> str:
-    """The document's id in a data root of this form: :func:`id_of` its canonical URL.
+    """The document's id in a data root of this form: :func:`id_of` its canonical URL, or its URN in normal form.
 
     Raises:
         InvalidUrl: as :func:`canonical_url`.
     """
-    return id_of(canonical_url(url, form))
+    return id_of(normal_urn(url) or canonical_url(url, form))
 
 
 def id_of(text: str) -> str:

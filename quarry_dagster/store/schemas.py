@@ -205,8 +205,11 @@ SCORED_PAIRS = pl.Schema(
 REMOVED_POSITIONS = pl.Schema({"position": pl.Int64})
 """Positions of the published index that are passed over."""
 
-HOST = pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]+)", 1).str.to_lowercase()
-"""The host (and port) of a row's `url`; null where it is no URL."""
+HOST = pl.coalesce(
+    pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#]+)", 1).str.to_lowercase(),
+    pl.col("url").str.extract(r"^(urn:quarry:[^:]+):", 1),
+)
+"""The host (and port) of a row's `url`; of a document without a URL its URN without the id; null of any other text."""
 
 MEANINGS = {
     "author": "as the page states it",
