@@ -35,7 +35,7 @@ _UNFINISHED = "takedown.json"
 """There while a takedown is under way, or could not end."""
 _LIKE = 0.75
 """How like a host's name is one that may have been meant, by difflib's ratio; two letters of twelve changed places."""
-_EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type")
+_EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own_columns")
 
 
 def forget(store: Store, profile: HardwareProfile, url_or_host: str, *, accepted: Sequence[Acceptance] = ()) -> int:
@@ -230,12 +230,13 @@ def _empty_pages(store: Store, partition: str, forgotten: Forgotten, before: int
 
 
 def _with_body(segment: Segment, forgotten: Forgotten) -> list[str]:
-    """The doc_ids of the forgotten rows of a segment that have a body."""
+    """The doc_ids of the forgotten rows of a segment that have a body, or columns of their user's."""
+    carried = pl.col("body_digest").is_not_null() | pl.col("own_columns").is_not_null()
     return [
         doc_id
-        for frame in segment.batches(["doc_id", "url", "final_url", "body_digest"], rows=4096)
-        for doc_id, url, final_url, digest in frame.iter_rows()
-        if digest is not None and (forgotten.reason(url) or forgotten.reason(final_url))
+        for frame in segment.batches(["doc_id", "url", "final_url", "body_digest", "own_columns"], rows=4096)
+        for doc_id, url, final_url in frame.filter(carried).select("doc_id", "url", "final_url").iter_rows()
+        if forgotten.reason(url) or forgotten.reason(final_url)
     ]
 
 

@@ -18,13 +18,14 @@ from quarry_dagster.errors import InvalidId
 MAX_ID_BYTES = 1000
 """Bytes of UTF-8 that an id may have."""
 
-_PREFIX = "urn:quarry:"
-_URN = re.compile(rf"{_PREFIX}(?P<namespace>[^:/?#\s]+):(?P<id>[^?#\s]+)", re.IGNORECASE)
+URN_PREFIX = "urn:quarry:"
+"""How every such address begins."""
+_URN = re.compile(rf"{URN_PREFIX}(?P<namespace>[^:/?#\s]+):(?P<id>[^?#\s]+)", re.IGNORECASE)
 
 
 def urn_of(namespace: str, own_id: str) -> str:
     """The address of the document with this id in this namespace."""
-    return f"{_PREFIX}{quote(namespace, safe='')}:{quote(own_id, safe='/:@')}"
+    return f"{URN_PREFIX}{quote(namespace, safe='')}:{quote(own_id, safe='/:@')}"
 
 
 def parts_of(address: str) -> tuple[str, str] | None:

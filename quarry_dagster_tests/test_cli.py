@@ -166,6 +166,7 @@ def test_each_bad_input_is_named_and_costs_only_itself(quarry: Quarry, tmp_path:
             + json.dumps({"url": "http://given.test/2", "text": words(102)})
         ).encode(),
         "column.csv": f'url,text,colour\nhttp://given.test/3,"{words(103)}",red\n'.encode(),
+        "packed.jsonl.gz": b"not packed",
         "nourl.csv": b"link,title\nhttp://given.test/4,x\n",
     }
     for name, content in files.items():
@@ -180,7 +181,7 @@ def test_each_bad_input_is_named_and_costs_only_itself(quarry: Quarry, tmp_path:
         "empty.txt: no URL in it",
         "binary.txt: a binary file",
         "broken.jsonl:2: ",
-        "column.csv: column 'colour' is not used",
+        "packed.jsonl.gz: it is damaged",
         "nourl.csv: no column 'url'",
         "cut.warc.gz",
     ):

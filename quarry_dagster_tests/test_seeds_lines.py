@@ -177,14 +177,7 @@ def test_csv_bad_rows_cost_only_themselves() -> None:
 def test_without_column_url_one_problem_names_the_nearest(name: str, data: bytes) -> None:
     (problem,) = read(data, name)
     assert isinstance(problem, Problem) and problem.line is None
-    assert "no column 'url'; it has: Link, title; did you mean 'Link'?" in problem.reason
-
-
-def test_unused_column_is_told_once() -> None:
-    data = b'{"url": "http://a.example/", "foo": 1}\n{"url": "http://b.example/", "foo": 2}\n'
-    problem, *seeds = read(data, "a.jsonl")
-    assert isinstance(problem, Problem) and problem.line is None and "'foo' is not used" in problem.reason
-    assert urls(seeds) == [(1, "http://a.example/"), (2, "http://b.example/")]
+    assert "no column 'url' and no column 'id'; it has: Link, title; did you mean 'Link'?" in problem.reason
 
 
 def test_jsonl_bad_lines_cost_only_themselves() -> None:

@@ -102,7 +102,7 @@ def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication
         text=pl.col("text_digest").rank("dense"), page=pl.col("page_url").rank("dense")
     )
     removed, kept = _walk(ordered, rivals)
-    columns = ordered.select("doc_id", "url", "page_url", "text_digest")
+    columns = ordered.select("doc_id", "url", "page_url", "text_digest", "own_id")
     scores = ("cosine", "jaccard", "containment")
     found = pl.concat([columns[removed], columns[kept].select(pl.all().name.suffix("_kept"))], how="horizontal").join(
         sides, left_on=["text_digest", "text_digest_kept"], right_on=["text", "other"], how="left"
@@ -117,6 +117,8 @@ def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication
         **{s: pl.when(same_text).then(1.0).otherwise(s) for s in scores},
         removed_url="url",
         kept_url="url_kept",
+        removed_own_id="own_id",
+        kept_own_id="own_id_kept",
     )
 
 

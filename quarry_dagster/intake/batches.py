@@ -22,6 +22,7 @@ from quarry_dagster.seeds import Seed
 from quarry_dagster.store import Segment, Store
 from quarry_dagster.store.schemas import BATCHES
 from quarry_dagster.urls import UrlForm, doc_id, id_of
+from quarry_dagster.urns import URN_PREFIX
 
 BODIES_IN_MEMORY = 128 << 20
 """At most so many bytes of bodies wait in memory to be written."""
@@ -50,6 +51,7 @@ def row_of(seed: Seed, name: str, form: UrlForm) -> tuple[Any, ...]:
         seed.last_modified,
         seed.body,
         None if seed.body is None else digest(seed.body),
+        seed.own_columns,
     )
 
 
@@ -67,7 +69,15 @@ def _doc_id(url: str, form: UrlForm) -> str:
         return id_of(url)
 
 
-_KNOWN = ("doc_id", "partition", "outcome", "discover", "body_digest", "fetched_at")
+_STORED = ("doc_id", "outcome", "discover", "body_digest", "fetched_at", "own_columns")
+_KNOWN = ("doc_id", "partition", "outcome", "discover", "body_digest", "fetched_at", "own")
+_OWN = pl.when(pl.col("own_columns").is_not_null()).then(pl.col("own_columns").hash()).alias("own")
+"""What the own columns of a document are compared by, within one process: they may be long, and all are in memory."""
+WITHDRAWN = "opted_out"
+"""The outcome of a document that its seed, a mirror, no longer names."""
+_KEYS = 16
+"""Hex digits of a doc_id, 64 bits, by which the documents of one reading are told apart in memory."""
+_REPEATED = "its document stands in this file before: of such rows the latest fetched_at counts, without one the last"
 _WAITS = pl.lit("", dtype=pl.String).alias("partition")
 
 
@@ -87,17 +97,22 @@ class Batcher:
     @cached_property
     def _known(self) -> pl.DataFrame:
         """The documents that have a batch: columns _KNOWN, with their partition and what the seed carried."""
-        frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS).select(_KNOWN)]
+        frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS, _OWN).select(_KNOWN)]
         for partition, segment in self._segments.items():
-            for rows in segment.batches([c for c in _KNOWN if c != "partition"], rows=CHUNK):
-                frames.append(rows.with_columns(partition=pl.lit(partition)).select(_KNOWN))
+            for rows in segment.batches(_STORED, rows=CHUNK):
+                frames.append(rows.with_columns(_OWN, partition=pl.lit(partition)).select(_KNOWN))
         return pl.concat(frames, rechunk=True)
 
-    def add(self, chunk: pl.DataFrame, report: SeedReport) -> None:
-        """Take in rows of one seed file; of several with one doc_id the latest capture counts."""
-        chunk = _latest(chunk)
+    def add(self, chunk: pl.DataFrame, report: SeedReport, seen: Seen) -> None:
+        """Take in rows of one seed file; of several with one doc_id the latest capture counts.
+
+        `seen` are the documents of this file that were taken in before; those of the chunk are added.
+        """
+        for line, url in seen.add(chunk):
+            report.report(line, _REPEATED, url, costs_row=False)
+        chunk = _latest(chunk).with_columns(_OWN)
         ids = chunk.select("doc_id")
-        known = [k.join(ids, on="doc_id", how="semi") for k in (self._known, self._waiting.with_columns(_WAITS))]
+        known = [k.join(ids, on="doc_id", how="semi") for k in (self._known, self._waiting.with_columns(_WAITS, _OWN))]
         joined = chunk.join(pl.concat([k.select(_KNOWN) for k in known]), on="doc_id", how="left", suffix="_known")
         joined = joined.sort("line", maintain_order=True)
         fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
@@ -108,6 +123,10 @@ class Batcher:
             & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
             & (pl.col("body_digest_known").is_null() | is_later.fill_null(False))
         )
+        # A row that says nothing of a document takes back nothing: another seed may have said it.
+        says = pl.col("own").is_not_null() & pl.col("own").ne_missing(pl.col("own_known"))
+        has_as_much = pl.col("body_digest").is_not_null() | pl.col("body_digest_known").is_null()
+        says &= has_as_much & is_later.fill_null(True)
         is_to_be_fetched = pl.col("outcome").is_null()
         asks = is_to_be_fetched & (
             # What had no page in an archive, or another `discover=`:
@@ -118,7 +137,7 @@ class Batcher:
                 & pl.col("discover").ne_missing(pl.col("discover_known"))
             )
         )
-        changed = joined.filter(pl.col("partition").is_not_null() & (brings | asks)).select(
+        changed = joined.filter(pl.col("partition").is_not_null() & (brings | asks | says)).select(
             *BATCHES.names(), "partition"
         )
         report.added += fresh.height
@@ -127,13 +146,50 @@ class Batcher:
         changed = changed.filter(pl.col("partition") != "")
         if not changed.is_empty():
             self._changed.append(changed)
-            self._known = pl.concat([self._known.join(changed, on="doc_id", how="anti"), changed.select(_KNOWN)])
+            self._know(changed)
         if not again.is_empty():
             self._waiting = self._waiting.join(again, on="doc_id", how="anti")
         self._waiting = pl.concat([self._waiting, again, fresh])
         self._write_full()
         if sum(_body_bytes(rows) for rows in self._changed) > BODIES_IN_MEMORY:
             self._replace_changed()
+
+    def _know(self, changed: pl.DataFrame) -> None:
+        others = self._known.join(changed, on="doc_id", how="anti")
+        self._known = pl.concat([others, changed.with_columns(_OWN).select(_KNOWN)])
+
+    def withdraw(self, seed: str, seen: Seen) -> int:
+        """Take the documents of a seed file that are not among those it names now out of their batches.
+
+        Each keeps its row, with the reason and without what the seed carried. Returns how many they are.
+        """
+        self.finish()
+        withdrawn = 0
+        for partition, segment in self._segments.items():
+            for rows in segment.batches([c for c in BATCHES.names() if c != "body"], rows=CHUNK):
+                gone = rows.filter((pl.col("seed") == seed) & (pl.col("outcome").ne_missing(WITHDRAWN)))
+                gone = gone.filter(~seen.has(gone))
+                if gone.is_empty():
+                    continue
+                withdrawn += gone.height
+                emptied = [
+                    pl.lit(None, BATCHES[c]).alias(c) for c in ("body", "body_digest", "own_columns", "discover")
+                ]
+                gone = gone.with_columns(
+                    *emptied,
+                    outcome=pl.lit(WITHDRAWN),
+                    detail=pl.lit(f"its seed {seed} is a mirror, and no longer names it"),
+                    partition=pl.lit(partition),
+                )
+                gone = gone.select(*BATCHES.names(), "partition")
+                self._changed.append(gone)
+                self._know(gone)
+        self._replace_changed()
+        return withdrawn
+
+    def known(self, ids: Sequence[str]) -> int:
+        """How many of these doc_ids have a batch."""
+        return self._known.select(pl.col("doc_id").is_in(ids).sum()).item()
 
     def finish(self) -> None:
         """Write all that waits."""
@@ -163,7 +219,7 @@ class Batcher:
                 writer.append(rows)
             self._segments[name] = writer.segment
             names += [name] * rows.height
-        written = pl.concat(partitions).with_columns(partition=pl.Series(names))
+        written = pl.concat(partitions).with_columns(_OWN, partition=pl.Series(names))
         self._known = pl.concat([self._known, written.select(_KNOWN)])
 
     def _new_name(self, names: pl.Series) -> str:
@@ -181,7 +237,7 @@ class Batcher:
 
     def _replace(self, old: Segment, rows: pl.DataFrame) -> None:
         # A seed that has two versions of a document, read again, gives the earlier one and then what is there.
-        same = ["doc_id", "outcome", "discover", "body_digest"]
+        same = ["doc_id", "outcome", "discover", "body_digest", "own_columns"]
         there = pl.concat(old.batches(same, rows=CHUNK))
         rows = rows.join(there, on=same, how="anti", nulls_equal=True)
         if rows.is_empty():
@@ -192,6 +248,37 @@ class Batcher:
             writer.append(rows)
         self._store.batches.prune(partition=old.partition, previous=False)
         self._segments[old.partition] = writer.segment
+
+
+class Seen:
+    """The documents that one reading of a seed file has named so far; 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._keys = [pl.Series(dtype=pl.UInt64)]
+
+    def add(self, rows: pl.DataFrame) -> list[tuple[int, str]]:
+        """Add the documents of these rows (schema BATCHES).
+
+        Returns line and URL of each row that carries a document, or is named by its id, and was there before.
+        """
+        keys = _keys(rows)
+        earlier = pl.concat(self._keys)
+        earlier = earlier.filter(earlier.is_in(keys.implode()))
+        is_again = ~keys.is_first_distinct() | keys.is_in(earlier.implode())
+        is_own = pl.col("body").is_not_null() | pl.col("url").str.starts_with(URN_PREFIX)
+        self._keys.append(keys)
+        return rows.filter(is_again).filter(is_own).select("line", "url").rows()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._keys))
+
+    def has(self, rows: pl.DataFrame) -> pl.Series:
+        """Whether the document of each row is among them: Boolean."""
+        return _keys(rows).is_in(pl.concat(self._keys).implode())
+
+
+def _keys(rows: pl.DataFrame) -> pl.Series:
+    return rows["doc_id"].str.slice(0, _KEYS).str.to_integer(base=16, dtype=pl.UInt64)
 
 
 def _latest(rows: pl.DataFrame) -> pl.DataFrame:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from quarry_dagster import seeds
 from quarry_dagster.errors import ConfigError
@@ -17,29 +17,60 @@ from quarry_dagster.store import Store
 
 SEEDS = "seeds"
 """The folder of the inbox."""
+_SIDECAR_BYTES = 1 << 20
+"""So much of a sidecar is read; it is refused at far less."""
 
 
 def put(store: Store, paths: Sequence[str]) -> None:
     """Copy seed files to the inbox, each whole or not at all; one of the same name is an earlier edition of it.
+
+    Of a folder all seed files in it are copied, to a folder of its name. The settings beside a seed go with it.
 
     Raises:
         ConfigError: a file is not there, or its name is not that of a seed.
         StoreError: the inbox cannot be written.
     """
     names: list[str] = []
-    for path in map(Path, paths):
-        if not path.is_file():
-            raise ConfigError(f"no seed file {path}")
-        if not seeds.is_seed_name(path.name):
-            raise ConfigError(f"{path} is no seed file: its name must end in one of {', '.join(seeds.SUFFIXES)}")
-        name = path.name
+    for name, path in files_of(paths):
         while name in names:  # two files of one name from two folders
             name = f"{path.parent.name}-{name}"
-        target = f"{SEEDS}/{name}"
-        if not _is_there(store, target, path):  # a copy would be a newer file, and read again
-            with path.open("rb") as source, store.files.create(target) as copy:
-                shutil.copyfileobj(source, copy)
+        sidecar = path.with_name(seeds.sidecar_of(path.name))
+        if sidecar.is_file():  # first: the seed is read by what they say
+            _copy(store, sidecar, f"{SEEDS}/{seeds.sidecar_of(name)}")
+        _copy(store, path, f"{SEEDS}/{name}")
         names.append(name)
+
+
+def files_of(paths: Sequence[str]) -> list[tuple[str, Path]]:
+    """The seed files that arguments name, each with its name in the inbox; settings of seeds are passed over.
+
+    Raises:
+        ConfigError: a file is not there, its name is not that of a seed, or a folder has no seed in it.
+    """
+    found: list[tuple[str, Path]] = []
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            inside = [p for p in sorted(path.rglob("*")) if p.is_file()]
+            here = [(f"{path.resolve().name}/{p.relative_to(path).as_posix()}", p) for p in inside]
+            mine = [(name, p) for name, p in here if seeds.is_seed_name(name)]
+            if not mine:
+                raise ConfigError(f"no seed file in the folder {path}: names end in one of {', '.join(seeds.SUFFIXES)}")
+            found += mine
+        elif not path.is_file():
+            hint = ": a URL is written in a file, one a line, and that is given" if "://" in given else ""
+            raise ConfigError(f"no seed file {given}{hint}")
+        elif seeds.is_seed_name(path.name):
+            found.append((path.name, path))
+        elif not seeds.is_sidecar(path.name):
+            raise ConfigError(f"{path} is no seed file: its name must end in one of {', '.join(seeds.SUFFIXES)}")
+    return found
+
+
+def _copy(store: Store, path: Path, target: str) -> None:
+    if not _is_there(store, target, path):  # a copy would be a newer file, and read again
+        with path.open("rb") as source, store.files.create(target) as copy:
+            shutil.copyfileobj(source, copy)
 
 
 def _is_there(store: Store, target: str, path: Path) -> bool:
@@ -72,11 +103,35 @@ def settled(store: Store, min_age: float) -> dict[str, str]:
     """
     now = time.time()
     found: list[tuple[float, str, str]] = []
-    for path, info in store.files.details(SEEDS).items():
-        name = path.removeprefix(f"{SEEDS}/")
-        if seeds.is_whole(name):
-            changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
-            at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
-            if abs(now - at) >= min_age:  # one from the future was copied by a machine whose clock is ahead
-                found.append((at, name, f"{info['size']} {at} {info.get('ETag', '')}".strip()))
+    inbox = {path.removeprefix(f"{SEEDS}/"): info for path, info in store.files.details(SEEDS).items()}
+    for name, info in inbox.items():
+        if seeds.is_whole(name) and not seeds.is_sidecar(name):
+            parts = [info, *([inbox[seeds.sidecar_of(name)]] if seeds.sidecar_of(name) in inbox else [])]
+            times = [changed_at(part) for part in parts]
+            # One from the future was copied by a machine whose clock is ahead.
+            if all(abs(now - at) >= min_age for at in times):
+                states = (
+                    f"{part['size']} {at} {part.get('ETag', '')}".strip() for part, at in zip(parts, times, strict=True)
+                )
+                found.append((max(times), name, " + ".join(states)))
     return {name: state for _, name, state in sorted(found)}
+
+
+def changed_at(info: Mapping[str, Any]) -> float:
+    """When a file changed, as fsspec's details of it say: seconds since the epoch."""
+    changed = next((info[k] for k in ("mtime", "LastModified", "last_modified", "created") if k in info), 0.0)
+    return changed.timestamp() if isinstance(changed, datetime) else float(changed)
+
+
+def settings_of(store: Store, name: str) -> seeds.SeedSettings:
+    """The settings of a seed in the inbox.
+
+    Raises:
+        InvalidSettings: its sidecar is wrong.
+        StoreError: the sidecar cannot be read.
+    """
+    default, path = seeds.default_settings(name), f"{SEEDS}/{seeds.sidecar_of(name)}"
+    if not store.files.exists(path):
+        return default
+    with store.files.open(path) as file:
+        return seeds.parse_settings(file.read(_SIDECAR_BYTES), default.name)

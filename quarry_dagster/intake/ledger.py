@@ -21,14 +21,17 @@ class SeedReport:
     urls: int = 0  # lines that name a URL or carry a document
     added: int = 0  # URLs not known before
     replaced: int = 0  # documents carried by the seed that changed
+    withdrawn: int = 0  # documents that the seed, a mirror, no longer names
     problem_count: int = 0
     problems: list[str] = field(default_factory=list)  # the first hundred, as "file:line: reason"
     done: bool = False  # else it stays pending: its time was up, or it could not be read
     error: str = ""  # why it could not be read
     invalid: int = 0  # of `urls`, lines that name no http(s) URL
+    lost: int = 0  # problems that cost a row, or the file
 
-    def report(self, line: int | None, reason: str, text: str) -> None:
+    def report(self, line: int | None, reason: str, text: str = "", *, costs_row: bool = True) -> None:
         self.problem_count += 1
+        self.lost += costs_row
         if len(self.problems) < _PROBLEMS_KEPT:
             where = self.name if line is None else f"{self.name}:{line}"
             self.problems.append(f"{where}: {reason}" + (f" [{text}]" if text else ""))
@@ -49,6 +52,11 @@ class Entry:
     """ISO 8601, UTC."""
     place: dict[str, Any] | None = None
     """Where reading goes on; None: the file was read to its end."""
+    withdrawn: int = 0
+    lost: int = 0
+    name: str = ""
+    """The namespace of its ids; "" where a version before read it."""
+    mirror: bool = False
 
     def stored(self) -> dict[str, Any]:
         """The entry as JSON values by name."""
@@ -88,15 +96,23 @@ class Ledger:
         text = seeds.shown(name)  # a name that is no UTF-8 is no text that a table takes
         if entry is None or entry.state != state or entry.place is None:
             return SeedReport(text), seeds.Place()
-        counts = (entry.urls, entry.added, entry.replaced, entry.problem_count, list(entry.problems))
-        return SeedReport(text, *counts), seeds.Place(**entry.place)
+        report = SeedReport(
+            text,
+            urls=entry.urls,
+            added=entry.added,
+            replaced=entry.replaced,
+            problem_count=entry.problem_count,
+            problems=list(entry.problems),
+            lost=entry.lost,
+        )
+        return report, seeds.Place(**entry.place)
 
     def _is_done(self, name: str, state: str) -> bool:
         entry = self.entries.get(name)
         return entry is not None and entry.state == state and entry.place is None
 
 
-def entry_of(state: str, report: SeedReport, place: seeds.Place) -> Entry:
+def entry_of(state: str, report: SeedReport, place: seeds.Place, settings: seeds.SeedSettings) -> Entry:
     """The entry of a seed file that was read just now, to its end or to a place."""
     return Entry(
         state,
@@ -107,4 +123,8 @@ def entry_of(state: str, report: SeedReport, place: seeds.Place) -> Entry:
         report.problems,
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         place=None if report.done else asdict(place),
+        withdrawn=report.withdrawn,
+        lost=report.lost,
+        name=settings.name,
+        mirror=settings.mirror,
     )

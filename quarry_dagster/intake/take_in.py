@@ -1,7 +1,8 @@
 """Taking in: every seed file that waits is read, and what it brings gets a batch.
 
-A seed file is read again only when its bytes change, and then adds its new URLs; a document that it carries itself
-(`text`, `html`, an archived capture) and that changed replaces the earlier one in the batch it already has.
+A seed file is read again only when its bytes or its settings change, and then adds its new URLs; a document that it
+carries itself (`text`, `html`, an archived capture) and that changed replaces the earlier one in the batch it already
+has. What the file of a mirror no longer names is withdrawn.
 
 Why so: "A seed file that was not read in time goes on at its place" in docs/decisions.md.
 """
@@ -19,12 +20,13 @@ import polars as pl
 
 from quarry_dagster import seeds
 from quarry_dagster.crawl import fetch_one
-from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, frame_of, row_of
-from quarry_dagster.intake.inbox import SEEDS, pending, settled
+from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen, frame_of, row_of
+from quarry_dagster.intake.inbox import SEEDS, pending, settings_of, settled
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Forgotten, Store
-from quarry_dagster.urls import UrlForm
+from quarry_dagster.urls import UrlForm, doc_id
+from quarry_dagster.urns import parts_of, urn_of
 
 
 def take_in_seeds(
@@ -94,17 +96,22 @@ def take_in(
         for name, state in ledger.waiting(settled(store, min_age)).items():
             report, place = ledger.begun(name, state)
             reports.append(report)
-            items = _read(store, name, place, max_body=max_body, fetch=fetch)
+            is_whole, seen = place == seeds.Place(), Seen()
             try:
-                items = _until(deadline, items, place, report)
-                for chunk in _chunks(items, report, forgotten, form, chunk_rows):
-                    batcher.add(chunk, report)
+                reading = _Reading(store, name, forgotten, form, max_body, fetch, chunk_rows)
+                items = _until(deadline, reading.items(place), place, report)
+                for chunk in reading.chunks(items, report):
+                    if is_whole and not len(seen):
+                        reading.compare_names(chunk, batcher, ledger, report)
+                    batcher.add(chunk, report, seen)
+                if reading.settings.mirror and report.done and name in ledger.entries:
+                    reading.withdraw(batcher, seen if is_whole else None, report)
             except _Unreadable as e:
                 report.error = f"{report.name}: cannot be read, will be tried again: {e}"
                 report.problems.append(report.error)
                 report.problem_count += 1
             else:
-                unnoted[name] = entry_of(state, report, place)
+                unnoted[name] = entry_of(state, report, place, reading.settings)
             if report.urls >= pages_per_partition:
                 note()
             if time.monotonic() > deadline:
@@ -113,20 +120,113 @@ def take_in(
     return reports
 
 
+_COMPARED = 1000
+"""So many of a file's first ids are looked for under other names."""
+_NAMES_COMPARED = 100
+
+
 class _Unreadable(Exception):
     """The seed file cannot be read; unlike an error of the store, that costs only this file."""
 
 
-def _read(
-    store: Store, name: str, place: seeds.Place, *, max_body: int, fetch: Callable[[str], bytes] | None
-) -> Iterator[seeds.Seed | seeds.Problem]:
-    try:
-        with store.files.open(f"{SEEDS}/{name}") as file:
-            yield from seeds.read_seeds(file, name, max_body=max_body, fetch=fetch, place=place)
-    except OSError as e:
-        raise _Unreadable(str(e)) from e
-    except Exception as e:  # our mistake, or a library's, about this file: the others must not wait for its correction
-        raise _Unreadable(f"{type(e).__name__}: {e}") from e
+class _Reading:
+    """The reading of one seed file in the inbox, by its settings.
+
+    Raises:
+        _Unreadable: its settings are wrong.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        forgotten: Forgotten,
+        form: UrlForm,
+        max_body: int,
+        fetch: Callable[[str], bytes] | None,
+        chunk_rows: int,
+    ) -> None:
+        self._store, self._name, self._forgotten = store, name, forgotten
+        self._form: UrlForm = form
+        self._max_body, self._fetch, self._chunk_rows = max_body, fetch, chunk_rows
+        try:
+            self.settings = settings_of(store, name)
+        except seeds.InvalidSettings as e:
+            raise _Unreadable(f"in its settings {seeds.shown(seeds.sidecar_of(name))}: {e}") from e
+
+    def items(self, place: seeds.Place) -> Iterator[seeds.Seed | seeds.Problem]:
+        """What is in the file from this place on; the place moves along.
+
+        Raises:
+            _Unreadable: the file cannot be read.
+        """
+        settings, max_body = self.settings, self._max_body
+        try:
+            with self._store.files.open(f"{SEEDS}/{self._name}") as file:
+                yield from seeds.read_seeds(
+                    file, self._name, max_body=max_body, settings=settings, fetch=self._fetch, place=place
+                )
+        except OSError as e:
+            raise _Unreadable(str(e)) from e
+        except (
+            Exception
+        ) as e:  # our mistake, or a library's, about this file: the others must not wait for its correction
+            raise _Unreadable(f"{type(e).__name__}: {e}") from e
+
+    def chunks(self, items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport) -> Iterator[pl.DataFrame]:
+        """Rows of schema BATCHES, some at a time; problems go to the report."""
+        rows: list[tuple[Any, ...]] = []
+        size = 0
+        for item in items:
+            if isinstance(item, seeds.Problem):
+                report.report(item.line, item.reason, item.text, costs_row=item.costs_row)
+                continue
+            if item.outcome == "invalid_url":
+                report.report(item.line, item.detail or "no URL", item.url)
+                report.invalid += 1
+            report.urls += 1
+            if reason := self._forgotten.reason(item.url):
+                item = seeds.Seed(item.url, item.line, outcome="opted_out", detail=reason)
+            rows.append(row_of(item, report.name, self._form))
+            size += len(item.body or b"") + len(item.own_columns or "")
+            if len(rows) == self._chunk_rows or size > BODIES_IN_MEMORY:
+                yield frame_of(rows)
+                rows, size = [], 0
+        if rows:
+            yield frame_of(rows)
+
+    def compare_names(self, first: pl.DataFrame, batcher: Batcher, ledger: Ledger, report: SeedReport) -> None:
+        """Say where the ids in the file's first rows are known under the name of another seed."""
+        ids = [parts[1] for url in first["url"].head(_COMPARED) if (parts := parts_of(url))]
+        sidecar = seeds.shown(seeds.sidecar_of(self._name))
+        others = {e.name: seed for seed, e in ledger.entries.items() if e.name not in ("", self.settings.name)}
+        for other, seed in sorted(others.items())[:_NAMES_COMPARED]:
+            known = batcher.known([doc_id(urn_of(other, own), self._form) for own in ids]) if ids else 0
+            if known:
+                said = (
+                    f"{known:,} of its first {len(ids):,} ids are known under the name {other!r}, of "
+                    f"{seeds.shown(seed)}, as other documents; where this is an edition of that, write `name: {other}` "
+                    f"in {sidecar}"
+                )
+                report.report(None, said, costs_row=False)
+
+    def withdraw(self, batcher: Batcher, seen: Seen | None, report: SeedReport) -> None:
+        """Take out the documents that this file, a mirror, no longer names; `seen` is None where it was read in parts.
+
+        Where a row could not be read nothing leaves, for it may have named any of them.
+        """
+        if report.lost:
+            report.report(
+                None,
+                "it is a mirror, and not all of it could be read: no document leaves until it can",
+                costs_row=False,
+            )
+            return
+        if seen is None:
+            seen = Seen()
+            for chunk in self.chunks(self.items(seeds.Place()), SeedReport(report.name)):
+                seen.add(chunk)
+        report.withdrawn = batcher.withdraw(report.name, seen)
 
 
 def _until(
@@ -144,28 +244,3 @@ def _until(
             return
         before = after
     report.done = True
-
-
-def _chunks(
-    items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport, forgotten: Forgotten, form: UrlForm, most: int
-) -> Iterator[pl.DataFrame]:
-    """Rows of schema BATCHES, at most so many at a time."""
-    rows: list[tuple[Any, ...]] = []
-    size = 0
-    for item in items:
-        if isinstance(item, seeds.Problem):
-            report.report(item.line, item.reason, item.text)
-            continue
-        if item.outcome == "invalid_url":
-            report.report(item.line, item.detail or "no URL", item.url)
-            report.invalid += 1
-        report.urls += 1
-        if reason := forgotten.reason(item.url):
-            item = seeds.Seed(item.url, item.line, outcome="opted_out", detail=reason)
-        rows.append(row_of(item, report.name, form))
-        size += len(item.body or b"")
-        if len(rows) == most or size > BODIES_IN_MEMORY:
-            yield frame_of(rows)
-            rows, size = [], 0
-    if rows:
-        yield frame_of(rows)

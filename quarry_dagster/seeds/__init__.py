@@ -6,19 +6,34 @@ becomes seeds in turn. Fetching, and cutting seeds into partitions, belong elsew
 
 from quarry_dagster.seeds.discovery import Discovery, Found, discover, parse_discovery
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
-from quarry_dagster.seeds.reader import SUFFIXES, is_seed_name, is_whole, read_seeds
+from quarry_dagster.seeds.reader import (
+    SUFFIXES,
+    default_settings,
+    is_seed_name,
+    is_sidecar,
+    is_whole,
+    read_seeds,
+    sidecar_of,
+)
+from quarry_dagster.seeds.settings import InvalidSettings, SeedSettings, parse_settings
 
 __all__ = [
     "SUFFIXES",
     "Discovery",
     "Found",
+    "InvalidSettings",
     "Place",
     "Problem",
     "Seed",
+    "SeedSettings",
+    "default_settings",
     "discover",
     "is_seed_name",
+    "is_sidecar",
     "is_whole",
     "parse_discovery",
+    "parse_settings",
     "read_seeds",
     "shown",
+    "sidecar_of",
 ]

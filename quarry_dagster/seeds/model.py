@@ -30,11 +30,13 @@ class Seed:
     etag: str | None = None
     last_modified: str | None = None
     body: bytes | None = None
+    own_columns: str | None = None
+    """What else the seed says of it, a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One bad line; it costs only itself."""
+    """One bad line, or a part of it; it costs only itself."""
 
     line: int | None
     """None: the whole file."""
@@ -42,6 +44,8 @@ class Problem:
     """What is wrong, and the remedy."""
     text: str = ""
     """The offending text: at most 200 characters, printable."""
+    costs_row: bool = True
+    """Whether the row is lost; else its document was taken in, without what is wrong."""
 
 
 @dataclass(slots=True)

@@ -12,20 +12,32 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.seeds import compressed
 from quarry_dagster.seeds.archive import read_arc, read_wacz, read_warc
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
+from quarry_dagster.seeds.settings import SIDECAR, SeedSettings
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
 from quarry_dagster.seeds.text import read_text
 from quarry_dagster.urls import canonical_url
+from quarry_dagster.urns import parts_of
 
-Reader = Callable[[BinaryIO, int, Place], Iterator[Seed | Problem]]
+Reader = Callable[[BinaryIO, int, Place, SeedSettings], Iterator[Seed | Problem]]
+
+
+def _without_settings(read: Callable[[BinaryIO, int, Place], Iterator[Seed | Problem]]) -> Reader:
+    """For a format whose reading no setting changes."""
+
+    def reader(file: BinaryIO, max_body: int, place: Place, _: SeedSettings) -> Iterator[Seed | Problem]:
+        yield from read(file, max_body, place)
+
+    return reader
 
 
 def _read_again(read: Callable[[BinaryIO, int], Iterator[Seed | Problem]]) -> Reader:
     """For a format that cannot be entered in the middle: what was yielded before is read, and passed over."""
 
-    def reader(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
+    def reader(file: BinaryIO, max_body: int, place: Place, _: SeedSettings) -> Iterator[Seed | Problem]:
         done = place.line
         for item in read(file, max_body):
             if item.line is None or item.line > done:
@@ -35,19 +47,26 @@ def _read_again(read: Callable[[BinaryIO, int], Iterator[Seed | Problem]]) -> Re
     return reader
 
 
-_READERS: dict[str, Reader] = {
-    ".txt": read_text,
+_TEXT_FORMATS: dict[str, Reader] = {
+    ".txt": _without_settings(read_text),
     ".csv": read_csv,
     ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+}
+_READERS: dict[str, Reader] = {
+    **_TEXT_FORMATS,
+    **{f"{suffix}{packed}": read for suffix, read in _TEXT_FORMATS.items() for packed in compressed.SUFFIXES},
     ".parquet": read_parquet,
-    ".warc": read_warc,
-    ".warc.gz": read_warc,
-    ".warc.wet": read_warc,
-    ".warc.wet.gz": read_warc,
+    ".warc": _without_settings(read_warc),
+    ".warc.gz": _without_settings(read_warc),
+    ".warc.zst": _without_settings(read_warc),
+    ".warc.wet": _without_settings(read_warc),
+    ".warc.wet.gz": _without_settings(read_warc),
     ".wacz": _read_again(read_wacz),
     ".arc": _read_again(read_arc),
     ".arc.gz": _read_again(read_arc),
 }
+_BUFFER = 1 << 18
 _SITEMAPS = (".xml", ".xml.gz")
 
 SUFFIXES: tuple[str, ...] = (*_READERS, *_SITEMAPS)
@@ -72,11 +91,28 @@ def is_whole(name: str) -> bool:
     return not any(part.startswith(".") for part in path.parts) and not path.name.endswith(_UNFINISHED)
 
 
+def sidecar_of(name: str) -> str:
+    """The name of the file with the settings of the seed of this name."""
+    return f"{name}{SIDECAR}"
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file of this name holds the settings of a seed."""
+    return name.endswith(SIDECAR) and is_seed_name(name.removesuffix(SIDECAR))
+
+
+def default_settings(name: str) -> SeedSettings:
+    """The settings of a seed without a sidecar: its namespace is the file's name without suffixes."""
+    base = PurePosixPath(name).name
+    return SeedSettings(shown(base[: len(base) - len(_suffix(base) or "")] or base))
+
+
 def read_seeds(
     file: BinaryIO,
     name: str,
     *,
     max_body: int,
+    settings: SeedSettings | None = None,
     fetch: Callable[[str], bytes] | None = None,
     place: Place | None = None,
 ) -> Iterator[Seed | Problem]:
@@ -86,6 +122,7 @@ def read_seeds(
         file: seekable, opened for reading bytes; it is not closed.
         name: the file's name; its suffix tells the format.
         max_body: a larger body becomes outcome `too_large`.
+        settings: what its user says of the seed; None: :func:`default_settings`.
         fetch: downloads a sitemap; without it, a URL that needs it becomes a problem.
         place: where an earlier reading of the same bytes stopped. It moves along with this one, when what it
             stands behind has been yielded: stop where it has just moved, else items come again.
@@ -98,21 +135,25 @@ def read_seeds(
         yield Problem(None, f"not a seed file; its name must end in one of {', '.join(SUFFIXES)}", shown(name))
         return
     source = _Watched(file)
-    buffered = io.BufferedReader(source, buffer_size=1 << 18)
+    unpacked = _unpacked(source, suffix)
+    buffered = io.BufferedReader(unpacked, buffer_size=_BUFFER)
+    settings = settings or default_settings(name)
     place = Place() if place is None else place
     sitemaps = Sitemaps(fetch, place)
     empty = place == Place()
     if suffix in _SITEMAPS:
         items = sitemaps.read(buffered)
     else:
-        items = _expanded(_READERS[suffix], buffered, max_body, sitemaps, place)
+        items = _expanded(_READERS[suffix], buffered, max_body, settings, sitemaps, place)
     for item in items:
         # A library may report a failing disk as bad content: then the file's own error is the truth.
         source.raise_error()
         empty = False
         yield _checked(item) if isinstance(item, Seed) else item
     source.raise_error()
-    if empty:
+    if isinstance(unpacked, compressed.Decompressed) and unpacked.problem:
+        yield unpacked.problem
+    elif empty:
         yield Problem(None, "no URL in it; delete the file, or put at least one URL in it")
 
 
@@ -154,11 +195,19 @@ def _suffix(name: str) -> str | None:
     return max((s for s in SUFFIXES if name.endswith(s)), key=len, default=None)
 
 
+def _unpacked(source: _Watched, suffix: str) -> _Watched | compressed.Decompressed:
+    """The file as its format's reader wants it: text formats unpacked."""
+    packed = next(
+        (p for p in compressed.SUFFIXES if suffix.removesuffix(p) in _TEXT_FORMATS and suffix.endswith(p)), ""
+    )
+    return compressed.Decompressed(io.BufferedReader(source, buffer_size=_BUFFER), packed) if packed else source
+
+
 def _expanded(
-    reader: Reader, file: BinaryIO, max_body: int, sitemaps: Sitemaps, place: Place
+    reader: Reader, file: BinaryIO, max_body: int, settings: SeedSettings, sitemaps: Sitemaps, place: Place
 ) -> Iterator[Seed | Problem]:
     at = Place(place.line, place.at)
-    for item in reader(file, max_body, at):
+    for item in reader(file, max_body, at, settings):
         listed = isinstance(item, Seed) and item.outcome is None and item.discover is None
         if isinstance(item, Seed) and listed and looks_like_sitemap(item.url):
             yield from sitemaps.fetch(item.url, item.line)
@@ -171,11 +220,13 @@ def _expanded(
 
 def _checked(seed: Seed) -> Seed:
     """The seed; one whose URL cannot be fetched has outcome `invalid_url`, and is a row like any other."""
-    if _PLAIN_URL.fullmatch(seed.url):
+    if _PLAIN_URL.fullmatch(seed.url) or (seed.outcome is not None and parts_of(seed.url)):
         return seed
     try:
         canonical_url(seed.url)
     except InvalidUrl as e:
         remedy = "" if "://" in seed.url else "; write http:// or https:// before it"
-        return Seed(shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}")
+        return Seed(
+            shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}", own_columns=seed.own_columns
+        )
     return seed

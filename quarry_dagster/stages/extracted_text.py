@@ -20,6 +20,7 @@ from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
 from quarry_dagster.extract import Extractor, Page, extractor_version
 from quarry_dagster.progress import track
+from quarry_dagster.seeds.own_columns import split
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, digest_rows
 from quarry_dagster.store.schemas import EXTRACTED, EXTRACTED_TEXT
@@ -68,7 +69,8 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) ->
         def to_extract() -> Iterator[Page]:
             for row in _raw_rows(raw):
                 digest = _page_digest(row)
-                facts = {k: row[k] for k in _FROM_PAGE} | {"page_digest": digest}
+                fills, metadata = split(row["own_columns"])
+                facts = {k: row[k] for k in _FROM_PAGE} | {"page_digest": digest, "metadata": metadata} | fills
                 if row["body"] is None:
                     reason = row["outcome"] + (f": {row['detail']}" if row["detail"] else "")
                     reused.append(facts | {"outcome": "not_fetched", "detail": reason, "word_count": 0})
@@ -128,9 +130,10 @@ def _raw_rows(raw: PagesSegment) -> Iterator[Row]:
 
 
 def _page_digest(row: Row) -> str:
-    """What an extraction depends on besides the extractor: the bytes, their declared type, the page's address."""
-    facts = "\x1f".join(str(row[k]) for k in ("body_digest", "content_type", "final_url"))
-    return digest(facts.encode())
+    """What a row depends on besides the extractor: the bytes, their declared type, the address, what its seed fills."""
+    fills, _ = split(row["own_columns"])
+    facts = [str(row[k]) for k in ("body_digest", "content_type", "final_url")]
+    return digest("\x1f".join([*facts, *(f"{name}={value}" for name, value in fills.items())]).encode())
 
 
 def _earlier(old: TextSegment | None, version: str) -> dict[str, Row]:

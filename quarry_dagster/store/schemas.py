@@ -64,6 +64,7 @@ BATCHES = pl.Schema(
         "last_modified": pl.String,
         "body": pl.Binary,
         "body_digest": pl.String,
+        "own_columns": pl.String,
     }
 )
 """One seed of a partition: what `raw_pages` has to fetch, or was given."""
@@ -83,6 +84,7 @@ RAW_PAGES = pl.Schema(
         "body": pl.Binary,
         "body_digest": pl.String,
         "refused_since": UTC_TIME,
+        "own_columns": pl.String,
         "partition": pl.String,
     }
 )
@@ -104,9 +106,13 @@ EXTRACTED_TEXT = pl.Schema(
         "text_digest": pl.String,
         "extractor": pl.String,
         "page_digest": pl.String,  # of the bytes, their type and address: what the row was made from
+        "metadata": pl.String,
         "partition": pl.String,
     }
 )
+
+OWN_ID = pl.col("metadata").str.json_path_match("$.id")
+"""The id that its seed gave a document, of its row in `extracted_text`; null where it gave none."""
 
 
 def embeddings_schema(dim: int) -> pl.Schema:
@@ -130,6 +136,7 @@ DOCUMENTS = pl.Schema(
         "text_digest": pl.String,
         "word_count": pl.Int64,
         "date": pl.String,  # of publication, ISO 8601, as the page states it
+        "own_id": pl.String,  # that its seed gave it
     }
 )
 """What deciding on a document asks of it."""
@@ -159,6 +166,7 @@ DEDUPED_CORPUS = pl.Schema(
         "text": pl.String,
         "word_count": pl.Int64,
         "fetched_at": UTC_TIME,
+        "metadata": pl.String,
         "duplicates": pl.Int64,
     }
 )
@@ -174,6 +182,8 @@ DECISIONS = pl.Schema(
         "containment": pl.Float64,  # of the removed text's shingles in the kept text's
         "removed_url": pl.String,
         "kept_url": pl.String,
+        "removed_own_id": pl.String,
+        "kept_own_id": pl.String,
     }
 )
 """A removed document, and what it was removed for."""
@@ -220,7 +230,7 @@ MEANINGS = {
     "cosine": "of the two vectors",
     "date": "of publication, as the page states it, ISO 8601",
     "detail": "why, where the outcome needs a reason",
-    "doc_id": "the document: 20 hex digits of the SHA-256 of its canonical URL, the same on every machine",
+    "doc_id": "the document: 20 hex digits of the SHA-256 of its canonical URL or URN, the same on every machine",
     "duplicates": "how many documents it stands for besides itself",
     "embedding": "unit vector of the text, float32",
     "etag": "as the server sent it",
@@ -229,16 +239,20 @@ MEANINGS = {
     "final_url": "after redirects",
     "jaccard": "of the two texts' word 3-grams",
     "kept_id": "its witness: the kept document it duplicates",
+    "kept_own_id": "the witness' id in its seed, null where it has none",
     "kept_url": "URL of the witness",
     "language": "ISO 639-1, null where the text is too short to tell",
     "last_modified": "as the server sent it",
     "level": f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}",
+    "metadata": "the other columns of its seed, a JSON object; null where it has none",
     "model": "name, revision, precision and tokens read",
     "outcome": "what became of the row; docs/tables.md lists the outcomes",
+    "own_columns": "what else its seed says of it, a JSON object; null where it says nothing",
     "page_digest": "of the bytes, their type and address: what the row was made from",
     "partition": "its crawl batch",
     "refused_since": "since when the site refuses a page whose earlier body is held, UTC; null where it does not",
     "removed_id": "the document that is not in the corpus",
+    "removed_own_id": "the removed document's id in its seed, null where it has none",
     "removed_url": "URL of the removed document",
     "rule": "name and version of the rule that removed it",
     "run_id": "the Dagster run that decided it",
@@ -246,7 +260,7 @@ MEANINGS = {
     "text": "the main text",
     "text_digest": "of the NFKC, casefolded, whitespace-collapsed text; equal texts share it",
     "title": "as the page states it",
-    "url": "as the seed has it",
+    "url": "as the seed has it; of a document without one the URN of its seed's name and its id",
     "word_count": "words of the text; scripts without spaces count letters by twos",
 }
 """What each column means, in every table that has it."""

@@ -12,7 +12,7 @@ from quarry_dagster.index import outlined
 from quarry_dagster.stages.corpus.directions import Directions
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Fingerprint, SketchNotes, SketchSegment, Store, TextSegment, VectorSegment
-from quarry_dagster.store.schemas import DOCUMENTS, EXTRACTED_TEXT, SKETCHES, embeddings_schema
+from quarry_dagster.store.schemas import DOCUMENTS, EXTRACTED_TEXT, OWN_ID, SKETCHES, embeddings_schema
 from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
 
 VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
@@ -64,14 +64,14 @@ def embedded_documents(
     A document whose text changed after its partition was last embedded is not among them: it waits to be embedded.
 
     Returns:
-        Columns doc_id, url, final_url, text_digest, word_count, date, partition, typed as in EXTRACTED_TEXT.
+        Columns doc_id, url, final_url, text_digest, word_count, date, partition, typed as in EXTRACTED_TEXT; own_id.
     """
     columns = ("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
-    frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns})]
+    frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns} | {"own_id": pl.String})]
     for partition, segment in texts.items():
         schema = embeddings_schema(vectors[partition].notes.dim)
         embedded = store.files.scan([vectors[partition].path], schema).select("doc_id", "text_digest")
-        rows = store.files.scan([segment.path], EXTRACTED_TEXT).select(columns)
+        rows = store.files.scan([segment.path], EXTRACTED_TEXT).select(*columns, own_id=OWN_ID)
         frames.append(rows.join(embedded, on=["doc_id", "text_digest"], how="semi").collect())
     return pl.concat(frames).sort("doc_id")
 

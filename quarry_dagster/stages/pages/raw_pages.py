@@ -37,7 +37,7 @@ from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
 from quarry_dagster.store.schemas import CAME, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
 
-CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at")
+CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at", "own_columns")
 """What later stages depend on; its digest is a segment's `content`."""
 _FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition", "refused_since")]
 _REFUSED = ("opted_out", "unsupported_type", "too_large")
@@ -140,7 +140,9 @@ def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
         if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
             response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
             doc_id = seed["doc_id"]
-            state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), settings)
+            is_forgotten = bool(state.forgotten.reason(response.final_url))
+            own = {"own_columns": None if is_forgotten else seed["own_columns"]}
+            state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), settings) | own
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
     is_same = state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows)
     if is_same and not how.force:
@@ -186,7 +188,7 @@ def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
     """The row of a seed that needs no request, since it is given, archived or forgotten; None where it needs one."""
     row = {k: seed[k] for k in _FACTS} | {"final_url": seed["final_url"] or seed["url"], "refused_since": None}
     if reason := forgotten.reason(seed["url"]):
-        row |= {"outcome": "opted_out", "detail": reason, "body_digest": None}
+        row |= {"outcome": "opted_out", "detail": reason, "body_digest": None, "own_columns": None}
     elif seed["outcome"] is None:
         return None
     if row["fetched_at"] is None:  # the moment this text first came to us
@@ -230,6 +232,7 @@ def _row(doc_id: str, response: Response, before: Row | None, settings: Crawl) -
         "last_modified": response.last_modified,
         "body_digest": None,
         "refused_since": None,
+        "own_columns": None,
     }
     if response.body is not None:
         row["body_digest"] = digest(response.body)
