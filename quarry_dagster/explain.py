@@ -8,11 +8,10 @@ from typing import Any
 import polars as pl
 
 from quarry_dagster.crawl.addresses import REMEDY
-from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.naming import own_id_of, seed_of
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
-from quarry_dagster.urls import UrlForm, doc_id
 
 
 @dataclass
@@ -21,25 +20,28 @@ class History:
 
     doc_id: str
     url: str
+    own_id: str | None = None  # that its seed gave it
     steps: list[tuple[str, str]] = field(default_factory=list)  # (step, what happened)
     text: str | None = None
+    decision: dict[str, Any] | None = None  # the row of dedup_decisions that removed it
     witness_url: str | None = None
     witness_text: str | None = None
     removed: pl.DataFrame | None = None  # decisions in favour of this document
 
 
 def history(data: str, document: str) -> History | None:
-    """The history of a document named by URL or doc_id; None where no table knows it.
+    """The history of a document named by URL, URN, doc_id or the id of its seed; None where no table knows it.
 
     Raises:
+        ConfigError: an id names several documents.
         StoreError: there is no such data root, or a file in it is damaged.
     """
     store = Store.existing(data)
-    seed = _row(store.batches.scan().drop("body"), _id(document, store.root().urls)) or _broken_seed(store, document)
+    seed = seed_of(store, document)
     if seed is None:
         return None
     id_ = seed["doc_id"]
-    found = History(id_, seed["url"])
+    found = History(id_, seed["url"], own_id_of(seed["own_columns"]))
     found.steps.append(("seed", f"{seed['seed']}, line {seed['line']}"))
     page = _row(scan("raw_pages", data).drop("body").with_columns(CAME_OF_IT.alias("came_of_it")), id_)
     if page is None:
@@ -84,7 +86,7 @@ def _in_corpus(data: str, found: History) -> str:
     decision = decisions.filter(pl.col("removed_id") == found.doc_id).collect()
     kept = scan("deduped_corpus", data).filter(pl.col("doc_id") == found.doc_id).collect()
     if not decision.is_empty():
-        row = decision.row(0, named=True)
+        row = found.decision = decision.row(0, named=True)
         found.witness_url = row["kept_url"]
         witness = scan("deduped_corpus", data).filter(pl.col("doc_id") == row["kept_id"]).select("text").collect()
         found.witness_text = witness.item()
@@ -92,19 +94,6 @@ def _in_corpus(data: str, found: History) -> str:
     found.removed = decisions.filter(pl.col("kept_id") == found.doc_id).collect().sort("removed_url")
     n = kept["duplicates"].item()
     return "kept; no duplicates" if not n else f"kept; stands for {n} {'duplicate' if n == 1 else 'duplicates'}"
-
-
-def _id(document: str, form: UrlForm) -> str:
-    try:
-        return doc_id(document, form)
-    except InvalidUrl:
-        return document.strip().lower()
-
-
-def _broken_seed(store: Store, line: str) -> dict[str, Any] | None:
-    """The row of a seed line that is no URL."""
-    rows = store.batches.scan().drop("body").filter(pl.col("url") == line).collect()
-    return None if rows.is_empty() else rows.row(0, named=True)
 
 
 def _row(table: pl.LazyFrame, id_: str) -> dict[str, Any] | None:

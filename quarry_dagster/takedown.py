@@ -20,6 +20,7 @@ from quarry_dagster.embed import vector_id
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError, InvalidUrl
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import SEEDS, pending
+from quarry_dagster.naming import seed_of
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
@@ -30,6 +31,7 @@ from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, digest_rows
 from quarry_dagster.store.schemas import EXTRACTED
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
+from quarry_dagster.urns import normal_urn
 
 _UNFINISHED = "takedown.json"
 """There while a takedown is under way, or could not end."""
@@ -39,15 +41,15 @@ _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own
 
 
 def forget(store: Store, profile: HardwareProfile, url_or_host: str, *, accepted: Sequence[Acceptance] = ()) -> int:
-    """Keep a URL (with a scheme) or a host (without) out for good; returns how many pages with a body went.
+    """Keep a URL, a document by its id, or a host out for good; returns how many pages went.
 
     Killed half-way, it goes on where it stopped when it is called again. `accepted` is what somebody said to publish
     although it was to be refused.
 
     Raises:
         CorpusShrankError: as :func:`take_out`.
-        ConfigError: it is neither a URL nor a host, nothing here is named by it, or the corpus was made under another
-            model than the profile's.
+        ConfigError: nothing here is named by it, several documents are, or the corpus was made under another model than
+            the profile's.
         StoreError: the store cannot be written.
     """
     index = store.faiss_index.current()
@@ -55,8 +57,9 @@ def forget(store: Store, profile: HardwareProfile, url_or_host: str, *, accepted
         raise ConfigError(
             f"the corpus was made under another profile (vectors of {index.model!r}): name that one with --profile"
         )
-    _check_known(store, url_or_host)
-    forgotten = put_on_list(store, url_or_host)
+    named = _meant(store, url_or_host)
+    _check_known(store, named)
+    forgotten = put_on_list(store, named)
     return take_out(store, profile, forgotten, accepted)
 
 
@@ -71,6 +74,18 @@ def put_on_list(store: Store, url_or_host: str) -> Forgotten:
     store.files.write_json(_UNFINISHED, {})
     forgotten.write(store.files)
     return forgotten
+
+
+def _meant(store: Store, named: str) -> str:
+    """The URL or host that is meant: an id stands for its document's address, where no host here has that name."""
+    if normal_urn(named) or "://" in named:
+        return named
+    found = seed_of(store, named)
+    if found is None:
+        return named
+    hosts = {host_of(url) for frame in _known_frames(store) for url in frame}
+    names = hosts | {host.partition(":")[0] for host in hosts}
+    return named if named.strip().lower() in names else found["url"]
 
 
 def _check_known(store: Store, url_or_host: str) -> None:
@@ -264,6 +279,8 @@ def _emptied(frame: pl.DataFrame, ids: list[str], forgotten: Forgotten) -> pl.Da
 
 def _key(url_or_host: str, form: UrlForm) -> str:
     """What stands on the list for a URL, in this normal form, or a host."""
+    if urn := normal_urn(url_or_host):
+        return urn
     try:
         canonical_url(url_or_host)
         return same_page_url(url_or_host, form)
@@ -273,6 +290,6 @@ def _key(url_or_host: str, form: UrlForm) -> str:
         # A default port is no part of a host: who names one may not mean the others.
         if not host or not {*"/?#@\\"}.isdisjoint(name) or host.count(":") != name.count(":"):
             raise ConfigError(
-                f"{url_or_host!r} is neither a URL (http://host/page) nor a host name (host or host:port)"
+                f"{url_or_host!r} is no URL (http://host/page), no host (host or host:port), and the id of no document"
             ) from None
         return host

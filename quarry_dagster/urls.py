@@ -116,11 +116,11 @@ def id_of(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def same_page_url(url: str, form: UrlForm = CURRENT_FORM) -> str:
-    """The canonical URL without tracking parameters; `url` itself where it cannot be parsed."""
+    """The canonical URL without tracking parameters; a URN in normal form; any other text itself."""
     try:
         parts = urlsplit(canonical_url(url, form))
     except InvalidUrl:
-        return url
+        return normal_urn(url) or url
     # Values stay as they are written: decoded, those that are no UTF-8 would become one.
     kept = "&".join(pair for pair in parts.query.split("&") if not _is_tracker(pair.partition("=")[0]))
     return urlunsplit(parts._replace(query=kept))

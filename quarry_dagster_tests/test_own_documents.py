@@ -357,3 +357,74 @@ def test_a_bomb_is_not_unpacked(corpus: Corpus) -> None:
     corpus.seed("a.txt.zst", zstd.compress(b"\n" * (200 << 20)))
     (report,) = corpus.take_in()
     assert "it unpacks to more than 500 times its size" in report.problems[-1]
+
+
+def test_commands_take_an_id_as_well_as_a_url(quarry: Quarry, tmp_path: Path) -> None:
+    rows = [{"id": f"b {i}", "text": words(i)} for i in range(12)]
+    rows.append({"id": "twin", "text": f"{words(3)} and a little more"})
+    (tmp_path / "books.jsonl").write_bytes(_lines(rows))
+    (tmp_path / "films.jsonl").write_bytes(_lines([{"id": "b 1", "text": words(50)}]))
+    assert quarry("run", tmp_path / "books.jsonl", tmp_path / "films.jsonl")[0] == 0
+
+    status, out, _ = quarry("explain", "b 3", "--json")
+    found = json.loads(out)
+    assert status == 0 and (found["url"], found["own_id"]) == (urn_of("books", "b 3"), "b 3")
+    decision = found["decision"]
+    assert {decision["removed_own_id"], decision["kept_own_id"]} == {"b 3", "twin"}
+    assert quarry("explain", urn_of("books", "b 3"))[1].startswith(f"{urn_of('books', 'b 3')}  (")
+    status, _, err = quarry("explain", "b 1")
+    assert status == 1 and f"2 documents have the id 'b 1'; name one: {urn_of('books', 'b 1')}" in err
+
+    status, out, _ = quarry("search", "--like", "b 5", "-k", "3", "--json")
+    results = json.loads(out)["results"]
+    assert status == 0 and len(results) == 3 and "b 5" not in {r["own_id"] for r in results}
+
+    status, out, _ = quarry("forget", "b 7", "--json")
+    assert status == 0 and json.loads(out)["pages"] == 1
+    left = scan("extracted_text", tmp_path / "data").filter(pl.col("outcome") == "extracted").collect()
+    assert urn_of("books", "b 7") not in set(left["url"])
+    for table in ("batches", "raw_pages", "extracted_text"):
+        for file in (tmp_path / "data" / table).rglob("*.parquet"):
+            frame = pl.read_parquet(file)
+            kept = frame.filter(pl.col("url") == urn_of("books", "b 7"))
+            assert kept["body" if "body" in kept.columns else "text"].null_count() == kept.height
+            assert kept["own_columns" if "own_columns" in kept.columns else "metadata"].null_count() == kept.height
+    assert quarry("forget", "b 99")[0] == 1
+
+
+def test_seeds_are_listed_with_what_they_brought(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(_lines([{"id": 1, "text": words(1)}, {"id": 2, "text": ""}, {"text": "x"}]))
+    (tmp_path / "b.jsonl.yaml").write_text("name: library\nmirror: true\n")
+    (tmp_path / "b.jsonl").write_bytes(_lines([{"id": i, "text": words(10 + i)} for i in range(3)]))
+    assert quarry("run", tmp_path / "a.jsonl", tmp_path / "b.jsonl")[0] == 0
+    (tmp_path / "data" / "seeds" / "waits.txt").write_text("http://a.test/\n")
+    status, out, _ = quarry("seeds", "--json")
+    a, b, waits = json.loads(out)["seeds"]
+    assert status == 0
+    assert (a["seed"], a["name"], a["lines"], a["pages"], a["documents"], a["problem_count"]) == (
+        "a.jsonl",
+        "a",
+        2,
+        2,
+        1,
+        2,
+    )
+    assert (b["name"], b["mirror"], b["documents"]) == ("library", True, 3)
+    assert (waits["seed"], waits["taken_at"], waits["lines"]) == ("waits.txt", None, 0)
+    status, out, _ = quarry("seeds")
+    assert "b.jsonl, documents named 'library', a mirror" in out and "not taken in yet" in out
+    assert "a.jsonl:3: no url and no id in this row" in out
+
+
+@pytest.mark.parametrize(
+    "command", [("explain", "x"), ("seeds",), ("check",), ("search", "x"), ("forget", "http://a.test/")]
+)
+def test_an_error_is_one_object_too(quarry: Quarry, command: tuple[str, ...]) -> None:
+    status, out, _ = quarry(*command, "--json")
+    assert status == 1 and "data" in json.loads(out)["error"]
+
+
+def test_the_doctor_answers_in_json(quarry: Quarry) -> None:
+    status, out, _ = quarry("doctor", "--json")
+    found = json.loads(out)
+    assert status == 0 and found["problems"] == [] and "profile" in {fact["name"] for fact in found["facts"]}

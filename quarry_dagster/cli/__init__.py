@@ -9,8 +9,10 @@ from quarry_dagster.cli.check import check
 from quarry_dagster.cli.doctor import doctor
 from quarry_dagster.cli.explain import explain
 from quarry_dagster.cli.forget import forget
+from quarry_dagster.cli.options import print_json
 from quarry_dagster.cli.run import run
 from quarry_dagster.cli.search import search
+from quarry_dagster.cli.seeds import seeds
 from quarry_dagster.errors import QuarryError
 
 
@@ -34,7 +36,7 @@ def quarry() -> None:
     """
 
 
-for command in (run, check, explain, search, doctor, forget):
+for command in (run, seeds, check, explain, search, doctor, forget):
     quarry.add_command(command)
 
 
@@ -43,5 +45,7 @@ def main() -> None:
     try:
         quarry()
     except QuarryError as e:
+        if "--json" in sys.argv:
+            print_json({"error": str(e)})
         click.secho(f"quarry: {e}", fg="red", err=True)
         sys.exit(1)

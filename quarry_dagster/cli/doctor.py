@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 import click
@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from quarry_dagster import gpu
-from quarry_dagster.cli.options import data_option, profile_option
+from quarry_dagster.cli.options import data_option, json_option, print_json, profile_option
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.errors import QuarryError
@@ -25,63 +25,73 @@ from quarry_dagster.store import Files, Store
 
 _PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "numpy", "pyarrow", "trafilatura")
 _LOW_DISK_GIB = 5
+_Say = Callable[[str, str], None]
+"""Takes one fact: its name, "" where it goes on the line before, and what is to be said of it."""
 _FAISS_VECTORS = 10_000
 
 
 @click.command()
 @data_option
 @profile_option
-def doctor(data: str | None, profile: str | None) -> None:
+@json_option
+def doctor(data: str | None, profile: str | None, as_json: bool) -> None:
     """Hardware, chosen profile and why, versions, model, GPU, FAISS, and what would break.
 
     Exit status 1 when something would break.
     """
+    facts: list[tuple[str, str]] = []
+
+    def note(name: str, text: str) -> None:
+        facts.append((name, text))
+
+    say = note if as_json else _printed
     memory = psutil.virtual_memory()
-    _line("machine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
-    _line("cores", str(os.cpu_count()))
-    _line("memory", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free")
+    say("machine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    say("cores", str(os.cpu_count()))
+    say("memory", f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free")
     gpus = gpu.list_gpus()
-    _line("GPU", f"driver {gpu.driver_version()}" if gpus else "none")
+    say("GPU", f"driver {gpu.driver_version()}" if gpus else "none")
     for g in gpus:
-        _line(
-            "", f"{g.index}: {g.name}, {g.memory_used_mb:,} of {g.memory_total_mb:,} MiB used, {g.utilization} % busy"
-        )
-    _line("versions", ", ".join(f"{p} {version(p)}" for p in _PACKAGES))
+        say("", f"{g.index}: {g.name}, {g.memory_used_mb:,} of {g.memory_total_mb:,} MiB used, {g.utilization} % busy")
+    say("versions", ", ".join(f"{p} {version(p)}" for p in _PACKAGES))
     problems: list[str] = []
     try:
         choice = choose_for(Store(data_root(data)), profile_name(profile))
     except QuarryError as e:
         problems.append(str(e))
     else:
-        _line("profile", f"{choice.profile.name}: {choice.reason}")
-        problems += _check_profile(choice.profile, memory.total)
-        problems += _check_model(choice.profile)
-        problems += _check_faiss(choice.profile)
-    problems += _check_data(data_root(data))
+        say("profile", f"{choice.profile.name}: {choice.reason}")
+        problems += _check_profile(choice.profile, memory.total, say)
+        problems += _check_model(choice.profile, say)
+        problems += _check_faiss(choice.profile, say)
+    problems += _check_data(data_root(data), say)
+    if as_json:
+        print_json({"facts": [{"name": name, "text": text} for name, text in facts], "problems": problems})
+        sys.exit(1 if problems else 0)
     for problem in problems:
         click.secho(f"  would break: {problem}", fg="red")
     click.echo("nothing found that would break" if not problems else "")
     sys.exit(1 if problems else 0)
 
 
-def _check_profile(profile: HardwareProfile, total: int) -> Iterator[str]:
+def _check_profile(profile: HardwareProfile, total: int, say: _Say) -> Iterator[str]:
     if profile.hardware.memory_budget_mb << 20 > total:
         yield (
             f"profile {profile.name} budgets {profile.hardware.memory_budget_mb} MiB a step, "
             f"the machine has {total >> 20} MiB: choose a smaller profile"
         )
     if profile.crawl.contact is None:
-        _line("note", "crawl.contact is not set: site owners cannot write to you")
+        say("note", "crawl.contact is not set: site owners cannot write to you")
     try:
         networks = allowed_networks(allowed_addresses())
     except QuarryError as e:
         yield str(e)
     else:
         if networks:
-            _line("private", f"QUARRY_ALLOW_ADDRESSES lets these be crawled: {', '.join(map(str, networks))}")
+            say("private", f"QUARRY_ALLOW_ADDRESSES lets these be crawled: {', '.join(map(str, networks))}")
 
 
-def _check_model(profile: HardwareProfile) -> Iterator[str]:
+def _check_model(profile: HardwareProfile, say: _Say) -> Iterator[str]:
     from quarry_dagster.embed import load_encoder
 
     try:
@@ -89,14 +99,14 @@ def _check_model(profile: HardwareProfile) -> Iterator[str]:
     except QuarryError as e:
         yield str(e)
         return
-    _line("model", f"{profile.embedding.model}, {encoder.dim} dimensions")
-    _line(
+    say("model", f"{profile.embedding.model}, {encoder.dim} dimensions")
+    say(
         "",
         f"run by {encoder.choice.backend}, {encoder.choice.precision}, on {encoder.device} ({encoder.choice.reason})",
     )
 
 
-def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
+def _check_faiss(profile: HardwareProfile, say: _Say) -> Iterator[str]:
     """The deployment guide's verification: version, GPUs it sees, and a search that finds what was put in, on each."""
     import faiss
 
@@ -104,7 +114,7 @@ def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
 
     gpus = gpu.faiss_gpus()
     options = faiss.get_compile_options().split()
-    _line("FAISS", f"{faiss.__version__} ({', '.join(options)}), GPUs it can use: {gpus}")
+    say("FAISS", f"{faiss.__version__} ({', '.join(options)}), GPUs it can use: {gpus}")
     vectors = np.random.default_rng(0).standard_normal((_FAISS_VECTORS, 64), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     shard = Shard.create("IndexFlatIP", vectors, len(vectors))
@@ -113,7 +123,7 @@ def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
         start = time.perf_counter()
         rows, _ = index.search(vectors[:1000], 1, profile.index, np.empty(0, np.int64))
         milliseconds = 1000 * (time.perf_counter() - start)
-        _line("", f"on the {where}: 1,000 queries of {len(vectors):,} vectors in {milliseconds:.0f} ms")
+        say("", f"on the {where}: 1,000 queries of {len(vectors):,} vectors in {milliseconds:.0f} ms")
         if rows[:, 0].tolist() != list(range(1000)):
             yield f"FAISS does not find vectors that were just added, on the {where}: reinstall it"
     if profile.index.use_gpu_faiss:
@@ -123,8 +133,8 @@ def _check_faiss(profile: HardwareProfile) -> Iterator[str]:
             yield str(e)
 
 
-def _check_data(root: str) -> Iterator[str]:
-    _line("data", root)
+def _check_data(root: str, say: _Say) -> Iterator[str]:
+    say("data", root)
     try:
         files = Files(root)
         with files.create(".doctor") as f:
@@ -135,10 +145,10 @@ def _check_data(root: str) -> Iterator[str]:
         return
     if files.is_local:
         free = shutil.disk_usage(files.full("")).free / 2**30
-        _line("disk", f"{free:.0f} GiB free")
+        say("disk", f"{free:.0f} GiB free")
         if free < _LOW_DISK_GIB:
             yield f"only {free:.1f} GiB are free where the data lies"
 
 
-def _line(name: str, text: str) -> None:
+def _printed(name: str, text: str) -> None:
     click.echo(f"{name:>9}  {text}")

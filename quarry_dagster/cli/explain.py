@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import sys
+from typing import Any
 
 import click
 
-from quarry_dagster.cli.options import data_option
+from quarry_dagster.cli.options import data_option, json_option, print_json
 from quarry_dagster.environment import data_root
 from quarry_dagster.explain import History, history
 
@@ -16,18 +17,23 @@ _LINES = 24
 
 
 @click.command()
-@click.argument("document", metavar="URL-or-DOC_ID")
+@click.argument("document", metavar="URL-or-ID")
 @data_option
-def explain(document: str, data: str | None) -> None:
+@json_option
+def explain(document: str, data: str | None, as_json: bool) -> None:
     """What became of this document, step by step, and its witness side by side if it was removed.
 
-    Exit status 1 when the document is not known.
+    It is named by its URL, its doc_id, or the id that its seed gave it. Exit status 1 when the document is not known.
     """
     found = history(data_root(data), document)
+    if as_json:
+        print_json(_facts(document, found))
+        sys.exit(0 if found else 1)
     if found is None:
         click.echo(f"{document} is not known: no seed named it (or its line was reported as broken)")
         sys.exit(1)
-    click.echo(f"{found.url}  ({found.doc_id})")
+    own = f", id {found.own_id}" if found.own_id else ""
+    click.echo(f"{found.url}  ({found.doc_id}{own})")
     for step, what in found.steps:
         click.echo(f"  {step:<15} {what}")
     if found.witness_text is not None:
@@ -37,6 +43,25 @@ def explain(document: str, data: str | None) -> None:
         click.echo("\n  it stands for:")
         for row in found.removed.iter_rows(named=True):
             click.echo(f"    {row['removed_url']}  {row['level']}, {row['rule']}, containment {row['containment']}")
+
+
+def _facts(document: str, found: History | None) -> dict[str, Any]:
+    """The history as JSON values."""
+    if found is None:
+        return {"document": document, "known": False}
+    stands_for = [] if found.removed is None else found.removed.select("removed_url", "removed_own_id").rows(named=True)
+    return {
+        "document": document,
+        "known": True,
+        "doc_id": found.doc_id,
+        "url": found.url,
+        "own_id": found.own_id,
+        "steps": [{"step": step, "what": what} for step, what in found.steps],
+        "text": found.text,
+        "decision": found.decision,
+        "witness_text": found.witness_text,
+        "stands_for": stands_for,
+    }
 
 
 def _side_by_side(found: History) -> None:

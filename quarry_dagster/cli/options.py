@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +18,13 @@ profile_option = click.option(
     metavar="NAME",
     help="Profile name or YAML path.  [default: $QUARRY_PROFILE, the root's, or detected]",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+
+
+def print_json(found: Any) -> None:
+    """Print one JSON object on stdout; control characters are escaped in it."""
+    click.echo(json.dumps(found, ensure_ascii=True, default=str))
 
 
 def report_checks(outcome: Outcome, *, strict: bool) -> int:

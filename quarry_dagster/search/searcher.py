@@ -77,7 +77,9 @@ class Searcher:
         return answers
 
     def like(self, text: str, k: int) -> pl.DataFrame:
-        """The k kept documents nearest to a text by meaning, best first: columns cosine, url, title, text.
+        """The k kept documents nearest to a text by meaning, best first.
+
+        Returns the columns cosine, doc_id, url, title, text, metadata.
 
         The index holds the texts of removed duplicates too; they are passed over.
 
@@ -139,7 +141,7 @@ class Searcher:
 
 
 def _kept(corpus: Corpus, found: list[Neighbour], k: int) -> pl.DataFrame:
-    """The first k kept documents with these texts, best first: columns cosine, url, title, text."""
+    """The first k kept documents with these texts, best first: the columns of :meth:`Searcher.like`."""
     cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")
     # Filters, not joins alone: polars then reads no page of a file without a document that is wanted.
     ids = (
@@ -155,6 +157,6 @@ def _kept(corpus: Corpus, found: list[Neighbour], k: int) -> pl.DataFrame:
         .join(ids.lazy(), on="doc_id")
         .sort("cosine", "doc_id", descending=[True, False])
         .head(k)
-        .select("cosine", "url", "title", "text")
+        .select("cosine", "doc_id", "url", "title", "text", "metadata")
         .collect()
     )

@@ -163,10 +163,11 @@ class _Table:
             return Problem(line, "the url is not text; write it as a string, or delete the row", shown(url))
         if found is not None:
             return urn_of(self._settings.name, found), found
-        name = "id" if "id" in ours else "url"
-        column = self._settings.columns.get(name, name)
-        wrong = "no url and no id" if {"id", "url"} <= ours.keys() else f"no {name}"
-        return Problem(line, f"{wrong} in this row; fill its column {column!r}, or delete the row")
+        names = [name for name in ("url", "id") if name in ours]
+        if len(names) != 1:
+            return Problem(line, "no url and no id in this row; fill one, or delete the row")
+        column = self._settings.columns.get(names[0], names[0])
+        return Problem(line, f"no {names[0]} in this row; fill its column {column!r}, or delete the row")
 
     def _document(
         self, line: int, url: str, own_id: str | None, ours: Mapping[str, Any], own_columns: str | None

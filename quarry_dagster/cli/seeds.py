@@ -1,0 +1,39 @@
+"""`quarry seeds`: what each seed brought."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from quarry_dagster.cli.options import data_option, json_option, print_json
+from quarry_dagster.environment import data_root
+from quarry_dagster.intake.listing import list_seeds
+from quarry_dagster.store import Store
+
+_PROBLEMS_SHOWN = 3
+
+
+@click.command()
+@data_option
+@json_option
+def seeds(data: str | None, as_json: bool) -> None:
+    """List each seed with its lines, documents, problems, and last change."""
+    root = data_root(data)
+    found = list_seeds(Store.existing(root))
+    if as_json:
+        print_json({"data": root, "seeds": [asdict(seed) for seed in found]})
+        return
+    if not found:
+        click.echo(f"no seed was ever put into {root}")
+    for seed in found:
+        of = f", documents named {seed.name!r}" if seed.name else ""
+        click.echo(f"{seed.seed}{of}{', a mirror' if seed.mirror else ''}")
+        what = f"{seed.lines:,} lines, {seed.pages:,} pages, {seed.documents:,} documents accepted"
+        click.echo(f"  {what}, {seed.problem_count:,} problems")
+        there = f"changed {seed.changed_at}" if seed.changed_at else "no longer in the inbox"
+        click.echo(f"  {there}, {f'taken in {seed.taken_at}' if seed.taken_at else 'not taken in yet'}")
+        for problem in seed.problems[:_PROBLEMS_SHOWN]:
+            click.secho(f"    {problem}", fg="yellow")
+        if seed.problem_count > _PROBLEMS_SHOWN:
+            click.secho(f"    ... and {seed.problem_count - _PROBLEMS_SHOWN:,} more", fg="yellow")

@@ -1,0 +1,52 @@
+"""Which document a user means: by its URL, its URN, its doc_id, or the id that its seed gave it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from quarry_dagster.errors import ConfigError, InvalidUrl
+from quarry_dagster.store import Store
+from quarry_dagster.urls import doc_id
+
+_SHOWN = 5
+_OWN_ID = pl.col("own_columns").str.json_path_match("$.id")
+
+
+def seed_of(store: Store, named: str) -> dict[str, Any] | None:
+    """The row of `batches`, without its body, of the document that is named; None where there is none.
+
+    A line of a seed that is no URL is named by its text.
+
+    Raises:
+        ConfigError: an id names several documents; the message lists them.
+        StoreError: a batch is damaged.
+    """
+    batches = store.batches.scan().drop("body")
+    found = batches.filter((pl.col("doc_id") == _id(store, named)) | (pl.col("url") == named)).collect()
+    if found.is_empty():
+        found = with_own_id(store, named)
+    if found.height > 1:
+        urls = sorted(found["url"].unique())
+        more = f" and {len(urls) - _SHOWN:,} more" if len(urls) > _SHOWN else ""
+        raise ConfigError(f"{len(urls):,} documents have the id {named!r}; name one: {', '.join(urls[:_SHOWN])}{more}")
+    return None if found.is_empty() else found.row(0, named=True)
+
+
+def with_own_id(store: Store, own_id: str) -> pl.DataFrame:
+    """The rows of `batches`, without bodies, of the documents with this id in their seeds."""
+    return store.batches.scan().drop("body").filter(own_id == _OWN_ID).collect()
+
+
+def own_id_of(own_columns: str | None) -> str | None:
+    """The id in the own columns of a document, or in its metadata; None where there is none."""
+    return json.loads(own_columns).get("id") if own_columns else None
+
+
+def _id(store: Store, named: str) -> str:
+    try:
+        return doc_id(named, store.root().urls)
+    except InvalidUrl:
+        return named.strip().lower()
