@@ -259,13 +259,14 @@ class Seen:
     def add(self, rows: pl.DataFrame) -> list[tuple[int, str]]:
         """Add the documents of these rows (schema BATCHES).
 
-        Returns line and URL of each row that carries a document, or is named by its id, and was there before.
+        Returns line and URL of each row that gives a document, or names it by its id, and was there before. A list of
+        URLs and an archive have a page twice as a matter of course.
         """
         keys = _keys(rows)
         earlier = pl.concat(self._keys)
         earlier = earlier.filter(earlier.is_in(keys.implode()))
         is_again = ~keys.is_first_distinct() | keys.is_in(earlier.implode())
-        is_own = pl.col("body").is_not_null() | pl.col("url").str.starts_with(URN_PREFIX)
+        is_own = pl.col("outcome").eq_missing("given") | pl.col("url").str.starts_with(URN_PREFIX)
         self._keys.append(keys)
         return rows.filter(is_again).filter(is_own).select("line", "url").rows()
 

@@ -127,13 +127,19 @@ def _observations(reports: Sequence[SeedReport]) -> list[dg.AssetObservation]:
     """What a tick took in, as an observation on the page of `raw_pages`, where it stays when the tick is forgotten."""
     if not reports:
         return []
-    rows = [f"| {r.name} | {r.urls:,} | {r.added:,} | {r.replaced:,} | {r.problem_count:,} |" for r in reports]
-    table = "\n".join(["| seed file | URLs | new | replaced | problems |", "|---|---|---|---|---|", *cut(rows)])
+    rows = [
+        f"| {r.name} | {r.urls:,} | {r.added:,} | {r.replaced:,} | {r.withdrawn:,} | {r.problem_count:,} |"
+        for r in reports
+    ]
+    table = "\n".join(
+        ["| seed file | URLs | new | replaced | withdrawn | problems |", "|---|---|---|---|---|---|", *cut(rows)]
+    )
     metadata: dict[str, dg.MetadataValue] = {
         "seed_files": dg.MetadataValue.int(len(reports)),
         "urls": dg.MetadataValue.int(sum(r.urls for r in reports)),
         "new": dg.MetadataValue.int(sum(r.added for r in reports)),
         "replaced": dg.MetadataValue.int(sum(r.replaced for r in reports)),
+        "withdrawn": dg.MetadataValue.int(sum(r.withdrawn for r in reports)),
         "files": dg.MetadataValue.md(table),
     }
     if problems := [problem for r in reports for problem in r.problems]:
