@@ -10,6 +10,7 @@ import polars as pl
 from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.store import Store
 from quarry_dagster.urls import doc_id
+from quarry_dagster.urns import URN_PREFIX, parts_of, urn_of
 
 _SHOWN = 5
 _OWN_ID = pl.col("own_columns").str.json_path_match("$.id")
@@ -36,8 +37,16 @@ def seed_of(store: Store, named: str) -> dict[str, Any] | None:
 
 
 def with_own_id(store: Store, own_id: str) -> pl.DataFrame:
-    """The rows of `batches`, without bodies, of the documents with this id in their seeds."""
-    return store.batches.scan().drop("body").filter(own_id == _OWN_ID).collect()
+    """The rows of `batches`, without bodies, of the documents with this id in their seeds.
+
+    What a seed gave may be gone from a row; the address of a document without a URL still has its id.
+    """
+    ends_so = pl.col("url").str.starts_with(URN_PREFIX) & pl.col("url").str.ends_with(
+        urn_of("", own_id)[len(URN_PREFIX) :]
+    )
+    rows = store.batches.scan().drop("body").filter((own_id == _OWN_ID) | ends_so).collect()
+    is_it = [(parts_of(url) or (None, own_id))[1] == own_id for url in rows["url"]]
+    return rows.filter(pl.Series(is_it, dtype=pl.Boolean))
 
 
 def own_id_of(own_columns: str | None) -> str | None:

@@ -13,6 +13,8 @@ import pytest
 from backports import zstd
 
 from quarry_dagster import scan
+from quarry_dagster.checks.raw_pages import fetch_success
+from quarry_dagster.explain import history
 from quarry_dagster.urns import urn_of
 from quarry_dagster_tests.corpus import Corpus, Quarry, words
 from quarry_dagster_tests.site import Site, html
@@ -297,7 +299,7 @@ def test_a_folder_brings_the_seeds_in_it_with_their_settings(quarry: Quarry, tmp
 
 def test_a_mirror_takes_out_what_it_no_longer_names_and_brings_it_back(corpus: Corpus) -> None:
     rows = [{"id": i, "text": words(i)} for i in range(30)]
-    corpus.seed("other.jsonl", _lines([{"id": i, "text": words(100 + i)} for i in range(3)]))
+    corpus.seed("other.jsonl", _lines([{"id": 100 + i, "text": words(100 + i)} for i in range(3)]))
     corpus.seed("books.jsonl.yaml", "mirror: true\n")
     corpus.seed("books.jsonl", _lines(rows))
     _run(corpus)
@@ -307,11 +309,14 @@ def test_a_mirror_takes_out_what_it_no_longer_names_and_brings_it_back(corpus: C
     assert report.withdrawn == 25
     corpus.run()
     assert set(corpus.urls()) == {urn_of("books", str(i)) for i in range(25, 30)} | {
-        urn_of("other", str(i)) for i in range(3)
+        urn_of("other", str(100 + i)) for i in range(3)
     }
     pages = scan("raw_pages", corpus.root).filter(pl.col("outcome") == "opted_out").collect()
     assert pages.height == 25 and pages["body"].null_count() == 25 and pages["own_columns"].null_count() == 25
-    assert set(pages["detail"]) == {"its seed books.jsonl is a mirror, and no longer names it"}
+    assert set(pages["detail"]) == {"withdrawn: its seed books.jsonl is a mirror, and no longer names it"}
+    assert fetch_success(corpus.store, corpus.profile, list(corpus.store.batches.segments())).passed
+    found = history(str(corpus.root), "0")
+    assert found and found.url == urn_of("books", "0") and "is a mirror, and no longer names it" in found.steps[1][1]
     corpus.seed("books.jsonl", _lines(rows[20:]))
     (report,) = corpus.take_in()
     assert (report.replaced, report.withdrawn) == (5, 0)

@@ -13,7 +13,7 @@ from quarry_dagster.digests import digest
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import CAME, CAME_OF_IT, FETCH_OUTCOMES, HELD, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import CAME, CAME_OF_IT, FETCH_OUTCOMES, HELD, IS_WITHDRAWN, RAW_PAGES, WITH_BODY
 from quarry_dagster.urls import UrlForm, doc_id
 
 _NOT_ASKED_FOR = ("given", "archived", "invalid_url")
@@ -93,9 +93,9 @@ def fetch_success(store: Store, profile: HardwareProfile, partitions: Sequence[s
 def asked_for(store: Store, partitions: Sequence[str] | None = None) -> tuple[Counter[str], int]:
     """What asking for pages gave: how many by outcome, and how many of those that did not come are held from before.
 
-    Documents that a seed carried are not asked for, nor are forgotten pages and lines that are no URL.
+    Documents that a seed carried are not asked for, nor are forgotten pages, lines that are no URL, and withdrawn pages.
     """
-    rows = store.raw_pages.scan(partitions)
+    rows = store.raw_pages.scan(partitions).filter(~IS_WITHDRAWN)
     counts = rows.group_by(CAME_OF_IT, held=HELD).len().collect()
     outcomes: Counter[str] = Counter()
     for outcome, _, n in counts.iter_rows():

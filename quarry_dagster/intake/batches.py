@@ -20,7 +20,7 @@ from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.intake.ledger import SeedReport
 from quarry_dagster.seeds import Seed
 from quarry_dagster.store import Segment, Store
-from quarry_dagster.store.schemas import BATCHES
+from quarry_dagster.store.schemas import BATCHES, WITHDRAWN
 from quarry_dagster.urls import UrlForm, doc_id, id_of
 from quarry_dagster.urns import URN_PREFIX
 
@@ -73,8 +73,6 @@ _STORED = ("doc_id", "outcome", "discover", "body_digest", "fetched_at", "own_co
 _KNOWN = ("doc_id", "partition", "outcome", "discover", "body_digest", "fetched_at", "own")
 _OWN = pl.when(pl.col("own_columns").is_not_null()).then(pl.col("own_columns").hash()).alias("own")
 """What the own columns of a document are compared by, within one process: they may be long, and all are in memory."""
-WITHDRAWN = "opted_out"
-"""The outcome of a document that its seed, a mirror, no longer names."""
 _KEYS = 16
 """Hex digits of a doc_id, 64 bits, by which the documents of one reading are told apart in memory."""
 _REPEATED = "its document stands in this file before: of such rows the latest fetched_at counts, without one the last"
@@ -167,7 +165,7 @@ class Batcher:
         withdrawn = 0
         for partition, segment in self._segments.items():
             for rows in segment.batches([c for c in BATCHES.names() if c != "body"], rows=CHUNK):
-                gone = rows.filter((pl.col("seed") == seed) & (pl.col("outcome").ne_missing(WITHDRAWN)))
+                gone = rows.filter((pl.col("seed") == seed) & pl.col("outcome").ne_missing("opted_out"))
                 gone = gone.filter(~seen.has(gone))
                 if gone.is_empty():
                     continue
@@ -177,8 +175,8 @@ class Batcher:
                 ]
                 gone = gone.with_columns(
                     *emptied,
-                    outcome=pl.lit(WITHDRAWN),
-                    detail=pl.lit(f"its seed {seed} is a mirror, and no longer names it"),
+                    outcome=pl.lit("opted_out"),
+                    detail=pl.lit(f"{WITHDRAWN}: its seed {seed} is a mirror, and no longer names it"),
                     partition=pl.lit(partition),
                 )
                 gone = gone.select(*BATCHES.names(), "partition")

@@ -32,6 +32,10 @@ KEPT_BODY = "kept the body of"
 """How the `detail` of a row of `raw_pages` begins whose page did not come, but was held; "<time>: <why>" follows."""
 HELD = pl.col("outcome").is_in(WITH_BODY) & pl.col("detail").str.starts_with(KEPT_BODY).fill_null(False)
 """Whether a row of `raw_pages` carries the body of before because its page did not come."""
+WITHDRAWN = "withdrawn"
+"""How the `detail` of an `opted_out` row begins whose seed, a mirror, no longer names it; ": <why>" follows."""
+IS_WITHDRAWN = pl.col("detail").str.starts_with(f"{WITHDRAWN}: ").fill_null(False)
+"""Whether the seed of a row of `batches` or `raw_pages`, a mirror, no longer names it."""
 CAME_OF_IT = pl.when(HELD).then(pl.col("detail").str.extract(r": (\w+)", 1)).otherwise("outcome").alias("outcome")
 """What asking for the page of a row of `raw_pages` gave last, whether or not a body of before is held."""
 

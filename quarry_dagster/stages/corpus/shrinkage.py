@@ -19,7 +19,7 @@ import polars as pl
 
 from quarry_dagster.store import Corpus, Past, Root, Store
 from quarry_dagster.store.corpus import kept_layers
-from quarry_dagster.store.schemas import ACCEPTED, CAME_OF_IT, HOST
+from quarry_dagster.store.schemas import ACCEPTED, CAME_OF_IT, HOST, IS_WITHDRAWN, WITHDRAWN
 
 REMEMBERED = timedelta(days=30)
 """So long a corpus is remembered that losses are counted against."""
@@ -200,7 +200,8 @@ def _causes(
     existing = [partition for partition in partitions if store.batches.segment(partition)]
     rows = gone.join(_as_duplicates(decisions, before), on="doc_id", how="left")
     has_body = pl.col("body_digest").is_not_null()
-    pages = store.raw_pages.scan(existing).select("doc_id", "status", page=CAME_OF_IT, has_body=has_body)
+    page = pl.when(IS_WITHDRAWN).then(pl.lit(WITHDRAWN)).otherwise(CAME_OF_IT)
+    pages = store.raw_pages.scan(existing).select("doc_id", "status", page=page, has_body=has_body)
     texts = store.extracted_text.scan(existing).select("doc_id", text="outcome", is_accepted=ACCEPTED)
     for table in (pages, texts):
         rows = rows.join(table.join(ids, on="doc_id", how="semi").collect(), on="doc_id", how="left")
@@ -223,6 +224,7 @@ def _causes(
             setting("deduplication") | setting("embedding"),
         ),
         (pl.col("page") == "opted_out", pl.lit("opted out"), pl.lit(True)),
+        (pl.col("page") == WITHDRAWN, pl.lit("no longer in a mirror"), pl.lit(True)),
         (
             ~pl.col("has_body"),
             pl.format("{}{}", "page", status),
