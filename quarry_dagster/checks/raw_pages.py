@@ -93,7 +93,7 @@ def fetch_success(store: Store, profile: HardwareProfile, partitions: Sequence[s
 def asked_for(store: Store, partitions: Sequence[str] | None = None) -> tuple[Counter[str], int]:
     """What asking for pages gave: how many by outcome, and how many of those that did not come are held from before.
 
-    Documents that a seed carried are not asked for, nor are forgotten pages, lines that are no URL, and withdrawn pages.
+    Documents that a seed carried are not asked for, nor are forgotten or withdrawn pages, and lines that are no URL.
     """
     rows = store.raw_pages.scan(partitions).filter(~IS_WITHDRAWN)
     counts = rows.group_by(CAME_OF_IT, held=HELD).len().collect()
