@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from quarry_dagster.dedup import candidates
+from quarry_dagster.dedup import candidates, scoring
 from quarry_dagster.extract import count_words, text_digest
 from quarry_dagster.index import kernels
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.reader import scan
-from quarry_dagster.stages.corpus import deduped_corpus, evidence
+from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.store import Acceptance, Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
 from quarry_dagster_tests.corpus import publish_index, text_notes, words
@@ -186,8 +186,8 @@ def test_the_result_does_not_depend_on_how_much_is_compared_at_once_or_by_which_
     pages = {f"http://a.test/{i}": text for i, text in enumerate(_TEXTS)}
     _put(at_once, "p0", pages)
     _decide(at_once, Deduplication())
-    monkeypatch.setattr(evidence, "_WORDS_IN_MEMORY", 1000)
-    monkeypatch.setattr(evidence, "_SHINGLES_IN_MEMORY", 1000)
+    monkeypatch.setattr(scoring, "_WORDS_IN_MEMORY", 1000)
+    monkeypatch.setattr(scoring, "_SHINGLES_IN_MEMORY", 1000)
     monkeypatch.setattr(kernels, "_WORTH_TORCH", 0)
     for i, (url, text) in enumerate(pages.items()):
         _put(in_pieces, f"p{i}", {url: text})

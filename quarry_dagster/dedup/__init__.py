@@ -3,5 +3,7 @@
 - :mod:`~quarry_dagster.dedup.shingles`: text to hashed word n-grams, and their sampled sketch
 - :mod:`~quarry_dagster.dedup.candidates`: which pairs of texts are worth a look, by sketch and by vector
 - :mod:`~quarry_dagster.dedup.verify`: the scores of a pair, from the full texts
+- :mod:`~quarry_dagster.dedup.scoring`: the same of very many pairs, some at a time
 - :mod:`~quarry_dagster.dedup.decide`: rules, the total order, and stars around kept documents
+- :mod:`~quarry_dagster.dedup.anew`: all of these over a set of texts at once, without vectors and without history
 """

@@ -145,6 +145,27 @@ class _Ranked:
         return before - before[self.starts]
 
 
+def by_sketch(every: Sketches, came: pl.Series, gone: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
+    """Find the candidate pairs by sketch that a change of the set of texts makes.
+
+    Args:
+        every: the sketches of the texts that there are, and of those that are gone.
+        came: the texts that are there now and were not before: all of them where there was nothing before.
+        gone: the texts that were there before and are not now.
+
+    Returns:
+        The texts whose partners were looked for again (UInt32: those that came, and those for which the change may have
+        altered the candidates), and all pairs that these texts are in (schema PAIRS).
+    """
+    hashes = every.sharing(pl.concat([came, gone]))
+    other = moved(hashes, came, gone)
+    again = pl.concat([came, other])
+    if other.len():
+        hashes = every.sharing(again)
+    hashes = hashes.filter(~pl.col("text").is_in(gone.implode()))
+    return again, sketch_pairs(again, hashes, every.sizes())
+
+
 def moved(hashes: pl.DataFrame, came: pl.Series, gone: pl.Series) -> pl.Series:
     """The texts that stay, and became a head of some hash or ceased to be one: UInt32.
 

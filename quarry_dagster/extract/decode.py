@@ -33,10 +33,19 @@ def decode(body: bytes, content_type: str | None) -> str:
     if body.startswith(b"%PDF-"):
         raise NotText("a PDF, not text")
     text = _decode(body, content_type)
+    refuse_unreadable(text)
+    return text
+
+
+def refuse_unreadable(text: str) -> None:
+    """Raise where too many of these characters are no text.
+
+    Raises:
+        NotText: they are control characters, or could not be decoded.
+    """
     unreadable = len(_UNREADABLE.findall(text, 0, _SAMPLE)) / min(len(text) or 1, _SAMPLE)
     if unreadable > _MAX_UNREADABLE:
         raise NotText(f"not text: {unreadable:.0%} of the characters are control characters or undecodable")
-    return text
 
 
 def _decode(body: bytes, content_type: str | None) -> str:

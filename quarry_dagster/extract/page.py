@@ -6,7 +6,6 @@ So trafilatura's `deduplicate` (which remembers earlier pages) stays off.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
@@ -14,7 +13,7 @@ from quarry_dagster.extract.extractors import chosen, extractor_name
 from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.walls import is_wall
-from quarry_dagster.extract.words import count_words, text_digest
+from quarry_dagster.extract.words import count_words, kept_form, of_plain_text, text_digest
 from quarry_dagster.profiles.settings import Extraction as Settings
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ def extract_page(page: Page, settings: Settings) -> Extraction:
 
 
 def _from_plain_text(page: Page, settings: Settings) -> Extraction:
-    text = "\n".join(decode(page.body, page.content_type).splitlines())
-    return _row(page, settings, text, {})
+    return _row(page, settings, of_plain_text(decode(page.body, page.content_type)), {})
 
 
 def _from_html(page: Page, settings: Settings) -> Extraction:
@@ -88,7 +86,7 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
 
 def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detail: str | None = None) -> Extraction:
     extractor = extractor_name(page, settings)
-    text = unicodedata.normalize("NFC", text).strip()
+    text = kept_form(text)
     words = count_words(text)
     if not text:
         return Extraction(page.key, "empty", extractor, detail, **facts)

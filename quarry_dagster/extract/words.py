@@ -1,4 +1,4 @@
-"""Counting a text's words, and the digest that makes two texts one.
+"""The form a text is kept in, counting its words, and the digest that makes two texts one.
 
 Why so: "One normal form for what is compared" in docs/decisions.md.
 """
@@ -25,6 +25,16 @@ ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 IDEOGRAPHIC = r"\p{Han}\p{Hiragana}\p{Katakana}"
 """Those of them whose characters are words or syllables, for the same."""
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+
+
+def kept_form(text: str) -> str:
+    """The text as it is kept: in NFC, without blanks around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def of_plain_text(text: str) -> str:
+    """A plain text as it is kept: as :func:`kept_form`, and each line ends in a newline character alone."""
+    return kept_form("\n".join(text.splitlines()))
 
 
 def count_words(text: str) -> int:

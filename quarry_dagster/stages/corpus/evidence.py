@@ -12,15 +12,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from quarry_dagster.dedup import candidates, verify
+from quarry_dagster.dedup import candidates, scoring
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import SketchSegment, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
-
-_WORDS_IN_MEMORY = 1_000_000
-"""Words of the texts that are cut into shingles at once."""
-_SHINGLES_IN_MEMORY = 8_000_000
-"""Shingles, of 12 bytes each, that are kept for the pairs to come."""
 
 
 @dataclass(frozen=True)
@@ -125,76 +120,26 @@ def joined(blocks: Iterable[candidates.Vectors]) -> candidates.Vectors:
 def scored(
     store: Store, segments: Mapping[str, TextSegment], texts: pl.DataFrame, pairs: pl.DataFrame
 ) -> Iterator[pl.DataFrame]:
-    """Score pairs from the stored texts, some pairs at a time.
+    """Score pairs from the stored texts, as :func:`quarry_dagster.dedup.scoring.scored` does.
 
     Args:
         texts: columns text_digest, word_count, and `partition`: where to read the text.
         pairs: columns left, right (text digests), and others, which stay.
-
-    Returns:
-        The pairs in their order, with the columns verify.SCORES.
     """
-    shingled = _Shingles(store, segments, texts)
-    for block in _blocks(pairs, texts):
-        digests = pl.concat([block["left"], block["right"]]).unique().sort()
-        left, right = (digests.search_sorted(block[side]).to_numpy() for side in ("left", "right"))
-        yield block.hstack(verify.scores(shingled.texts(digests), left, right))
+    home = texts.select("text_digest", "partition")
 
-
-def _blocks(pairs: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Cut pairs into runs whose texts have at most about _WORDS_IN_MEMORY words together."""
-    digests = pl.concat([pairs["left"], pairs["right"]]).unique()
-    mine = texts.filter(pl.col("text_digest").is_in(digests.implode()))
-    words = dict(mine.select("text_digest", "word_count").iter_rows())
-    start, seen, total = 0, set(), 0
-    for i, pair in enumerate(pairs.select("left", "right").iter_rows()):
-        fresh = [digest for digest in pair if digest not in seen]
-        seen.update(fresh)
-        total += sum(words[digest] for digest in fresh)
-        if total >= _WORDS_IN_MEMORY:
-            yield pairs.slice(start, i + 1 - start)
-            start, seen, total = i + 1, set(), 0
-    if start < pairs.height:
-        yield pairs.slice(start)
-
-
-class _Shingles:
-    """The shingles of stored texts. Those asked for last are kept, since many pairs share a text."""
-
-    def __init__(self, store: Store, segments: Mapping[str, TextSegment], texts: pl.DataFrame) -> None:
-        self._store = store
-        self._segments = segments
-        self._home = texts.select("text_digest", "partition")
-        self._kept: dict[str, verify.Shingled] = {}
-
-    def texts(self, digests: pl.Series) -> list[verify.Shingled]:
-        """The shingles of the texts with these digests, in their order."""
-        wanted = digests.to_list()
-        read = self._read(pl.Series([d for d in wanted if d not in self._kept], dtype=pl.String))
-        asked = {digest: read[digest] if digest in read else self._kept.pop(digest) for digest in wanted}
-        self._kept |= asked
-        size = sum(len(text.order) for text in self._kept.values())
-        for digest in list(self._kept):  # in the order in which they were asked for
-            if size <= _SHINGLES_IN_MEMORY:
-                break
-            size -= len(self._kept.pop(digest).order)
-        return list(asked.values())
-
-    def _read(self, digests: pl.Series) -> dict[str, verify.Shingled]:
-        """Read and shingle the texts with these digests; returns the shingles by digest."""
-        if digests.is_empty():
-            return {}
-        homes = self._home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
+    def read(digests: pl.Series) -> pl.DataFrame:
+        homes = home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
         # A filter, not a join: polars then reads no page of a file without a text that is wanted.
-        bodies = (
-            self._store.files.scan([self._segments[p].path for p in homes], EXTRACTED_TEXT)
+        return (
+            store.files.scan([segments[p].path for p in homes], EXTRACTED_TEXT)
             .filter(pl.col("text_digest").is_in(digests.implode()))
             .select("text_digest", "text")
             .collect()
             .unique("text_digest", keep="any")
         )
-        texts = verify.Shingled.of(bodies["text"].to_list())
-        return dict(zip(bodies["text_digest"].to_list(), texts, strict=True))
+
+    return scoring.scored(pairs, texts, read)
 
 
 def with_cosines(

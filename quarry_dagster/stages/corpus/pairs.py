@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from quarry_dagster.dedup import candidates, decide
+from quarry_dagster.dedup import candidates, decide, scoring
 from quarry_dagster.index import fastest
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.progress import track
@@ -26,9 +26,6 @@ from quarry_dagster.stages.corpus.directions import Directions
 from quarry_dagster.store import SketchSegment, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import SCORED_PAIRS
 
-_WORTH_KEEPING = 0.3
-"""Containment from which the scores of a pair are kept, so that other thresholds can be tried without comparing again.
-The scores of a pair that its vectors made a candidate are always kept."""
 _VECTORS_IN_MEMORY = 32_768
 _PAIRS = 16_384
 """Pairs whose cosines are computed at once, outside the join of vectors."""
@@ -93,11 +90,11 @@ def refresh(
 
 
 def _worth_keeping(pairs: pl.DataFrame) -> pl.DataFrame:
-    """The scored pairs that are worth keeping, schema SCORED_PAIRS."""
-    is_contained = pl.max_horizontal("left_in_right", "right_in_left") >= _WORTH_KEEPING
-    # A pair below that is kept for its vectors alone. Whether its sketches were looked at again, which depends on
+    """The scored pairs that are worth keeping, schema SCORED_PAIRS: so other thresholds can be tried on them."""
+    # Any other pair is kept for its vectors alone. Whether its sketches were looked at again, which depends on
     # history, must not show in `by_sketch`.
-    kept = pairs.filter(is_contained | pl.col("by_vector")).with_columns(by_sketch=pl.col("by_sketch") & is_contained)
+    worth = scoring.WORTH_KEEPING
+    kept = pairs.filter(worth | pl.col("by_vector")).with_columns(by_sketch=pl.col("by_sketch") & worth)
     return kept.select(SCORED_PAIRS.names())
 
 
@@ -175,7 +172,8 @@ def _candidates(
     along = tables.directions.array if tables.directions else None
     width = 0 if along is None or texts["came"].sum() > _FEW else along.shape[1] + 1
     sketches, outlines = evidence.read_sketches(store, segments, texts, width)
-    again, by_sketch = _by_sketch(sketches, texts)
+    came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
+    again, by_sketch = candidates.by_sketch(sketches, came, gone)
     del sketches  # the vectors need their memory
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
@@ -208,26 +206,6 @@ def _numbered(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
 def _named(pairs: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     """The pairs with the digests of their texts in place of the numbers, in the same order."""
     return pairs.with_columns(texts["text_digest"].gather(pairs[side]).alias(side) for side in ("left", "right"))
-
-
-def _by_sketch(every: candidates.Sketches, texts: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
-    """Find candidates by sketches.
-
-    Args:
-        every: the sketches of all `texts` of :func:`_changes`.
-
-    Returns:
-        The texts whose partners were looked for again (UInt32: the new ones, and those for which a change may have
-        altered the candidates), and all pairs that these texts are in (schema candidates.PAIRS).
-    """
-    came, gone = (texts.filter(status)["text"] for status in ("came", "gone"))
-    hashes = every.sharing(pl.concat([came, gone]))
-    moved = candidates.moved(hashes, came, gone)
-    again = pl.concat([came, moved])
-    if moved.len():
-        hashes = every.sharing(again)
-    hashes = hashes.filter(~pl.col("text").is_in(gone.implode()))
-    return again, candidates.sketch_pairs(again, hashes, every.sizes())
 
 
 def _by_vector(
