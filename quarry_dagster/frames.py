@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date as Date
-from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 import narwhals.stable.v2 as nw
@@ -24,6 +21,7 @@ from quarry_dagster.extract.decode import NotText, refuse_unreadable
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import of_plain_text
 from quarry_dagster.profiles.settings import Deduplication
+from quarry_dagster.seeds.own_columns import day_of
 from quarry_dagster.store.schemas import DOCUMENTS
 from quarry_dagster.urls import CURRENT_FORM, doc_id
 from quarry_dagster.urns import own_id, urn_of
@@ -34,7 +32,6 @@ _ROWS = 1024
 """Rows whose texts are in memory at once, beside the frame."""
 _CHARACTERS = 4_000_000
 """Characters of the texts that are sketched at once."""
-_DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 @dataclass(frozen=True)
@@ -226,7 +223,11 @@ class _Rows:
 
     def days(self) -> Iterable[str | None]:
         """The day, month or year of each row, None where it says none."""
-        return [None] * len(self._table) if self._date is None else map(_day, self._date.to_list())
+        return (
+            [None] * len(self._table)
+            if self._date is None
+            else (day_of(str(value).strip()) for value in self._date.to_list())
+        )
 
 
 def _as_kept(text: str) -> str:
@@ -234,18 +235,6 @@ def _as_kept(text: str) -> str:
     if not text.isascii():
         text = text.encode(errors="replace").decode().removeprefix("\ufeff")
     return of_plain_text(text)
-
-
-def _day(value: object) -> str | None:
-    """The day (or month, or year) of a date; None where it is none."""
-    text = value.isoformat() if isinstance(value, Date) else str(value).strip()
-    try:
-        if _DAY.fullmatch(text):
-            Date.fromisoformat(text + "0000-01-01"[len(text) :])
-            return text
-        return datetime.fromisoformat(text).date().isoformat()
-    except ValueError:
-        return None
 
 
 def _doc_ids(rows: _Rows, name: str) -> list[str]:
@@ -283,6 +272,7 @@ def _documents(
     columns = {"row": pl.Int64, "text_digest": pl.String, "word_count": pl.Int64, "date": pl.String}
     ids = pl.Series("doc_id", [doc_ids[row] for row, *_ in found], dtype=pl.String)
     documents = pl.DataFrame(found, columns, orient="row").with_columns(ids, url=ids, page_url=ids)
+    documents = documents.with_columns(own_id=pl.lit(None, pl.String))
     return documents, made.done(), skipped
 
 

@@ -84,7 +84,7 @@ def given(row: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str]]:
             wrong = "" if found else "language is no ISO 639-1 code and was ignored; write en or en-GB"
             yield name, found[1].lower() if found else None, wrong
         elif name == "date":
-            day = _day(text)
+            day = day_of(text)
             yield name, day, "" if day else "date is no ISO 8601 date and was ignored; write 2026-01-31"
         else:
             yield name, text, ""
@@ -108,7 +108,7 @@ def _text(value: Any) -> str | None:
     return " ".join(value.split())
 
 
-def _day(text: str) -> str | None:
+def day_of(text: str) -> str | None:
     """The day (or month, or year) of an ISO 8601 date or time; None where it is none."""
     try:
         if _DATE.fullmatch(text):
