@@ -13,6 +13,7 @@ from quarry_dagster.cli.options import print_json
 from quarry_dagster.cli.run import run
 from quarry_dagster.cli.search import search
 from quarry_dagster.cli.seeds import seeds
+from quarry_dagster.cli.try_page import try_page
 from quarry_dagster.errors import QuarryError
 
 
@@ -36,7 +37,7 @@ def quarry() -> None:
     """
 
 
-for command in (run, seeds, check, explain, search, doctor, forget):
+for command in (try_page, run, seeds, check, explain, search, doctor, forget):
     quarry.add_command(command)
 
 

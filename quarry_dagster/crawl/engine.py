@@ -139,7 +139,7 @@ class Engine:
         said = self._said(host, origin)
         if refusal := _closed(host, now) or (said and said.refused(str(job.url))):
             host.queue.popleft()
-            self._deliver(refusal.response(job.request, str(job.url)))
+            self._deliver(refusal.response(job.request, str(job.url), job.hops))
         else:
             host.next_at = now + host.interval
             host.active += 1
@@ -243,7 +243,7 @@ class Engine:
         if not failure.transient or job.tries >= self._settings.retries or wait > LONGEST_WAIT:
             if wait > LONGEST_WAIT:
                 failure.detail += f", Retry-After {wait:.0f} s is longer than the {LONGEST_WAIT:g} s waited"
-            self._deliver(failure.response(job.request, str(job.url)))
+            self._deliver(failure.response(job.request, str(job.url), job.hops))
             return
         job.start_over()
         if asks_for_patience:

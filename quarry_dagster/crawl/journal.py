@@ -25,7 +25,7 @@ from quarry_dagster.crawl.model import Response
 STALE_AFTER = 24 * 3600.0
 """Seconds after which what a killed crawl fetched is fetched again."""
 
-_FACTS = [field.name for field in fields(Response) if field.name not in ("fetched_at", "body")]
+_FACTS = [field.name for field in fields(Response) if field.name not in ("fetched_at", "body", "hops")]
 _LENGTHS = struct.Struct(">Iq")
 _CHECKSUM = struct.Struct(">I")
 _NO_BODY = -1

@@ -49,6 +49,8 @@ class Response:
     """The failure may pass: it says nothing about the page."""
     headers: tuple[tuple[str, str], ...] = ()
     """As they came, with `fetched` and `not_modified`, where `Crawl.write_warc` is set."""
+    hops: tuple[str, ...] = ()
+    """The URLs that redirected on the way, in their order; not kept beyond the crawl."""
 
 
 class Failed(Exception):
@@ -75,7 +77,7 @@ class Failed(Exception):
         self.last_modified: str | None = None
         """Validators of a page that was there and was refused: while it stays the same, so does the refusal."""
 
-    def response(self, request: Request, final_url: str | None) -> Response:
+    def response(self, request: Request, final_url: str | None, hops: tuple[str, ...] = ()) -> Response:
         return Response(
             request.url,
             final_url,
@@ -86,6 +88,7 @@ class Failed(Exception):
             etag=self.etag,
             last_modified=self.last_modified,
             transient=self.transient,
+            hops=hops,
         )
 
 

@@ -48,6 +48,11 @@ class Job:
     def __post_init__(self) -> None:
         self.url = self.start
 
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """The URLs that redirected."""
+        return tuple(map(str, self.seen))
+
     def start_over(self) -> None:
         self.tries += 1
         self.url = self.start
@@ -98,6 +103,7 @@ class Pages:
                     _text(found, "ETag") or request.etag,
                     _text(found, "Last-Modified") or request.last_modified,
                     headers=self._headers(reply),
+                    hops=job.hops,
                 )
             if not 200 <= status < 300:
                 raise Failed(
@@ -126,6 +132,7 @@ class Pages:
             _text(found, "Last-Modified"),
             body,
             headers=self._headers(reply),
+            hops=job.hops,
         )
 
     def _headers(self, reply: ClientResponse) -> tuple[tuple[str, str], ...]:

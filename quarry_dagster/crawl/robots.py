@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LARGEST = 500 * 1024  # RFC 9309 2.5: at least 500 KiB are parsed
 _MOST_REDIRECTS = 5  # RFC 9309 2.3.1.2
 _AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*[: ]\s*([^#]*)", re.IGNORECASE)
+_PATH_LINE = re.compile(r"\s*(allow|dis{1,2}al{1,2}ow|diasllow|disallaw)\s*[: ]\s*([^#]*)", re.IGNORECASE)
 _RULE_LINE = re.compile(r"\s*(?:dis{1,2}al{1,2}ow|diasllow|disallaw|allow|crawl[- ]delay)\b", re.IGNORECASE)
 
 
@@ -35,6 +36,16 @@ class Rules:
     crawl_delay: float = 0.0
     text: str = ""
     """The lines of our group: `from_group` makes the same rules of them."""
+
+    def deciding_line(self, url: str) -> str | None:
+        """The line of robots.txt that decides on this URL, None where none matches it (RFC 9309 2.2.2: the longest)."""
+        found: list[tuple[int, bool, str]] = []
+        for line in self.text.splitlines():
+            rule = _PATH_LINE.match(line)
+            path = rule[2].strip() if rule else ""
+            if rule and path and not Protego.parse(f"User-agent: *\nDisallow: {path}").can_fetch(url, "*"):
+                found.append((len(path), rule[1].lower() == "allow", line.strip()))
+        return max(found)[2] if found else None
 
     def refused(self, url: str) -> Failed | None:
         """Why this URL may not be fetched; None where it may."""

@@ -1,0 +1,197 @@
+"""One page, tried: fetched and extracted as a run would, and everything on the way told.
+
+There is no data root, and nothing is kept. Nothing is decided here: the crawl, the extractor and the rules for given
+documents are those of a run.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from quarry_dagster.crawl import Request, Response, crawl
+from quarry_dagster.crawl.addresses import REMEDY, Network
+from quarry_dagster.errors import ConfigError, InvalidUrl
+from quarry_dagster.extract import Extraction, Extractor, Page
+from quarry_dagster.profiles.settings import Crawl, HardwareProfile
+from quarry_dagster.profiles.settings import Extraction as ExtractionSettings
+from quarry_dagster.store.schemas import EXTRACTED
+from quarry_dagster.urls import canonical_url
+
+MARKED = "marked by the page as such"
+FOUND = "found by looking all over the page"
+
+
+@dataclass(frozen=True)
+class Robots:
+    """What robots.txt of one origin says of one URL."""
+
+    url: str
+    said: str
+    """A sentence: the line that decides, or why there is none."""
+    crawl_delay: float
+    """Seconds; 0 where it asks for none."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one page or file."""
+
+    url: str
+    """As it was named."""
+    outcome: str
+    """One of `store.schemas.FETCH_OUTCOMES`."""
+    detail: str | None = None
+    remedy: str | None = None
+    """What to do where it was not fetched, as far as this machine has a say."""
+    robots: list[Robots] = field(default_factory=list)
+    """Of the page and of every origin that a redirect led to, as far as it was asked."""
+    consent: str | None = None
+    """Whether the page or its origin opts out; None where it was not asked that far."""
+    redirects: list[str] = field(default_factory=list)
+    """The URLs on the way, without the last one."""
+    final_url: str | None = None
+    status: int | None = None
+    content_type: str | None = None
+    bytes: int | None = None
+    text: Extraction | None = None
+    """What was extracted; None where there was no page."""
+    author_source: str | None = None
+    date_source: str | None = None
+
+    @property
+    def is_document(self) -> bool:
+        """Whether a run would accept it as a document."""
+        return self.text is not None and self.text.outcome == EXTRACTED
+
+
+def try_page(named: str, profile: HardwareProfile, allow_addresses: Sequence[Network]) -> Trial:
+    """Try one page by its URL, or a file on this machine by its path.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if "://" in named:
+        try:
+            canonical_url(named)
+        except InvalidUrl as e:
+            raise ConfigError(f"{named!r} is no URL of a page: {e}") from e
+        return _try_url(named, profile, allow_addresses)
+    if Path(named).is_file():
+        return _try_file(Path(named), profile)
+    raise ConfigError(f"there is no file {named!r}; where a page is meant, write http:// or https:// before it")
+
+
+def _try_url(url: str, profile: HardwareProfile, allow_addresses: Sequence[Network]) -> Trial:
+    settings = profile.crawl
+    with TemporaryDirectory() as folder:
+        origins = Path(folder, "origins.sqlite")
+        (response,) = crawl([Request(url)], settings, allow_addresses=allow_addresses, origins=origins)
+        robots = _robots(response, settings, origins)
+    facts = {
+        "detail": response.detail,
+        "remedy": f"it is an address that is not public: {REMEDY}" if response.outcome == "blocked_address" else None,
+        "robots": robots,
+        "consent": _consent(response, settings),
+        "redirects": list(response.hops),
+        "final_url": response.final_url,
+        "status": response.status,
+        "content_type": response.content_type,
+        "bytes": None if response.body is None else len(response.body),
+    }
+    if response.body is None:
+        return Trial(url, response.outcome, **facts)
+    page = Page(url, response.final_url or url, response.body, response.content_type)
+    return Trial(url, response.outcome, **facts, **_extracted(page, profile.extraction))
+
+
+def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
+    """What was read of robots.txt on the way to a page."""
+    from contextlib import closing
+
+    from yarl import URL
+
+    from quarry_dagster.crawl.origins import Origins
+
+    told: list[Robots] = []
+    urls = dict.fromkeys([*response.hops, response.final_url or response.url])
+    with closing(Origins(path, settings.user_agent)) as origins:
+        for url in urls:
+            origin = URL(url).origin()
+            asked, said = str(origin.with_path("/robots.txt")), origins.get(origin)
+            if said is None:
+                if response.detail and "robots.txt" in response.detail:
+                    told.append(Robots(asked, response.detail, 0))
+                continue
+            refusal, line = said.rules.refused(url), said.rules.deciding_line(url)
+            verdict = "refuses" if refusal else "allows"
+            if line:
+                sentence = f"{verdict} it, by the line {line!r}"
+            elif refusal:
+                sentence = refusal.detail
+            elif said.rules.text:
+                sentence = "allows it: no line of ours matches it"
+            else:
+                sentence = "allows it: it is not there, or has no line for us"
+            told.append(Robots(asked, sentence, said.rules.crawl_delay))
+    return told
+
+
+def _consent(response: Response, settings: Crawl) -> str | None:
+    """What was found of an opt-out, in a sentence."""
+    if response.outcome == "opted_out":
+        return f"refused: {response.detail}"
+    if response.body is None:
+        return None
+    if not settings.obey_consent:
+        return "not asked for, by crawl.obey_consent"
+    asked = "noai and noindex" if settings.obey_noindex else "noai"
+    return f"nothing opts out: no {asked} in headers and meta elements, no TDM reservation of the page or its origin"
+
+
+def _try_file(path: Path, profile: HardwareProfile) -> Trial:
+    from quarry_dagster.seeds.payload import unsupported
+
+    size, limit = path.stat().st_size, int(profile.crawl.max_body_mb * 2**20)
+    content_type = mimetypes.guess_type(path.name)[0] or "text/html"
+    facts = {"content_type": content_type, "bytes": size, "final_url": path.name}
+    if size > limit:
+        remedy = "crawl.max_body_mb of the profile is the limit"
+        return Trial(path.name, "too_large", f"{size:,} bytes", remedy=remedy, **facts)
+    try:
+        body = path.read_bytes()
+    except OSError as e:
+        raise ConfigError(f"cannot read {path}: {e.strerror or e}") from e
+    if wrong := unsupported(content_type, body):
+        remedy = "PDF and office files are not read: give their text, as a .txt file or in a table"
+        return Trial(path.name, "unsupported_type", wrong, remedy=remedy, **facts)
+    page = Page(path.name, "", body, content_type)
+    return Trial(path.name, "given", **facts, **_extracted(page, profile.extraction))
+
+
+def _extracted(page: Page, settings: ExtractionSettings) -> dict[str, Extraction | str | None]:
+    """What a run extracts, in a worker with the limits of a run; and where author and date come from.
+
+    Mode `fast` takes these only where a page marks them: what it finds too is marked.
+    """
+    is_looked_for = settings.mode == "thorough" and not page.is_plain_text
+    ways = [settings, settings.model_copy(update={"mode": "fast"})] if is_looked_for else [settings]
+    with ThreadPoolExecutor(len(ways)) as pool:
+        texts = list(pool.map(lambda way: _extract(page, way), ways))
+    text, marked = texts[0], texts[-1]
+    sources = {
+        f"{name}_source": None if not found else MARKED if found == getattr(marked, name) else FOUND
+        for name in ("author", "date")
+        for found in [getattr(text, name)]
+    }
+    return {"text": text, **sources}
+
+
+def _extract(page: Page, settings: ExtractionSettings) -> Extraction:
+    with Extractor(settings, 1) as extractor:
+        (extraction,) = extractor.extract([page])
+    return extraction
