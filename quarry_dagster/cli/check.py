@@ -7,6 +7,7 @@ import sys
 import click
 
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
+from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.store import Store
@@ -38,5 +39,5 @@ def check(data: str | None, profile: str | None, strict: bool) -> None:
     width = max((len(f"{a.asset} {a.name}") for a in outcome.answers), default=0)
     for answer in sorted(outcome.answers, key=lambda a: assets.NAMES.index(a.asset)):
         mark = "passed " if answer.passed else "failed " if answer.is_error else "warning"
-        click.echo(f"{mark}  {f'{answer.asset} {answer.name}':{width}}  {answer.summary}")
+        click.echo(f"{mark}  {f'{answer.asset} {answer.name}':{width}}  {safe(answer.summary)}")
     sys.exit(report_checks(outcome, strict=strict))

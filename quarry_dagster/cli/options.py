@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from quarry_dagster.cli.terminal import safe
+
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
@@ -23,7 +25,7 @@ strict_option = click.option("--strict", is_flag=True, help="Exit with 1 for war
 def report_checks(outcome: Outcome, *, strict: bool) -> int:
     """Name what failed on stderr, and return the exit status: 1 for a failure, or in strict mode for a warning."""
     for failure in outcome.failures:
-        click.secho(f"failed: {failure}", fg="red", err=True)
+        click.secho(f"failed: {safe(failure)}", fg="red", err=True)
     for warning in outcome.warnings:
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
+        click.secho(f"warning: {safe(warning)}", fg="yellow", err=True)
     return 1 if outcome.failures or (strict and outcome.warnings) else 0

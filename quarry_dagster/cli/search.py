@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from quarry_dagster.cli.options import data_option, profile_option
+from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.store import Store
@@ -29,4 +30,4 @@ def search(text: str, k: int, data: str | None, profile: str | None) -> None:
         return
     for row in searcher.like(text, k).iter_rows(named=True):
         start = " ".join(row["text"].split())[:160]
-        click.echo(f"{row['cosine']:.3f}  {row['url']}\n       {row['title'] or ''}\n       {start}")
+        click.echo(f"{row['cosine']:.3f}  {safe(row['url'])}\n       {safe(row['title'] or '')}\n       {safe(start)}")
