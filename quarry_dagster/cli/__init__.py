@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
-from typing import NoReturn
 
 import click
 
+from quarry_dagster.cli.interruption import lose_none, stop
+
 _COMMANDS = ("run", "check", "explain", "search", "doctor", "forget")
-_STOPPED = "quarry: stopped; the same command goes on"
 
 
 class _Commands(click.Group):
@@ -27,7 +26,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _stop()
+            stop()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,18 +43,11 @@ def main() -> None:
     from quarry_dagster.cli import terminal
     from quarry_dagster.errors import QuarryError
 
+    lose_none()
     try:
         quarry(color=terminal.has_colour())
     except QuarryError as e:
         terminal.say(f"quarry: {terminal.safe(e)}", colour="red", indent=2)
         sys.exit(1)
     except KeyboardInterrupt:
-        _stop()
-
-
-def _stop() -> NoReturn:
-    """End as a shell expects it of what was interrupted."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # impatience would only interrupt the tidying up
-        signal.signal(number, signal.SIG_IGN)
-    click.secho(_STOPPED, fg="red", err=True)
-    sys.exit(128 + signal.SIGINT)
+        stop()

@@ -300,13 +300,17 @@ def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: DagsterInstance
     assert isinstance(events, Generator)
     for event in events:
         yield event
-        if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
+        if _is_interruption(event):
             instance.report_run_canceling(run, _INTERRUPTED)  # or the run would end as failed
         elif event.is_engine_event and "pool" in event.engine_event_data.metadata and event.step_key:
             pool = str(event.engine_event_data.metadata["pool"].value)
             if not _wait_for_slot(instance, pool, run.run_id, event.step_key):
                 instance.report_run_canceling(run, _INTERRUPTED)
                 yield events.throw(KeyboardInterrupt())
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    return event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT
 
 
 def _wait_for_slot(instance: DagsterInstance, pool: str, run_id: str, step: str) -> bool:
@@ -342,7 +346,7 @@ class _Watched:
             self.watcher.doing("")
         elif stage in assets.NAMES and event.is_step_success:
             self.watcher.ends(stage, self.outcome.stages[stage], is_last=self.is_last)
-        elif stage in assets.NAMES and event.is_step_failure:
+        elif stage in assets.NAMES and event.is_step_failure and not _is_interruption(event):
             self.watcher.ends(stage, None, is_last=True)
 
 
