@@ -1,31 +1,37 @@
-"""The command `quarry`: what Dagster's own commands lack. One file a command."""
+"""The command `quarry`: what Dagster's own commands lack. One file a command, loaded when it is called."""
 
-import signal
+from __future__ import annotations
+
 import sys
+from importlib import import_module
 
 import click
 
-from quarry_dagster.cli.check import check
-from quarry_dagster.cli.doctor import doctor
-from quarry_dagster.cli.explain import explain
-from quarry_dagster.cli.forget import forget
-from quarry_dagster.cli.options import print_json
-from quarry_dagster.cli.run import run
-from quarry_dagster.cli.search import search
-from quarry_dagster.cli.seeds import seeds
-from quarry_dagster.cli.try_page import try_page
-from quarry_dagster.errors import QuarryError
+from quarry_dagster.cli.interruption import lose_none, stop
+
+_MODULES = {"try": "try_page"} | {
+    name: name for name in ("run", "seeds", "check", "explain", "search", "doctor", "forget")
+}
+"""Where each command is; its function has the module's name."""
 
 
 class _Commands(click.Group):
-    """A group of commands that end with 130 when interrupted, as shells do; click's own ending is 1."""
+    """The commands. One that is interrupted ends with 130, as shells do; click's own ending is 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        # Not at the top: that takes a second, in which nothing would be seen.
+        if (name := _MODULES.get(cmd_name)) is None:
+            return None
+        return getattr(import_module(f"quarry_dagster.cli.{name}"), name)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.secho("quarry: interrupted", fg="red", err=True)
-            sys.exit(128 + signal.SIGINT)
+            stop()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,16 +43,20 @@ def quarry() -> None:
     """
 
 
-for command in (try_page, run, seeds, check, explain, search, doctor, forget):
-    quarry.add_command(command)
-
-
 def main() -> None:
     """Entry point: an error that a user can act on is one message, not a traceback."""
+    from quarry_dagster.cli import terminal
+    from quarry_dagster.errors import QuarryError
+
+    lose_none()
     try:
-        quarry()
+        quarry(color=terminal.has_colour())
     except QuarryError as e:
         if "--json" in sys.argv:
+            from quarry_dagster.cli.options import print_json
+
             print_json({"error": str(e)})
-        click.secho(f"quarry: {e}", fg="red", err=True)
+        terminal.say(f"quarry: {terminal.safe(e)}", colour="red", indent=2)
         sys.exit(1)
+    except KeyboardInterrupt:
+        stop()

@@ -15,6 +15,7 @@ from quarry_dagster.cli.options import (
     report_checks,
     strict_option,
 )
+from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.store import Store
@@ -52,5 +53,5 @@ def check(data: str | None, profile: str | None, strict: bool, as_json: bool) ->
     width = max((len(f"{a.asset} {a.name}") for a in outcome.answers), default=0)
     for answer in sorted(outcome.answers, key=lambda a: assets.NAMES.index(a.asset)):
         mark = "passed " if answer.passed else "failed " if answer.is_error else "warning"
-        click.echo(f"{mark}  {f'{answer.asset} {answer.name}':{width}}  {answer.summary}")
+        click.echo(f"{mark}  {f'{answer.asset} {answer.name}':{width}}  {safe(answer.summary)}")
     sys.exit(report_checks(outcome, strict=strict))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from quarry_dagster.cli.options import data_option, json_option, print_json
+from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root
 from quarry_dagster.explain import History, history
 
@@ -30,19 +31,20 @@ def explain(document: str, data: str | None, as_json: bool) -> None:
         print_json(_facts(document, found))
         sys.exit(0 if found else 1)
     if found is None:
-        click.echo(f"{document} is not known: no seed named it (or its line was reported as broken)")
+        click.echo(f"{safe(document)} is not known: no seed named it (or its line was reported as broken)")
         sys.exit(1)
-    own = f", id {found.own_id}" if found.own_id else ""
-    click.echo(f"{found.url}  ({found.doc_id}{own})")
+    own = f", id {safe(found.own_id)}" if found.own_id else ""
+    click.echo(f"{safe(found.url)}  ({found.doc_id}{own})")
     for step, what in found.steps:
-        click.echo(f"  {step:<15} {what}")
+        click.echo(f"  {step:<15} {safe(what)}")
     if found.witness_text is not None:
         click.echo()
         _side_by_side(found)
     if found.removed is not None and not found.removed.is_empty():
         click.echo("\n  it stands for:")
         for row in found.removed.iter_rows(named=True):
-            click.echo(f"    {row['removed_url']}  {row['level']}, {row['rule']}, containment {row['containment']}")
+            scored = f"{row['level']}, {row['rule']}, containment {row['containment']}"
+            click.echo(f"    {safe(row['removed_url'])}  {scored}")
 
 
 def _facts(document: str, found: History | None) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _facts(document: str, found: History | None) -> dict[str, Any]:
 def _side_by_side(found: History) -> None:
     """Both texts, sentence by sentence where they differ; equal stretches are folded."""
     left, right = _wrap(found.text or ""), _wrap(found.witness_text or "")
-    click.echo(f"    {'removed':<{_WIDTH}}   kept: {found.witness_url}")
+    click.echo(f"    {'removed':<{_WIDTH}}   kept: {safe(found.witness_url)}")
     shown = 0
     for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right).get_opcodes():
         if tag == "equal":
@@ -84,7 +86,7 @@ def _side_by_side(found: History) -> None:
 
 
 def _wrap(text: str) -> list[str]:
-    words, lines, line = text.split(), [], ""
+    words, lines, line = safe(text).split(), [], ""
     for word in words:
         while len(word) > _WIDTH:  # scripts without spaces
             lines.append(line) if line else None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quarry_dagster.cli.terminal import safe
+
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
@@ -30,7 +32,7 @@ def print_json(found: Any) -> None:
 def report_checks(outcome: Outcome, *, strict: bool) -> int:
     """Name what failed on stderr, and return the exit status: 1 for a failure, or in strict mode for a warning."""
     for failure in outcome.failures:
-        click.secho(f"failed: {failure}", fg="red", err=True)
+        click.secho(f"failed: {safe(failure)}", fg="red", err=True)
     for warning in outcome.warnings:
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
+        click.secho(f"warning: {safe(warning)}", fg="yellow", err=True)
     return 1 if outcome.failures or (strict and outcome.warnings) else 0

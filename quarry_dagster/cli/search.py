@@ -8,6 +8,7 @@ import click
 import polars as pl
 
 from quarry_dagster.cli.options import data_option, json_option, print_json, profile_option
+from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.explain import history
@@ -48,4 +49,4 @@ def search(text: str, like: str | None, k: int, data: str | None, profile: str |
         click.echo(f"the corpus in {root} has no documents")
     for row in rows:
         start = " ".join(row["text"].split())[:160]
-        click.echo(f"{row['cosine']:.3f}  {row['url']}\n       {row['title'] or ''}\n       {start}")
+        click.echo(f"{row['cosine']:.3f}  {safe(row['url'])}\n       {safe(row['title'] or '')}\n       {safe(start)}")

@@ -24,6 +24,7 @@ from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen
 from quarry_dagster.intake.inbox import SEEDS, pending, settings_of, settled
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.progress import counted
 from quarry_dagster.store import Forgotten, Store
 from quarry_dagster.urls import UrlForm, doc_id
 from quarry_dagster.urns import parts_of, urn_of
@@ -100,7 +101,7 @@ def take_in(
             try:
                 reading = _Reading(store, name, forgotten, form, max_body, fetch, chunk_rows)
                 items = _until(deadline, reading.items(place), place, report)
-                for chunk in reading.chunks(items, report):
+                for chunk in reading.chunks(counted(items, "seeds", None, "rows"), report):
                     if is_whole and not len(seen):
                         reading.compare_names(chunk, batcher, ledger, report)
                     batcher.add(chunk, report, seen)

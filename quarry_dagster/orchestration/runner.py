@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import yaml
@@ -30,6 +30,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._utils.interrupts import pop_captured_interrupt
 
 from quarry_dagster.definitions import build_defs
@@ -41,11 +42,13 @@ from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, 
 from quarry_dagster.profiles.choose import configs_dir
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Files, Store
 
 _log = logging.getLogger(__name__)
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_OUTCOME = "outcome/"
 _SHRANK = (assets.SHRANK.asset_key.to_user_string(), assets.SHRANK.name)
 _INTERRUPTED = "Interrupted, as by Ctrl-C."
 _SLOT_POLL_SECONDS = 1.0
@@ -73,9 +76,7 @@ class Outcome:
 
     errors: list[str] = field(default_factory=list)  # "asset raw_pages: message", or of a check that could not be asked
     answers: list[Answer] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)  # per asset
-    worked: dict[str, int] = field(default_factory=dict)  # rows worked on, per asset
-    written: int = 0  # data files
+    stages: dict[str, StageReport] = field(default_factory=dict)  # per asset, over all runs
     loss: str = ""  # what left the corpus that was published, in a sentence
 
     @property
@@ -94,6 +95,35 @@ class Outcome:
         return [str(a) for a in self.answers if not a.passed and not a.is_error]
 
 
+class Watcher(Protocol):
+    """Who is told how the runs go."""
+
+    def begins(self, stage: str, place: int, of: int, parts: int) -> None:
+        """An asset begins, the n-th of all, with one of so many partitions that are known of."""
+        ...
+
+    def ends(self, stage: str, report: StageReport | None, *, is_last: bool) -> None:
+        """It ended; the report is of all runs until now, None where it failed. `is_last`: no run is known to follow."""
+        ...
+
+    def doing(self, what: str) -> None:
+        """This is done now, which is no asset; empty: nothing."""
+        ...
+
+    def settle(self) -> None:
+        """The assets that ended will not go on."""
+        ...
+
+
+class _Nobody:
+    """Looks at nothing."""
+
+    def begins(self, stage: str, place: int, of: int, parts: int) -> None: ...
+    def ends(self, stage: str, report: StageReport | None, *, is_last: bool) -> None: ...
+    def doing(self, what: str) -> None: ...
+    def settle(self) -> None: ...
+
+
 @contextmanager
 def instance(data: str) -> Iterator[DagsterInstance]:
     """The Dagster instance: of $DAGSTER_HOME, else a folder `.dagster` in a local data root.
@@ -105,6 +135,9 @@ def instance(data: str) -> Iterator[DagsterInstance]:
         opened = DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else _instance_beside(data)
     except DagsterInvariantViolationError as e:
         raise ConfigError(str(e)) from e
+    # What this process prints is for its terminal. To copy it for the UI, Dagster would start processes that a Ctrl-C
+    # of the terminal ends too, each with a traceback.
+    opened._compute_log_manager = NoOpComputeLogManager()
     with opened as found:
         fail_dead_runs(found)
         yield found
@@ -166,6 +199,7 @@ def materialize(
     further: Callable[[], Iterable[str]] = tuple,
     config: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    watcher: Watcher | None = None,
 ) -> Outcome:
     """Materialize these partitions in runs of the profile's size, then the index and the corpus.
 
@@ -179,20 +213,25 @@ def materialize(
     defs = build_defs(data, profile_name)
     resource = _quarry(data, profile_name, profile)
     tags, config = tags or {}, config or {}
+    watcher = watcher or _Nobody()
     waiting, done = set(partitions), set[str]()
     while waiting:
         listed = instance.get_dynamic_partitions(CRAWL_BATCHES)
-        for run in consecutive(listed, waiting, profile.partitions.partitions_per_run):
+        runs = list(consecutive(listed, waiting, profile.partitions.partitions_per_run))
+        for run in runs:
             job = defs.resolve_job_def("ingest")
-            if not _execute(job, instance, resource, outcome, config=config, tags={**tags, **range_tags(run)}):
+            watched = _Watched(watcher, outcome, len(done | waiting), is_last=run is runs[-1])
+            if not _execute(job, instance, resource, watched, config=config, tags={**tags, **range_tags(run)}):
                 return outcome
         done |= waiting
         waiting = set(further()) - done
-    _execute(defs.resolve_job_def("corpus"), instance, resource, outcome, config=config, tags=tags)
+    watcher.settle()
+    watched = _Watched(watcher, outcome, 1, is_last=True)
+    _execute(defs.resolve_job_def("corpus"), instance, resource, watched, config=config, tags=tags)
     return outcome
 
 
-def check(instance: DagsterInstance, *, data: str, profile_name: str | None) -> Outcome:
+def check(instance: DagsterInstance, *, data: str, profile_name: str | None, watcher: Watcher | None = None) -> Outcome:
     """Ask every check about the tables as they are.
 
     Raises:
@@ -201,7 +240,8 @@ def check(instance: DagsterInstance, *, data: str, profile_name: str | None) -> 
     outcome = Outcome()
     resource = _quarry(data, profile_name, choose_for(Store(data), profile_name).profile)
     job = build_defs(data, profile_name).resolve_job_def("checks")
-    _execute(job, instance, resource, outcome, config={}, tags={})
+    watched = _Watched(watcher or _Nobody(), outcome, 1, is_last=True)
+    _execute(job, instance, resource, watched, config={}, tags={})
     return outcome
 
 
@@ -214,7 +254,7 @@ def _execute(
     job: dg.JobDefinition,
     instance: DagsterInstance,
     quarry: Mapping[str, Any],
-    outcome: Outcome,
+    watched: _Watched,
     *,
     config: Mapping[str, Any],
     tags: Mapping[str, str],
@@ -231,11 +271,12 @@ def _execute(
     run = instance.create_run_for_job(
         job, run_config=run_config, tags={**job.run_tags, **_BY_HAND, **tags}, remote_job_origin=origin
     )
+    outcome = watched.outcome
     failures_before = len(outcome.failures)
     interrupted = False
     try:
         for event in _events(job, run, instance):
-            _note(event, outcome)
+            watched.see(event)
             if event.event_type == dg.DagsterEventType.RUN_CANCELED:
                 interrupted = True
             elif event.is_job_failure:
@@ -259,13 +300,17 @@ def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: DagsterInstance
     assert isinstance(events, Generator)
     for event in events:
         yield event
-        if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
+        if _is_interruption(event):
             instance.report_run_canceling(run, _INTERRUPTED)  # or the run would end as failed
         elif event.is_engine_event and "pool" in event.engine_event_data.metadata and event.step_key:
             pool = str(event.engine_event_data.metadata["pool"].value)
             if not _wait_for_slot(instance, pool, run.run_id, event.step_key):
                 instance.report_run_canceling(run, _INTERRUPTED)
                 yield events.throw(KeyboardInterrupt())
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    return event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT
 
 
 def _wait_for_slot(instance: DagsterInstance, pool: str, run_id: str, step: str) -> bool:
@@ -281,17 +326,45 @@ def _wait_for_slot(instance: DagsterInstance, pool: str, run_id: str, step: str)
         fail_dead_runs(instance)
 
 
+@dataclass
+class _Watched:
+    """What the events of a run say, for the outcome and for whoever watches."""
+
+    watcher: Watcher
+    outcome: Outcome
+    parts: int
+    is_last: bool
+
+    def see(self, event: dg.DagsterEvent) -> None:
+        _note(event, self.outcome)
+        stage = event.step_key or ""
+        if event.is_step_start and stage in assets.NAMES:
+            self.watcher.begins(stage, assets.NAMES.index(stage) + 1, len(assets.NAMES), self.parts)
+        elif event.is_step_start:
+            self.watcher.doing(f"check {stage}")
+        elif stage not in assets.NAMES and (event.is_step_success or event.is_step_failure):
+            self.watcher.doing("")
+        elif stage in assets.NAMES and event.is_step_success:
+            self.watcher.ends(stage, self.outcome.stages[stage], is_last=self.is_last)
+        elif stage in assets.NAMES and event.is_step_failure and not _is_interruption(event):
+            self.watcher.ends(stage, None, is_last=True)
+
+
 def _note(event: dg.DagsterEvent, outcome: Outcome) -> None:
     """Take down what an event says of how a run goes."""
     if event.is_step_success and event.step_key in assets.NAMES:
-        seconds = event.step_success_data.duration_ms / 1000
-        outcome.seconds[event.step_key] = outcome.seconds.get(event.step_key, 0) + seconds
+        stage = outcome.stages.setdefault(event.step_key, StageReport())
+        stage.seconds += event.step_success_data.duration_ms / 1000
     elif event.is_step_materialization:
         metadata = event.step_materialization_data.materialization.metadata
         name = event.step_materialization_data.materialization.asset_key.to_user_string()
-        if "worked" in metadata:
-            outcome.worked[name] = outcome.worked.get(name, 0) + _number(metadata, "worked")
-        outcome.written += _number(metadata, "files_written")
+        stage = outcome.stages.setdefault(name, StageReport())
+        stage.rows += _number(metadata, "dagster/row_count")
+        stage.worked += _number(metadata, "worked")
+        stage.written += _number(metadata, "files_written")
+        for key in metadata:
+            if key.startswith(_OUTCOME):
+                stage.outcomes[key.removeprefix(_OUTCOME)] += _number(metadata, key)
     elif event.is_step_failure:
         error = event.step_failure_data.error
         if error and error.cls_name == "DagsterAssetCheckFailedError":

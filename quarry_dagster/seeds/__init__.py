@@ -5,7 +5,7 @@ becomes seeds in turn. Fetching, and cutting seeds into partitions, belong elsew
 """
 
 from quarry_dagster.seeds.discovery import Discovery, Found, discover, parse_discovery
-from quarry_dagster.seeds.model import Place, Problem, Seed, shown
+from quarry_dagster.seeds.model import Place, Problem, Seed, printable, shown
 from quarry_dagster.seeds.reader import (
     SUFFIXES,
     default_settings,
@@ -33,6 +33,7 @@ __all__ = [
     "is_whole",
     "parse_discovery",
     "parse_settings",
+    "printable",
     "read_seeds",
     "shown",
     "sidecar_of",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 _SHOWN = 200
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Problem:
     reason: str
     """What is wrong, and the remedy."""
     text: str = ""
-    """The offending text: at most 200 characters, printable."""
+    """The offending text: at most 200 characters, :func:`printable`."""
     costs_row: bool = True
     """Whether the row is lost; else its document was taken in, without what is wrong."""
 
@@ -60,7 +61,15 @@ class Place:
     """Sitemaps it names that are done with, by canonical URL."""
 
 
+def printable(text: object) -> str:
+    """The text without what a terminal or a reader would take for more than text.
+
+    Of a control character, an escape, a mark of direction or half a surrogate nothing but its place is left. Joiners
+    stay, which Persian and many emoji are written with.
+    """
+    return "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in str(text))
+
+
 def shown(text: object) -> str:
     """The text as a problem may carry it."""
-    cut = str(text)[:_SHOWN]
-    return "".join(c if c.isprintable() else "\ufffd" for c in cut)
+    return printable(str(text)[:_SHOWN])

@@ -68,7 +68,7 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile, force: bool
         with track("embeddings", fresh.height, "texts") as advance:
             array = encoder.encode([normal_form(t) for t in fresh["text"]], advance)
         seconds, tokens = time.monotonic() - began, encoder.tokens - read
-        log.info(
+        log.debug(
             "embeddings: %d texts, %.0f a second; %d tokens, %.0f a second",
             *(fresh.height, fresh.height / seconds, tokens, tokens / seconds),
         )

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from quarry_dagster.orchestration.run_config import WorkConfig
+from quarry_dagster.progress import parts
 from quarry_dagster.report import charts
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Store, Table
@@ -102,7 +103,7 @@ def materialize_each(
             "dagster/asset_partition_range_start and dagster/asset_partition_range_end"
         )
     failed = store.failed_checks().partitions_of(table.name)
-    for partition in context.partition_keys:
+    for partition in parts(context.partition_keys):
         report = refresh(partition, config.force or partition in failed)
         context.log.info(
             f"{partition}: {report.rows} rows, {report.worked} worked on, {report.written} files written, "

@@ -9,6 +9,7 @@ import polars as pl
 
 from quarry_dagster.dedup import shingles
 from quarry_dagster.index import outlined
+from quarry_dagster.progress import counted
 from quarry_dagster.stages.corpus.directions import Directions
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Fingerprint, SketchNotes, SketchSegment, Store, TextSegment, VectorSegment
@@ -39,7 +40,7 @@ def refresh(
     """
     existing = store.sketches.segments()
     current = {}
-    for partition, segment in texts.items():
+    for partition, segment in counted(texts.items(), "deduped_corpus", len(texts), "partitions sketched"):
         outlined_along = str(directions.file.path if directions else None)
         made_from = Fingerprint((segment.path, vectors[partition].path, outlined_along), VERSION)
         old = existing.get(partition)

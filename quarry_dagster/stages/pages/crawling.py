@@ -62,12 +62,15 @@ def fetch(
     allow_addresses: Sequence[Network],
     *,
     total: int,
+    carried: int,
 ) -> int:
-    """Put into the journal the responses it has not got; returns how many that were."""
+    """Put into the journal the responses it has not got; returns how many that were.
+
+    `total` counts the pages of the partition, `carried` those that need no request.
+    """
     done = journal.done()
     fetched = 0
-    with track("raw_pages", total, "pages") as advance:
-        advance(len(done))
+    with track("raw_pages", total, "pages", done=carried + len(done)) as advance:
         missing = (request for request in requests if request.url not in done)
         origins = journals(store) / "origins.sqlite"
         for response in crawl(missing, settings, allow_addresses=allow_addresses, origins=origins):

@@ -72,7 +72,8 @@ def refresh(
     with open_journal(store, partition, state.old.segment, settings, allow_addresses, anew=refetch) as journal:
         while True:
             requests = map(state.request, state.waiting.values())
-            report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(state.waiting))
+            carried, total = len(state.rows), len(state.rows) + len(state.waiting)
+            report.worked += fetch(store, requests, journal, settings, allow_addresses, total=total, carried=carried)
             with store.raw_pages.lock(partition):
                 crawled = state
                 if not state.holds(store):  # seeds and takedowns may have come meanwhile

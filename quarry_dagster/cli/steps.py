@@ -1,0 +1,179 @@
+"""The steps of `quarry run`, with all that they load."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from quarry_dagster import takedown
+from quarry_dagster.checks.standing import is_accepted
+from quarry_dagster.checks.total_failure import total_failures
+from quarry_dagster.cli.screen import Screen
+from quarry_dagster.cli.terminal import safe
+from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.embed import check_ready
+from quarry_dagster.environment import allowed_addresses, profile_name
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.intake import SeedReport, put, take_in_seeds
+from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.redo import adopt, redo
+from quarry_dagster.store import Store
+
+if TYPE_CHECKING:
+    from quarry_dagster.orchestration.runner import Outcome
+
+_PROBLEMS_SHOWN = 20
+_SEEDS_SHOWN = 5
+
+
+@dataclass
+class Prepared:
+    """What a run works on: the settings are adopted, and the seeds taken in."""
+
+    store: Store
+    profile: str | None
+    """As the user named it."""
+    settings: HardwareProfile
+    seed_files: Sequence[str]
+    dedup_only: bool
+    reports: list[SeedReport] = field(default_factory=list)
+
+    @property
+    def inbox(self) -> str:
+        return self.store.files.url("seeds")
+
+
+def prepare(
+    screen: Screen,
+    root: str,
+    profile: str | None,
+    accepted: Sequence[str],
+    seed_files: Sequence[str],
+    *,
+    dedup_only: bool,
+    yes: bool,
+) -> Prepared:
+    """Settle the settings, and take in the seeds.
+
+    Raises:
+        QuarryError: what a user can act on.
+    """
+    store = Store(root)
+    choice = choose_for(store, profile_name(profile))
+    settings = choice.profile
+    screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
+    _check_names(accepted)
+    if not dedup_only:
+        check_ready(settings)
+    _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
+    put(store, seed_files)
+    store.sweep()
+    if takedown.is_unfinished(store):
+        takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
+    prepared = Prepared(store, profile_name(profile), settings, seed_files, dedup_only)
+    if not dedup_only:
+        prepared.reports = _take_in(screen, store, settings)
+    return prepared
+
+
+def materialize(
+    screen: Screen,
+    prepared: Prepared,
+    *,
+    force: bool,
+    refetch: bool,
+    accept_shrink: bool,
+    accepted: Sequence[str],
+) -> Outcome | None:
+    """Run all assets over what was prepared; None where there is nothing to do."""
+    store, settings, root = prepared.store, prepared.settings, prepared.store.files.root
+    # Dagster takes a second to import: not before the user has seen that their seeds were read.
+    screen.doing("starting Dagster")
+    from quarry_dagster.orchestration import asset_checks, runner
+    from quarry_dagster.orchestration.partitions import sync_partitions
+
+    with runner.instance(root) as instance:
+        partitions = sync_partitions(instance, store)
+        if not partitions and store.deduped_corpus.current() is None:
+            return None
+
+        def found() -> list[str]:
+            """Take in the pages that a crawl found for seeds that ask for more; the partitions that wait then."""
+            _take_in(screen, store, settings)
+            sync_partitions(instance, store)
+            return list(backlog(store))
+
+        outcome = runner.materialize(
+            instance,
+            [] if prepared.dedup_only else partitions,
+            data=root,
+            profile_name=prepared.profile,
+            profile=settings,
+            further=found,
+            config=asset_checks.run_config(
+                force=force, refetch=refetch, accept_shrink=accept_shrink, accept_check=accepted
+            ),
+            tags=_tags(prepared.seed_files, settings.name),
+            watcher=screen,
+        )
+    if not outcome.errors:
+        outcome.errors += total_failures(store, prepared.reports, crawled=not prepared.dedup_only)
+    return outcome
+
+
+def _take_in(screen: Screen, store: Store, settings: HardwareProfile) -> list[SeedReport]:
+    """Take in what waits in the inbox, and say what it was."""
+    reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
+    for report in reports:
+        known = report.urls - report.added - report.replaced
+        parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
+        parts += [f"{report.replaced:,} replaced"] if report.replaced else []
+        parts += [f"{known:,} known"] if known else []
+        screen.say(f"seed     {safe(report.name)}: {', '.join(parts)}", indent=9)
+        for problem in report.problems[:_PROBLEMS_SHOWN]:
+            screen.say(f"  {safe(problem)}", "yellow", indent=4)
+        if report.problem_count > _PROBLEMS_SHOWN:
+            screen.say(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", "yellow")
+    return reports
+
+
+def _check_names(accepted: Sequence[str]) -> None:
+    """Refuse a name of no blocking check, before anything is done."""
+    if accepted:
+        from quarry_dagster.orchestration.asset_checks import BLOCKING
+
+        if unknown := [name for name in accepted if not any(is_accepted(check, [name]) for check in BLOCKING)]:
+            raise click.UsageError(f"no check {unknown[0]!r} blocks; those that do: {', '.join(BLOCKING)}")
+
+
+def _adopt(screen: Screen, store: Store, settings: HardwareProfile, *, yes: bool, texts_stay: bool) -> None:
+    """Say what other settings do anew, ask where it is much, and let the data root remember them."""
+    planned = redo(store, settings)
+    if texts_stay and (planned.extracted or planned.embedded):
+        raise ConfigError(
+            f"these settings make {max(planned.extracted, planned.embedded):,} texts or vectors anew, which "
+            "--dedup-only does not: run without it, or with settings that differ in deduplication alone"
+        )
+    is_asked = planned.is_to_be_confirmed and not yes and sys.stdin.isatty()
+    if is_asked or yes or not planned.is_to_be_confirmed:
+        for line in planned.lines(store, settings):
+            screen.say(f"{planned.cause}: {line}", "yellow")
+    if is_asked:
+        screen.confirm("Do this?")
+    adopt(store, settings, confirmed=yes or is_asked, how="give --yes")
+
+
+def _tags(seed_files: Sequence[str], profile: str) -> dict[str, str]:
+    """What the UI shows of a run that this command made."""
+    names = ", ".join(Path(seed).name for seed in seed_files[:_SEEDS_SHOWN])
+    more = f" and {len(seed_files) - _SEEDS_SHOWN} more" if len(seed_files) > _SEEDS_SHOWN else ""
+    seeds = {"quarry/seeds": f"{names}{more}"} if seed_files else {}
+    return {"quarry/command": shlex.join(["quarry", *sys.argv[1:]]), "quarry/profile": profile} | seeds

@@ -1,0 +1,185 @@
+"""What a run came to: the facts, and how they are printed."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from quarry_dagster.cli import terminal
+from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.reader import scan
+from quarry_dagster.stages import corpus_report
+from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD, LEVELS
+
+if TYPE_CHECKING:
+    from quarry_dagster.orchestration.runner import Outcome
+
+_LABEL = 15
+_NOT_FETCHED = "not_fetched"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What became of every page that a seed names: each is counted once."""
+
+    kept: int = 0
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    """Documents that a kept one stands for, by level."""
+    not_accepted: Mapping[str, int] = field(default_factory=dict)
+    """Pages without a text to keep, by the outcome of `extracted_text`."""
+    not_fetched: Mapping[str, int] = field(default_factory=dict)
+    """Pages that did not come, by the outcome of `raw_pages`."""
+    waiting: int = 0
+    """Pages that are not decided on: a stage failed, or the new corpus is refused."""
+
+    @property
+    def total(self) -> int:
+        counts = (self.duplicates, self.not_accepted, self.not_fetched)
+        return self.kept + self.waiting + sum(sum(each.values()) for each in counts)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The most memory there was at once, in MiB."""
+
+    process: float
+    worker: float
+    """Of any one process that this one started."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to."""
+
+    data: str
+    pages: Pages
+    held: int
+    """Pages that did not come this time, and are as they were before."""
+    is_blocked: bool
+    """Whether a page was at an address that may not be crawled."""
+    is_refused: bool
+    """Whether the new corpus was refused, and the one before stands."""
+    left: str
+    """What left the corpus, in a sentence; empty where nothing did."""
+    checks: Mapping[str, int]
+    """How many passed, failed and warned."""
+    worked: Mapping[str, int]
+    """Rows worked on, by asset."""
+    seconds: float
+    stage_seconds: Mapping[str, float]
+    memory: Memory
+    files_written: int
+    report: str | None
+    """Where the report lies."""
+
+
+def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
+    """The facts of a run that took so many seconds."""
+    pages = scan("raw_pages", store.files.root)
+    counts = pages.select(held=HELD.sum(), blocked=(CAME_OF_IT == "blocked_address").any(ignore_nulls=False)).collect()
+    held, blocked = counts.row(0)
+    failed = len([a for a in outcome.answers if not a.passed and a.is_error])
+    passed = len([a for a in outcome.answers if a.passed])
+    return Summary(
+        data=store.files.root,
+        pages=_became(store),
+        held=held or 0,
+        is_blocked=bool(blocked),
+        is_refused=outcome.shrank,
+        left=outcome.loss,
+        checks={"passed": passed, "failed": failed, "warned": len(outcome.warnings)},
+        worked={name: stage.worked for name, stage in outcome.stages.items() if name != "corpus_report"},
+        seconds=round(seconds, 1),
+        stage_seconds={name: round(stage.seconds, 1) for name, stage in outcome.stages.items()},
+        memory=Memory(_peak_mib(resource.RUSAGE_SELF), _peak_mib(resource.RUSAGE_CHILDREN)),
+        files_written=sum(stage.written for stage in outcome.stages.values()),
+        report=store.files.url(corpus_report.PATH) if store.files.exists(corpus_report.PATH) else None,
+    )
+
+
+def _became(store: Store) -> Pages:
+    """What became of every page: the corpus says it of its documents, the tables before it of the others."""
+    root = store.files.root
+    pages = scan("raw_pages", root).select("doc_id", came=CAME_OF_IT)
+    texts = scan("extracted_text", root).select("doc_id", text="outcome")
+    kept = scan("deduped_corpus", root).select("doc_id", is_kept=True)
+    removed = scan("dedup_decisions", root).select("level", doc_id="removed_id")
+    joined = pages
+    for table in (texts, kept, removed):
+        joined = joined.join(table, on="doc_id", how="left")
+    counts = joined.group_by("came", "text", "is_kept", "level").len().collect()
+    n_kept = waiting = 0
+    duplicates, not_accepted, not_fetched = Counter[str](), Counter[str](), Counter[str]()
+    for came, text, is_kept, level, n in counts.iter_rows():
+        if is_kept:
+            n_kept += n
+        elif level:
+            duplicates[level] += n
+        elif text == _NOT_FETCHED:
+            not_fetched[came] += n
+        elif text in (None, EXTRACTED):
+            waiting += n
+        else:
+            not_accepted[text] += n
+    by_level = {level: duplicates[level] for level in LEVELS if duplicates[level]}
+    return Pages(n_kept, by_level, dict(not_accepted.most_common()), dict(not_fetched.most_common()), waiting)
+
+
+def print_summary(summary: Summary) -> None:
+    """Print it on stdout, what a user wants to know first at the top, and what to open at the end."""
+    for label, text in _rows(summary):
+        click.echo(terminal.fitted(f"{label:<{_LABEL}}{text}", sys.stdout, indent=_LABEL))
+
+
+def _rows(s: Summary) -> list[tuple[str, str]]:
+    rows = [("pages", account(s.pages))]
+    if s.is_refused:
+        rows.append(("corpus", "of before: the new corpus is refused"))
+    if s.left:
+        rows.append(("left", s.left))
+    if s.held:
+        rows.append(("held", f"{s.held:,} pages that did not come this time, as they were before"))
+    if s.is_blocked:
+        rows.append(("blocked", REMEDY))
+    rows += [
+        ("checks", ", ".join(f"{n} {name}" for name, n in s.checks.items() if n or name == "passed")),
+        ("worked on", counted(s.worked)),
+        ("files written", f"{s.files_written:,}"),
+        ("time", f"{s.seconds} s" + "".join(f", {name} {n}" for name, n in s.stage_seconds.items())),
+        ("memory", f"{s.memory.process:,.0f} MiB at its peak, {s.memory.worker:,.0f} in a worker process"),
+        ("read it", f'quarry_dagster.scan("deduped_corpus", data="{s.data}")'),
+    ]
+    return rows + ([("open", s.report)] if s.report else [])
+
+
+def account(pages: Pages) -> str:
+    """All pages, and what became of them, such as "47 pages: 33 kept, 6 duplicates (4 near, 2 exact), ..."."""
+    if not pages.total:
+        return "none"
+    parts = [f"{pages.kept:,} kept"]
+    duplicates = sum(pages.duplicates.values())
+    parts += [_of("duplicate" if duplicates == 1 else "duplicates", pages.duplicates)] if duplicates else []
+    parts += [_of("not accepted", pages.not_accepted)] if pages.not_accepted else []
+    parts += [_of("not fetched", pages.not_fetched)] if pages.not_fetched else []
+    parts += [f"{pages.waiting:,} not decided on"] if pages.waiting else []
+    return f"{pages.total:,} {'page' if pages.total == 1 else 'pages'}: {', '.join(parts)}"
+
+
+def _of(what: str, counts: Mapping[str, int]) -> str:
+    return f"{sum(counts.values()):,} {what} ({', '.join(f'{n:,} {name}' for name, n in counts.items())})"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """The counts with their sum."""
+    return f"{sum(counts.values()):,}" + (f" ({', '.join(f'{n:,} {k}' for k, n in counts.items())})" if counts else "")
+
+
+def _peak_mib(who: int) -> float:
+    return round(resource.getrusage(who).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
