@@ -9,7 +9,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -92,21 +92,23 @@ def _try_url(url: str, profile: HardwareProfile, allow_addresses: Sequence[Netwo
         origins = Path(folder, "origins.sqlite")
         (response,) = crawl([Request(url)], settings, allow_addresses=allow_addresses, origins=origins)
         robots = _robots(response, settings, origins)
-    facts = {
-        "detail": response.detail,
-        "remedy": f"it is an address that is not public: {REMEDY}" if response.outcome == "blocked_address" else None,
-        "robots": robots,
-        "consent": _consent(response, settings),
-        "redirects": list(response.hops),
-        "final_url": response.final_url,
-        "status": response.status,
-        "content_type": response.content_type,
-        "bytes": None if response.body is None else len(response.body),
-    }
+    found = Trial(
+        url,
+        response.outcome,
+        response.detail,
+        remedy=f"it is an address that is not public: {REMEDY}" if response.outcome == "blocked_address" else None,
+        robots=robots,
+        consent=_consent(response, settings),
+        redirects=list(response.hops),
+        final_url=response.final_url,
+        status=response.status,
+        content_type=response.content_type,
+        bytes=None if response.body is None else len(response.body),
+    )
     if response.body is None:
-        return Trial(url, response.outcome, **facts)
+        return found
     page = Page(url, response.final_url or url, response.body, response.content_type)
-    return Trial(url, response.outcome, **facts, **_extracted(page, profile.extraction))
+    return _extracted(found, page, profile.extraction)
 
 
 def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
@@ -158,23 +160,22 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
 
     size, limit = path.stat().st_size, int(profile.crawl.max_body_mb * 2**20)
     content_type = mimetypes.guess_type(path.name)[0] or "text/html"
-    facts = {"content_type": content_type, "bytes": size, "final_url": path.name}
+    found = Trial(path.name, "given", final_url=path.name, content_type=content_type, bytes=size)
     if size > limit:
         remedy = "crawl.max_body_mb of the profile is the limit"
-        return Trial(path.name, "too_large", f"{size:,} bytes", remedy=remedy, **facts)
+        return replace(found, outcome="too_large", detail=f"{size:,} bytes", remedy=remedy)
     try:
         body = path.read_bytes()
     except OSError as e:
         raise ConfigError(f"cannot read {path}: {e.strerror or e}") from e
     if wrong := unsupported(content_type, body):
         remedy = "PDF and office files are not read: give their text, as a .txt file or in a table"
-        return Trial(path.name, "unsupported_type", wrong, remedy=remedy, **facts)
-    page = Page(path.name, "", body, content_type)
-    return Trial(path.name, "given", **facts, **_extracted(page, profile.extraction))
+        return replace(found, outcome="unsupported_type", detail=wrong, remedy=remedy)
+    return _extracted(found, Page(path.name, "", body, content_type), profile.extraction)
 
 
-def _extracted(page: Page, settings: ExtractionSettings) -> dict[str, Extraction | str | None]:
-    """What a run extracts, in a worker with the limits of a run; and where author and date come from.
+def _extracted(found: Trial, page: Page, settings: ExtractionSettings) -> Trial:
+    """The trial with what a run extracts, in a worker with the limits of a run; and where author and date come from.
 
     Mode `fast` takes these only where a page marks them: what it finds too is marked.
     """
@@ -183,12 +184,14 @@ def _extracted(page: Page, settings: ExtractionSettings) -> dict[str, Extraction
     with ThreadPoolExecutor(len(ways)) as pool:
         texts = list(pool.map(lambda way: _extract(page, way), ways))
     text, marked = texts[0], texts[-1]
-    sources = {
-        f"{name}_source": None if not found else MARKED if found == getattr(marked, name) else FOUND
-        for name in ("author", "date")
-        for found in [getattr(text, name)]
-    }
-    return {"text": text, **sources}
+    author, date = (_source(getattr(text, name), getattr(marked, name)) for name in ("author", "date"))
+    return replace(found, text=text, author_source=author, date_source=date)
+
+
+def _source(value: str | None, marked: str | None) -> str | None:
+    if value is None:
+        return None
+    return MARKED if value == marked else FOUND
 
 
 def _extract(page: Page, settings: ExtractionSettings) -> Extraction:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import click
 
-from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
+from quarry_dagster.cli.options import (
+    data_option,
+    json_option,
+    print_json,
+    profile_option,
+    report_checks,
+    strict_option,
+)
 from quarry_dagster.cli.screen import Screen
 from quarry_dagster.environment import data_root
 
@@ -18,9 +26,11 @@ from quarry_dagster.environment import data_root
 @data_option
 @profile_option
 @strict_option
+@json_option
 @click.option("--dedup-only", is_flag=True, help="Decide again on the texts that are there: crawl and embed nothing.")
 @click.option("--force", is_flag=True, help="Do all work again although nothing changed; never passes a failed check.")
 @click.option("--refetch", is_flag=True, help="Ask for every page again, whether or not it changed.")
+@click.option("--only", type=click.Choice(["failed"]), help="Ask again for what failed, and for nothing else.")
 @click.option("--accept-shrink", is_flag=True, help="Publish although more documents leave than the bounds allow.")
 @click.option(
     "--accept-check",
@@ -40,18 +50,23 @@ def run(
     dedup_only: bool,
     force: bool,
     refetch: bool,
+    only: str | None,
     accept_shrink: bool,
     accepted: Sequence[str],
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Take in SEEDS (and whatever waits in the inbox), materialize all five assets, print a summary.
 
-    Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz; they are copied to the inbox.
+    Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz, and folders of these; they are copied
+    to the inbox.
     Exit status 1 when an asset or a blocking check failed, when no seed line was usable, no page came or no document
     of this run was accepted; what failed is named.
     """
-    if dedup_only and (seed_files or refetch):
+    if dedup_only and (seed_files or refetch or only):
         raise click.UsageError("--dedup-only takes in no seeds, and asks for no page")
+    if only and (seed_files or refetch):
+        raise click.UsageError("--only failed takes in no seeds, and asks for no page that came")
     start = time.monotonic()
     root = data_root(data)
     with Screen() as screen:
@@ -59,7 +74,9 @@ def run(
         screen.say(f"data     {root}", indent=9)
         from quarry_dagster.cli import steps, summary
 
-        prepared = steps.prepare(screen, root, profile, accepted, seed_files, dedup_only=dedup_only, yes=yes)
+        prepared = steps.prepare(
+            screen, root, profile, accepted, seed_files, dedup_only=dedup_only, only_failed=bool(only), yes=yes
+        )
         outcome = steps.materialize(
             screen,
             prepared,
@@ -68,11 +85,18 @@ def run(
             accept_shrink=accept_shrink,
             accepted=accepted,
         )
+    if outcome is None and as_json:
+        print_json({"data": root, "nothing_to_do": True, "seeds": [asdict(r) for r in prepared.reports]})
+        sys.exit(1 if any(r.problem_count for r in prepared.reports) else 0)
     if outcome is None:
         click.echo(f"nothing to do: no seeds in {prepared.inbox}; give seed files or drop some there")
         sys.exit(1 if any(r.problem_count for r in prepared.reports) else 0)
     try:
-        summary.print_summary(summary.summarize(prepared.store, outcome, time.monotonic() - start))
+        found = summary.summarize(prepared.store, outcome, time.monotonic() - start)
+        if as_json:
+            print_json(summary.facts(found, prepared.reports, outcome))
+        else:
+            summary.print_summary(found)
     finally:  # what failed is named even where it left no table to sum up
         status = report_checks(outcome, strict=strict)
     sys.exit(status)

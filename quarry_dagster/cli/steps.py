@@ -23,7 +23,7 @@ from quarry_dagster.errors import ConfigError
 from quarry_dagster.intake import SeedReport, put, take_in_seeds
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.backlog import backlog, failed
 from quarry_dagster.stages.redo import adopt, redo
 from quarry_dagster.store import Store
 
@@ -44,6 +44,7 @@ class Prepared:
     settings: HardwareProfile
     seed_files: Sequence[str]
     dedup_only: bool
+    only_failed: bool
     reports: list[SeedReport] = field(default_factory=list)
 
     @property
@@ -59,6 +60,7 @@ def prepare(
     seed_files: Sequence[str],
     *,
     dedup_only: bool,
+    only_failed: bool,
     yes: bool,
 ) -> Prepared:
     """Settle the settings, and take in the seeds.
@@ -78,8 +80,8 @@ def prepare(
     store.sweep()
     if takedown.is_unfinished(store):
         takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
-    prepared = Prepared(store, profile_name(profile), settings, seed_files, dedup_only)
-    if not dedup_only:
+    prepared = Prepared(store, profile_name(profile), settings, seed_files, dedup_only, only_failed)
+    if not (dedup_only or only_failed):
         prepared.reports = _take_in(screen, store, settings)
     return prepared
 
@@ -102,24 +104,33 @@ def materialize(
 
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)
+        wanted = [] if prepared.dedup_only else failed(store) if prepared.only_failed else partitions
+        if prepared.only_failed and not wanted:
+            screen.say("nothing failed: no page is asked for again", indent=9)
         if not partitions and store.deduped_corpus.current() is None:
             return None
 
         def found() -> list[str]:
             """Take in the pages that a crawl found for seeds that ask for more; the partitions that wait then."""
+            if prepared.only_failed:
+                return []
             _take_in(screen, store, settings)
             sync_partitions(instance, store)
             return list(backlog(store))
 
         outcome = runner.materialize(
             instance,
-            [] if prepared.dedup_only else partitions,
+            wanted,
             data=root,
             profile_name=prepared.profile,
             profile=settings,
             further=found,
             config=asset_checks.run_config(
-                force=force, refetch=refetch, accept_shrink=accept_shrink, accept_check=accepted
+                force=force,
+                refetch=refetch,
+                only_failed=prepared.only_failed,
+                accept_shrink=accept_shrink,
+                accept_check=accepted,
             ),
             tags=_tags(prepared.seed_files, settings.name),
             watcher=screen,
@@ -137,6 +148,7 @@ def _take_in(screen: Screen, store: Store, settings: HardwareProfile) -> list[Se
         parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
         parts += [f"{report.replaced:,} replaced"] if report.replaced else []
         parts += [f"{known:,} known"] if known else []
+        parts += [f"{report.withdrawn:,} withdrawn"] if report.withdrawn else []
         screen.say(f"seed     {safe(report.name)}: {', '.join(parts)}", indent=9)
         for problem in report.problems[:_PROBLEMS_SHOWN]:
             screen.say(f"  {safe(problem)}", "yellow", indent=4)

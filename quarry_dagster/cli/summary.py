@@ -5,14 +5,15 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quarry_dagster.cli import terminal
 from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.intake import SeedReport
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.store import Store
@@ -130,6 +131,14 @@ def _became(store: Store) -> Pages:
             not_accepted[text] += n
     by_level = {level: duplicates[level] for level in LEVELS if duplicates[level]}
     return Pages(n_kept, by_level, dict(not_accepted.most_common()), dict(not_fetched.most_common()), waiting)
+
+
+def facts(summary: Summary, reports: Sequence[SeedReport], outcome: Outcome) -> dict[str, Any]:
+    """The summary as JSON values, with the seeds that were taken in and what the checks said."""
+    pages = asdict(summary.pages) | {"total": summary.pages.total}
+    answers = [asdict(answer) for answer in outcome.answers]
+    told = {"pages": pages, "seeds": [asdict(report) for report in reports], "answers": answers}
+    return asdict(summary) | told | {"failures": outcome.failures, "warnings": outcome.warnings}
 
 
 def print_summary(summary: Summary) -> None:

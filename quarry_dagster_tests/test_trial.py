@@ -1,0 +1,115 @@
+"""`quarry try` tells of one page what a run would do with it, and why, without a data root."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quarry_dagster.crawl import robots
+from quarry_dagster_tests.corpus import Quarry, words
+from quarry_dagster_tests.hostile_site import HostileSite
+from quarry_dagster_tests.site import html
+
+_HEAD = b'<meta property="article:published_time" content="2024-03-02"><meta name="author" content="Ann Example">'
+_PAGE = html("A page", words(1)).replace(b"<head>", b"<head>" + _HEAD)
+
+
+@pytest.fixture(autouse=True)
+def _keeps_nothing(tmp_path: Path) -> Any:
+    yield
+    assert not (tmp_path / "data").exists()
+
+
+def _try(quarry: Quarry, *arguments: str) -> tuple[int, dict[str, Any]]:
+    status, out, err = quarry("try", *arguments, "--json")
+    assert out, err
+    return status, json.loads(out)
+
+
+def test_a_page_is_told_as_a_run_would_have_it(quarry: Quarry, hostile: HostileSite) -> None:
+    hostile.robots("User-agent: *\nDisallow: /private\nAllow: /private/open\nCrawl-delay: 1")
+    hostile.redirect("/old", "/private/open/1")
+    hostile.page("/private/open/1", body=_PAGE)
+    status, found = _try(quarry, hostile.url("/old"))
+    assert (status, found["outcome"], found["status"], found["is_document"]) == (0, "fetched", 200, True)
+    assert found["redirects"] == [hostile.url("/old")] and found["final_url"] == hostile.url("/private/open/1")
+    assert [r["said"] for r in found["robots"]] == [
+        "allows it: no line of ours matches it",
+        "allows it, by the line 'Allow: /private/open'",
+    ]
+    assert found["robots"][0]["crawl_delay"] == 1
+    assert found["consent"].startswith("nothing opts out")
+    text = found["text"]
+    assert (text["outcome"], text["date"], text["author"]) == ("extracted", "2024-03-02", "Ann Example")
+    assert (found["date_source"], found["author_source"]) == ("marked by the page as such",) * 2
+    assert words(1)[:40] in text["text"] and text["word_count"] >= 100
+
+
+def test_what_refuses_is_named(quarry: Quarry, hostile: HostileSite) -> None:
+    hostile.robots("User-agent: *\nDisallow: /private")
+    status, found = _try(quarry, hostile.page("/private/1", body=_PAGE))
+    assert (status, found["outcome"], found["text"]) == (1, "robots_disallowed", None)
+    assert found["robots"][0]["said"] == "refuses it, by the line 'Disallow: /private'"
+    tagged = hostile.page("/noai", headers={"X-Robots-Tag": "noai"}, body=_PAGE)
+    status, found = _try(quarry, tagged)
+    assert (status, found["outcome"]) == (1, "opted_out")
+    assert found["consent"] == "refused: header X-Robots-Tag: noai"
+
+
+def test_a_robots_txt_that_fails_is_told(quarry: Quarry, hostile: HostileSite, tmp_path: Path) -> None:
+    (tmp_path / "once.yaml").write_text("crawl: {retries: 0, delay_per_host: 0}\n")
+    hostile.robots("", "500 Oops")
+    status, found = _try(quarry, hostile.page("/a", body=_PAGE), "--profile", str(tmp_path / "once.yaml"))
+    assert (status, found["outcome"]) == (1, "robots_disallowed")
+    assert "robots.txt answers 500" in found["robots"][0]["said"]
+
+
+def test_an_address_that_is_not_public_comes_with_the_remedy(
+    quarry: Quarry, hostile: HostileSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QUARRY_ALLOW_ADDRESSES")
+    status, found = _try(quarry, hostile.page("/a", body=_PAGE))
+    assert (status, found["outcome"]) == (1, "blocked_address") and "QUARRY_ALLOW_ADDRESSES" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "outcome", "said"),
+    [
+        ("a.html", _PAGE, 0, "given", "extracted"),
+        ("a.txt", words(1).encode(), 0, "given", "extracted"),
+        ("short.txt", b"Too short.", 1, "given", "too_short"),
+        ("empty.html", b"", 1, "given", "empty"),
+        ("a.pdf", b"%PDF-1.7 ...", 1, "unsupported_type", "give their text"),
+        ("large.txt", b"x" * (9 << 20), 1, "too_large", "crawl.max_body_mb"),
+    ],
+)
+def test_a_file_is_tried_too(
+    quarry: Quarry, tmp_path: Path, name: str, content: bytes, status: int, outcome: str, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    ended, out, _ = quarry("try", name)
+    assert (ended, f"{outcome}," in out, said in out) == (status, True, True), out
+
+
+def test_neither_file_nor_url_is_an_error(quarry: Quarry) -> None:
+    assert "write http:// or https:// before it" in quarry("try", "example.org/page")[2]
+    assert "is no URL of a page" in quarry("try", "ftp://example.org/")[2]
+
+
+def test_a_page_cannot_steer_the_terminal(quarry: Quarry, tmp_path: Path) -> None:
+    body = f"<html><head><title>Red \x1b[31m \u202e</title></head><body><p>{words(1)}\x1b]0;x\x07</p></body></html>"
+    (tmp_path / "evil.html").write_text(body)
+    _, out, _ = quarry("try", "evil.html", "--text")
+    assert not {"\x1b", "\x07", "\u202e"} & set(out) and "Red" in out
+
+
+def test_the_longest_line_decides_and_allow_wins_a_tie() -> None:
+    rules = robots.parse(
+        "User-agent: *\nDisallow: /\nAllow: /a/*\nDisallow: /a/b$\nDisallow: /c\nAllow: /c", "Quarry/1"
+    )
+    lines = {path: rules.deciding_line(f"http://x.test{path}") for path in ("/", "/a/b", "/a/c", "/c", "/d")}
+    assert lines == {
+        "/": "Disallow: /", "/a/b": "Disallow: /a/b$", "/a/c": "Allow: /a/*", "/c": "Allow: /c", "/d": "Disallow: /",
+    }  # fmt: skip
+    assert robots.parse("", "Quarry/1").deciding_line("http://x.test/") is None
