@@ -1,0 +1,40 @@
+"""Ctrl-C: it ends a command with one line and status 130, whatever it comes upon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+import click
+
+_STOPPED = "quarry: stopped; the same command goes on"
+_AGAIN_S = 0.05
+_NAMES = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+"""What a handler raises: Python's, or Dagster's while it runs a step."""
+
+
+def lose_none() -> None:
+    """From now on, an interruption that Python would only print, since it came while an object was freed, comes again.
+
+    Nothing can be raised from there, so the work would go on as if nobody had asked for its end.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type.__name__ in _NAMES:
+            threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def stop() -> NoReturn:
+    """Say that the command was stopped, and end as shells expect it of what was interrupted."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # impatience would only interrupt the tidying up
+        signal.signal(number, signal.SIG_IGN)
+    click.secho(_STOPPED, fg="red", err=True)
+    sys.exit(128 + signal.SIGINT)
