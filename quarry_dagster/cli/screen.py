@@ -30,6 +30,7 @@ _EVERY_S = 10.0
 _FRAMES_A_SECOND = 5
 _BAR = 14
 _NAME = 16
+_LABEL = len("1 of 6  ") + _NAME
 _MOST = 3
 """Outcomes of a stage that its line names."""
 
@@ -152,7 +153,7 @@ class Screen:
     def _close(self, stage: str) -> None:
         if stage in self._open:
             self._open.remove(stage)
-            self._print(self._line(self._stages[stage]), None)
+            self.say(self._line(self._stages[stage]), indent=_LABEL)
 
     # What stages say, through `progress`.
 
@@ -303,7 +304,7 @@ def _account(stage: str, report: StageReport) -> str:
 def _joined(begin: str, outcomes: dict[str, int]) -> str:
     ranked = sorted(outcomes.items(), key=lambda item: -item[1])
     rest = sum(n for _, n in ranked[_MOST:])
-    parts = [begin, *(f"{n:,} {name}" for name, n in ranked[:_MOST] if n), *([f"{rest:,} others"] if rest else [])]
+    parts = [begin, *(f"{n:,} {name}" for name, n in ranked[:_MOST] if n), *([f"{rest:,} more"] if rest else [])]
     return ", ".join(parts)
 
 
