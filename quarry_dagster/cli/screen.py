@@ -31,8 +31,6 @@ _FRAMES_A_SECOND = 5
 _BAR = 14
 _NAME = 16
 _LABEL = len("1 of 6  ") + _NAME
-_MOST = 3
-"""Outcomes of a stage that its line names."""
 
 
 @dataclass
@@ -284,9 +282,13 @@ class _Handler(logging.Handler):
 
 def _account(stage: str, report: StageReport) -> str:
     """What came of a stage, and what of it was there before."""
+    from quarry_dagster.store.schemas import WITH_BODY  # which loads polars
+
     outcomes = report.outcomes
     if stage == "raw_pages":
-        return _joined(f"{report.rows:,} pages", outcomes)
+        came = {name: outcomes[name] for name in WITH_BODY if outcomes[name]}
+        lacking = report.rows - sum(came.values())
+        return _joined(f"{report.rows:,} pages", came | ({"not fetched": lacking} if lacking else {}))
     if stage == "extracted_text":
         reused = report.rows - report.worked - outcomes["not_fetched"]
         return f"{report.rows:,} pages, {outcomes['extracted']:,} texts" + _reused(reused)
@@ -302,10 +304,7 @@ def _account(stage: str, report: StageReport) -> str:
 
 
 def _joined(begin: str, outcomes: dict[str, int]) -> str:
-    ranked = sorted(outcomes.items(), key=lambda item: -item[1])
-    rest = sum(n for _, n in ranked[_MOST:])
-    parts = [begin, *(f"{n:,} {name}" for name, n in ranked[:_MOST] if n), *([f"{rest:,} more"] if rest else [])]
-    return ", ".join(parts)
+    return ", ".join([begin, *(f"{n:,} {name}" for name, n in outcomes.items() if n)])
 
 
 def _reused(n: int) -> str:

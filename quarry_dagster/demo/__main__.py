@@ -102,6 +102,7 @@ def _quarry(*arguments: str) -> tuple[int, str]:
 def _tour(data: str) -> str:
     """What came of the pages, one removed document with the one it is a duplicate of, and what to open."""
     from quarry_dagster.cli.summary import account, became
+    from quarry_dagster.cli.terminal import fitted
     from quarry_dagster.reader import scan
     from quarry_dagster.stages import corpus_report
     from quarry_dagster.store import Store
@@ -112,11 +113,11 @@ def _tour(data: str) -> str:
     for row in decisions.filter(decisions["level"] == "near").head(1).iter_rows(named=True):
         lines += [
             f"removed  {row['removed_url']}",
-            f"kept     {row['kept_url']}  ({row['level']}, {row['rule']})",
+            f"kept     {row['kept_url']} ({row['level']}, by {row['rule']})",
             f"why      quarry explain {row['removed_url']} --data {data}",
         ]
     lines += [f"open     {store.files.url(corpus_report.PATH)}", "or       make ui", ""]
-    return "\n".join(lines)
+    return "\n".join(fitted(line, sys.stdout, indent=9) for line in lines)
 
 
 def ui(data: Path, port: int) -> int:
