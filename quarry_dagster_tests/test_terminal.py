@@ -170,13 +170,11 @@ class _Terminal:
         self.process.wait(60)
         os.close(self._end)
 
+    def type(self, keys: str) -> None:
+        os.write(self._end, keys.encode())
+
     def until(self, true: Callable[[str], object]) -> None:
         assert any(true(seen) for seen in self.read()), self.seen
-
-    def lines(self) -> list[str]:
-        """What stays on the screen: lines that are drawn over are left out."""
-        kept = [line for line in self.seen.replace("\r\n", "\n").split("\n") if "\x1b[2K" not in line]
-        return [_ESCAPE.sub("", line).rstrip("\r") for line in kept]
 
 
 def _quarry(*arguments: str) -> list[str]:
@@ -212,6 +210,36 @@ def test_ctrl_c_ends_a_run_with_one_line_wherever_it_is(inbox: Path, at: str) ->
     assert shown.process.returncode == 130, plain
     assert plain.count(STOPPED) == 1 and plain.rstrip().endswith(STOPPED), plain
     assert "Traceback" not in plain and "Error" not in plain, plain
+
+
+@pytest.mark.parametrize(("key", "status"), [("\x03", 130), ("n\n", 1), ("y\n", 0)])
+def test_a_question_can_be_answered_with_ctrl_c_too(key: str, status: int) -> None:
+    program = """
+import click, polars
+from quarry_dagster.cli.interruption import stop
+from quarry_dagster.cli.screen import Screen
+
+polars.DataFrame({"a": [1]}).lazy().select("a").collect()  # it sets a handler of its own
+try:
+    with Screen() as screen:
+        screen.confirm("Do this?")
+except KeyboardInterrupt:
+    stop()
+except click.Abort:
+    raise SystemExit(1)
+"""
+    shown = _Terminal(sys.executable, "-c", program)
+    shown.until(lambda seen: "[y/N]:" in seen)
+    if key == "\x03":
+        while STOPPED not in shown.seen:  # one that comes between question and reading is seen at the next
+            os.killpg(shown.process.pid, signal.SIGINT)
+            next(shown.read(), None)
+    else:
+        shown.type(key)
+    for _ in shown.read():
+        pass
+    assert shown.process.returncode == status, shown.seen
+    assert ("\n" + STOPPED in _ESCAPE.sub("", shown.seen).replace("\r", "")) == (status == 130)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -104,10 +105,12 @@ class Screen:
             KeyboardInterrupt: or an interruption.
         """
         self.doing("")
+        signal.siginterrupt(signal.SIGINT, True)  # polars' own handler has the reading of an answer go on
         with self._paused():
             try:
                 answer = click.confirm(question, err=True)
             except click.Abort:
+                click.echo(err=True)
                 raise KeyboardInterrupt from None
             if not answer:
                 raise click.Abort
