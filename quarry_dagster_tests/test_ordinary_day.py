@@ -269,8 +269,8 @@ class TestSettings:
         other = write_profile(tmp_path / "other.yaml", embedding={"max_tokens": 16}, extraction={"min_words": 5})
         status, _, err = quarry("run", "--profile", other)
         assert status == 0, err
-        profile_, extracted, embedded, *_ = err.splitlines()
-        assert profile_.startswith("profile other")
+        _, profile_, extracted, embedded, *_ = err.splitlines()
+        assert profile_.startswith("profile  other")
         assert f"{PAGES} texts are extracted anew, about " in extracted
         assert f"{PAGES} texts are embedded anew, about " in embedded
 

@@ -9,22 +9,26 @@ from quarry_dagster import progress
 
 def test_lines_name_the_pace_and_failures_by_kind(caplog: pytest.LogCaptureFixture) -> None:
     log = caplog.at_level(logging.INFO, "quarry_dagster")
-    with log, progress.track("raw_pages", 5, "pages", line_every=0) as advance:
-        advance(2)
+    lines = progress.shown_on(progress.LogLines(every=0))
+    with log, lines, progress.track("raw_pages", 5, "pages", done=1) as advance:
+        advance(1)
         for kind in ("timeout", "http_error", "timeout"):
             advance(1, kind)
     assert "raw_pages: 5 of 5 pages, " in caplog.messages[-1]
     assert caplog.messages[-1].endswith(" a second, 2 timeout, 1 http_error")
 
 
-def test_a_terminal_gets_a_bar_with_the_same(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "120")
-    with progress.track("raw_pages", 5, "pages") as advance:
-        advance(2)
-        advance(3, "timeout")
-    err = capsys.readouterr().err
-    assert "5/5" in err and "3 timeout" in err
+def test_what_nobody_can_count_before_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    log = caplog.at_level(logging.INFO, "quarry_dagster")
+    with log, progress.shown_on(progress.LogLines(every=0)):
+        assert list(progress.counted("abc", "seeds", None, "rows")) == ["a", "b", "c"]
+    assert caplog.messages[-1].startswith("seeds: 3 rows, ")
+
+
+def test_what_was_found_done_is_no_part_of_the_pace() -> None:
+    work = progress.Work("raw_pages", 100, "pages", done=50)
+    assert (work.share, work.rate) == (0.5, 0)
+    work.advance(50)
+    assert work.share == 1 and work.rate > 0
+    assert progress.Work("seeds", None, "rows").share is None
+    assert progress.Work("seeds", 0, "rows").share == 1

@@ -126,7 +126,10 @@ def test_an_interruption_leaves_a_canceled_run_that_no_daemon_starts_again(
     environment: dict[str, str], number: signal.Signals, at: str
 ) -> None:
     done = _stopped(environment, number, at)
-    assert (done.returncode, done.stderr.rstrip().splitlines()[-1]) == (130, "quarry: interrupted")
+    assert (done.returncode, done.stderr.rstrip().splitlines()[-1]) == (
+        130,
+        "quarry: stopped; the same command goes on",
+    )
     with _instance(environment) as instance:
         last = instance.get_runs(limit=1)[0]
         assert last.status == dg.DagsterRunStatus.CANCELED

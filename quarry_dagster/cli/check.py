@@ -15,6 +15,7 @@ from quarry_dagster.cli.options import (
     report_checks,
     strict_option,
 )
+from quarry_dagster.cli.screen import Screen
 from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
@@ -36,11 +37,12 @@ def check(data: str | None, profile: str | None, strict: bool, as_json: bool) ->
     if store.deduped_corpus.current() is None:
         raise ConfigError(f"there is no corpus in {root}: quarry run makes one")
 
-    from quarry_dagster.orchestration import assets, runner
-    from quarry_dagster.stages.corpus.deduped_corpus import REFUSED
+    with Screen() as screen:
+        from quarry_dagster.orchestration import assets, runner
+        from quarry_dagster.stages.corpus.deduped_corpus import REFUSED
 
-    with runner.instance(root) as instance:
-        outcome = runner.check(instance, data=root, profile_name=profile_name(profile))
+        with runner.instance(root) as instance:
+            outcome = runner.check(instance, data=root, profile_name=profile_name(profile), watcher=screen)
     if REFUSED in store.failed_checks().standing:
         refused = "the newest corpus was refused, and this one is of before: quarry run says why"
         asset, _, name = REFUSED.partition(".")

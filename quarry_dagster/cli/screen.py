@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,8 +31,7 @@ _EVERY_S = 10.0
 _FRAMES_A_SECOND = 5
 _BAR = 14
 _NAME = 16
-_MOST = 3
-"""Outcomes of a stage that its line names."""
+_LABEL = len("1 of 6  ") + _NAME
 
 
 @dataclass
@@ -105,10 +105,12 @@ class Screen:
             KeyboardInterrupt: or an interruption.
         """
         self.doing("")
+        signal.siginterrupt(signal.SIGINT, True)  # polars' own handler has the reading of an answer go on
         with self._paused():
             try:
                 answer = click.confirm(question, err=True)
             except click.Abort:
+                click.echo(err=True)
                 raise KeyboardInterrupt from None
             if not answer:
                 raise click.Abort
@@ -152,7 +154,7 @@ class Screen:
     def _close(self, stage: str) -> None:
         if stage in self._open:
             self._open.remove(stage)
-            self._print(self._line(self._stages[stage]), None)
+            self.say(self._line(self._stages[stage]), indent=_LABEL)
 
     # What stages say, through `progress`.
 
@@ -182,20 +184,20 @@ class Screen:
             return (f"{'':8}{doing}  ", None, [_seconds(time.monotonic() - self._since)]) if doing else ("", None, [])
         name = f"{stage.place}  {stage.name:<{_NAME}}" if stage else f"{'':8}{work.stage if work else '':<{_NAME}}"
         begun = stage.began if stage else self._since
-        if work is None:
+        if work is None and not (stage and stage.parts_done):
             return name, None, [_seconds(time.monotonic() - begun)]
-        share = work.share
+        share = work.share if work else 0.0
         if share is not None and stage and stage.parts > 1:
             share = min(1.0, (stage.parts_done + share) / stage.parts)
+        if work is None:
+            return name, share, _place(stage)
         counted = f"{work.done:,}" if work.total is None else f"{work.done:,}/{work.total:,}"
         more = [f"{counted} {work.unit}"]
         if work.rate >= 0.05:
             more.append(f"{work.rate:,.0f}/s" if work.rate >= 10 else f"{work.rate:.1f}/s")
         if left := _left(work, stage, share):
             more.append(left)
-        if stage and stage.parts > 1:
-            more.append(f"partition {stage.parts_done + 1:,} of {stage.parts:,}")
-        return name, share, more + work.failures
+        return name, share, more + _place(stage) + work.failures
 
     def _plain(self) -> str:
         """What is done now, in a line for a pipe."""
@@ -228,10 +230,11 @@ class Screen:
         from rich.text import Text
 
         def frame() -> Text:
-            lines = [Text(self._line(self._stages[s])) for s in self._open if self._stages[s].ended is not None]
-            if now := self._bar():
-                lines.append(now)
-            return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+            now, bar = self._now, self._bar()
+            shown = [self._stages[name] for name in list(self._open)]
+            lines = [bar if stage is now else Text(self._line(stage)) for stage in shown if stage is now or stage.said]
+            lines += [bar] if now is None else []
+            return Text("\n", no_wrap=True, overflow="ellipsis").join(line for line in lines if line)
 
         # Dagster may turn the stream's descriptor to a file while it runs a step: this one stays the terminal's.
         with os.fdopen(os.dup(self._stream.fileno()), "w", encoding="utf-8") as own:
@@ -283,9 +286,13 @@ class _Handler(logging.Handler):
 
 def _account(stage: str, report: StageReport) -> str:
     """What came of a stage, and what of it was there before."""
+    from quarry_dagster.store.schemas import WITH_BODY  # which loads polars
+
     outcomes = report.outcomes
     if stage == "raw_pages":
-        return _joined(f"{report.rows:,} pages", outcomes)
+        came = {name: outcomes[name] for name in WITH_BODY if outcomes[name]}
+        lacking = report.rows - sum(came.values())
+        return _joined(f"{report.rows:,} pages", came | ({"not fetched": lacking} if lacking else {}))
     if stage == "extracted_text":
         reused = report.rows - report.worked - outcomes["not_fetched"]
         return f"{report.rows:,} pages, {outcomes['extracted']:,} texts" + _reused(reused)
@@ -301,14 +308,18 @@ def _account(stage: str, report: StageReport) -> str:
 
 
 def _joined(begin: str, outcomes: dict[str, int]) -> str:
-    ranked = sorted(outcomes.items(), key=lambda item: -item[1])
-    rest = sum(n for _, n in ranked[_MOST:])
-    parts = [begin, *(f"{n:,} {name}" for name, n in ranked[:_MOST] if n), *([f"{rest:,} others"] if rest else [])]
-    return ", ".join(parts)
+    return ", ".join([begin, *(f"{n:,} {name}" for name, n in outcomes.items() if n)])
 
 
 def _reused(n: int) -> str:
     return f", {n:,} reused" if n > 0 else ""
+
+
+def _place(stage: _Stage | None) -> list[str]:
+    """Which partition a stage is at, where there are several."""
+    if stage is None or stage.parts <= 1:
+        return []
+    return [f"partition {min(stage.parts_done + 1, stage.parts):,} of {stage.parts:,}"]
 
 
 def _left(work: Work, stage: _Stage | None, share: float | None) -> str:

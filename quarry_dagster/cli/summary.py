@@ -90,7 +90,7 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
     passed = len([a for a in outcome.answers if a.passed])
     return Summary(
         data=store.files.root,
-        pages=_became(store),
+        pages=became(store),
         held=held or 0,
         is_blocked=bool(blocked),
         is_refused=outcome.shrank,
@@ -105,7 +105,7 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
     )
 
 
-def _became(store: Store) -> Pages:
+def became(store: Store) -> Pages:
     """What became of every page: the corpus says it of its documents, the tables before it of the others."""
     root = store.files.root
     pages = scan("raw_pages", root).select("doc_id", came=CAME_OF_IT)

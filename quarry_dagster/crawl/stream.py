@@ -64,10 +64,11 @@ def stream(
             del response  # before waiting for the next
             loop.call_soon_threadsafe(engine.consumed, size)
     finally:
+        # The loop ends when the engine has, also where a Ctrl-C ends the wait for that.
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
         loop.call_soon_threadsafe(engine.stop)
         try:
             running.result()
         finally:
-            loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()

@@ -78,14 +78,46 @@ def run(data: str, port: int) -> int:
                 _mark(Path(data), served)
             seed_file = Path(folder) / "demo.txt"
             seed_file.write_text(seeds(served), encoding="utf-8")
-            command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(seed_file), "--data", data]
-            status = subprocess.run(command, env=os.environ | _ALLOW, check=False).returncode
+            status, summary = _quarry("run", str(seed_file), "--data", data)
     except OSError as e:
         sys.stderr.write(f"cannot serve the demo site on port {port}: {e}; choose another with --port\n")
         return 1
-    if status == 0:
-        sys.stdout.write("\nSee it in the Dagster UI: make ui\n")
+    sys.stdout.write(_tour(data) if status == 0 else summary)
     return status
+
+
+def _quarry(*arguments: str) -> tuple[int, str]:
+    """Run `quarry`, whose progress is seen as it goes; its exit status and what it printed at the end."""
+    command = [sys.executable, "-m", "quarry_dagster.cli", *arguments]
+    # The terminal sends a Ctrl-C to both, and `quarry` is the one to tidy up and to say so.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with subprocess.Popen(command, env=os.environ | _ALLOW, stdout=subprocess.PIPE, text=True) as process:
+            printed, _ = process.communicate()
+        return process.returncode, printed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tour(data: str) -> str:
+    """What came of the pages, one removed document with the one it is a duplicate of, and what to open."""
+    from quarry_dagster.cli.summary import account, became
+    from quarry_dagster.cli.terminal import fitted
+    from quarry_dagster.reader import scan
+    from quarry_dagster.stages import corpus_report
+    from quarry_dagster.store import Store
+
+    store = Store(data)
+    lines = ["", account(became(store)), ""]
+    decisions = scan("dedup_decisions", data).sort("level", "removed_url").collect()
+    for row in decisions.filter(decisions["level"] == "near").head(1).iter_rows(named=True):
+        lines += [
+            f"removed  {row['removed_url']}",
+            f"kept     {row['kept_url']} ({row['level']}, by {row['rule']})",
+            f"why      quarry explain {row['removed_url']} --data {data}",
+        ]
+    lines += [f"open     {store.files.url(corpus_report.PATH)}", "or       make ui", ""]
+    return "\n".join(fitted(line, sys.stdout, indent=9) for line in lines)
 
 
 def ui(data: Path, port: int) -> int:
@@ -98,7 +130,9 @@ def ui(data: Path, port: int) -> int:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         shutil.copy(configs_dir() / "dagster.yaml", home)
-    environment = os.environ | {"QUARRY_DATA": str(data), "DAGSTER_HOME": str(home)}
+    # It says that its command has a successor, which is in a package of its own.
+    unsaid = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:Function `dev_command` is superseded"]))
+    environment = os.environ | {"QUARRY_DATA": str(data), "DAGSTER_HOME": str(home), "PYTHONWARNINGS": unsaid}
     workspace = configs_dir().parent / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
     with ExitStack() as stack:

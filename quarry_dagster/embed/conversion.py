@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def convert_model(settings: Embedding, runtime: str, folder: Path, convert: Conv
     pooled = Pooled().eval()
     with torch.inference_mode():
         wanted = [pooled(torch.from_numpy(t), torch.ones(t.shape, dtype=torch.int64)).numpy() for t in texts]
-    with torch.no_grad():
+    with torch.no_grad(), _untold():
         run = convert(pooled, texts)
     made = [run(t, np.ones_like(t)) for t in texts]
     agreement = float(np.mean([_cosine(a, b) for a, b in zip(made, wanted, strict=True)]))
@@ -98,6 +99,19 @@ def convert_model(settings: Embedding, runtime: str, folder: Path, convert: Conv
         "dim": int(wanted[0].shape[1]),
         "agreement": round(agreement, 4),
     }
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    """The tracer reads every attribute of a model, its loss too: without what transformers warns of these."""
+    import transformers
+
+    before = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(before)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

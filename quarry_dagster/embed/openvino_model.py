@@ -60,15 +60,25 @@ def recipe(settings: Embedding, precision: str) -> dict[str, Any]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without telemetry, which both packages send unless they believe to run in CI, nor their notes to developers."""
+    """Without telemetry, which both packages send unless they believe to run in CI, nor their notes to developers.
+
+    NNCF draws bars on rich's own console, and OpenVINO has the root logger print what any library says, from then on.
+    """
+    import rich
+
     in_ci = {"CI": "true", "NNCF_CI": "1"}
     before = {name: os.environ.get(name) for name in in_ci}
+    console, root = rich.get_console(), logging.getLogger()
+    was_quiet, handlers, level = console.quiet, list(root.handlers), root.level
+    console.quiet = True
     os.environ.update(in_ci)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        console.quiet, root.handlers = was_quiet, handlers
+        root.setLevel(level)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

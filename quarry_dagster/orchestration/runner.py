@@ -3,7 +3,8 @@
 Runs are recorded in the Dagster instance like any other: the UI shows them with their logs and metadata, and executes
 them again. Their configuration carries the data root and the settings, for the UI's environment may name others.
 
-Why so: "A run of `quarry run` is a run like any other" in docs/decisions.md.
+Why so: "A run of `quarry run` is a run like any other" and "What a command prints belongs to its terminal" in
+docs/decisions.md.
 """
 
 from __future__ import annotations
