@@ -23,20 +23,11 @@ class WorkConfig(dg.Config):
     """Do the work again although nothing changed."""
 
 
-class TextConfig(WorkConfig):
-    """How this materialization extracts texts."""
-
-    only_failed: bool = False
-    """Try again the pages whose extraction failed."""
-
-
 class CrawlConfig(WorkConfig):
     """How this materialization asks for pages."""
 
     refetch: bool = False
     """Ask for every page again, whether or not it changed since."""
-    only_failed: bool = False
-    """Ask for no page that came when it was asked for last."""
 
 
 class IndexConfig(WorkConfig):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl
-
 from quarry_dagster.store import Notes, PagesSegment, Segment, Store, TextSegment, VectorSegment
-from quarry_dagster.store.schemas import DID_NOT_COME, FAILED_EXTRACTIONS
 
 
 def backlog(store: Store) -> dict[str, str]:
@@ -20,18 +17,6 @@ def backlog(store: Store) -> dict[str, str]:
         if not _in_line(batch, *made):
             found[partition] = ".".join(str(segment.version if segment else 0) for segment in (batch, *made))
     return found
-
-
-def failed(store: Store) -> list[str]:
-    """The partitions in which a page did not come when it was asked for last, or an extraction failed, in order."""
-    found: set[str] = set()
-    for table, has_failed in (
-        (store.raw_pages, DID_NOT_COME),
-        (store.extracted_text, pl.col("outcome").is_in(FAILED_EXTRACTIONS)),
-    ):
-        rows = table.scan(store.batches.segments()).filter(has_failed)
-        found |= set(rows.select("partition").unique().collect()["partition"])
-    return sorted(found)
 
 
 def _in_line(

@@ -39,9 +39,6 @@ IS_WITHDRAWN = pl.col("detail").str.starts_with(f"{WITHDRAWN}: ").fill_null(Fals
 CAME_OF_IT = pl.when(HELD).then(pl.col("detail").str.extract(r": (\w+)", 1)).otherwise("outcome").alias("outcome")
 """What asking for the page of a row of `raw_pages` gave last, whether or not a body of before is held."""
 
-DID_NOT_COME = CAME_OF_IT.is_in(["timeout", "http_error", "network_error", "blocked_address", "robots_disallowed"])
-"""Whether the page of a row of `raw_pages` failed to come when it was asked for last, whether or not one is held."""
-
 SCORED_LEVELS = ("near", "semantic")
 """Levels of removals that the scores of a pair of texts decide."""
 LEVELS = ("url", "exact", *SCORED_LEVELS)
@@ -49,8 +46,6 @@ LEVELS = ("url", "exact", *SCORED_LEVELS)
 
 EXTRACTED = "extracted"
 """The one outcome of a row of `extracted_text` that makes it a document."""
-FAILED_EXTRACTIONS = ("timeout", "error")
-"""Outcomes of `extracted_text` that another try may change."""
 ACCEPTED = pl.col("outcome") == EXTRACTED
 """Whether a row of `extracted_text` is a document."""
 

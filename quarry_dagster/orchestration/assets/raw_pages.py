@@ -30,10 +30,7 @@ def raw_pages(context: dg.AssetExecutionContext, config: CrawlConfig, quarry: Qu
 
         def refresh(partition: str, force: bool) -> StageReport:
             allowed = quarry.allow_addresses()
-            refetch, only_failed = config.refetch, config.only_failed
-            return stage.refresh(
-                store, partition, profile.crawl, allowed, force=force, refetch=refetch, only_failed=only_failed
-            )
+            return stage.refresh(store, partition, profile.crawl, allowed, force=force, refetch=config.refetch)
 
         def show(partition: str) -> Metadata:
             rows = store.raw_pages.scan([partition])

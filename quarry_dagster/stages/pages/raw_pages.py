@@ -35,7 +35,7 @@ from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
-from quarry_dagster.store.schemas import CAME, DID_NOT_COME, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
+from quarry_dagster.store.schemas import CAME, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at", "own_columns")
 """What later stages depend on; its digest is a segment's `content`."""
@@ -56,18 +56,17 @@ def refresh(
     *,
     force: bool = False,
     refetch: bool = False,
-    only_failed: bool = False,
 ) -> StageReport:
     """Bring one partition of `raw_pages` up to date; memory holds a few bodies at a time, not the partition.
 
     `force` writes it although nothing changed, and takes over no row that breaks the contract. `refetch` asks for each
-    page unconditionally. `only_failed` asks for no page that came when it was asked for last.
+    page unconditionally.
 
     Raises:
         StoreError: the partition has no batch, or the store cannot be written.
     """
     start = time.monotonic()
-    how = _How(settings, force, refetch, only_failed)
+    how = _How(settings, force, refetch)
     state = _State(store, partition, how)
     report = StageReport()
     with open_journal(store, partition, state.old.segment, settings, allow_addresses, anew=refetch) as journal:
@@ -97,7 +96,6 @@ class _How:
     settings: Crawl
     force: bool
     refetch: bool
-    only_failed: bool
 
 
 class _State:
@@ -121,14 +119,6 @@ class _State:
         """Whether it was made under the same rules."""
         carried = {i: _carried(seed, self.old.rows.get(i), self.forgotten) for i, seed in self.batch.rows.items()}
         self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
-        if how.only_failed:
-            came = {i: row for i, row in self.old.rows.items() if i in self.batch.rows and i not in self.rows}
-            failed = self.old.failed()
-            self.rows |= {
-                i: row | {"own_columns": self.batch.rows[i]["own_columns"]}
-                for i, row in came.items()
-                if i not in failed
-            }
         self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
         """Seeds that need a request, by URL."""
 
@@ -172,11 +162,6 @@ class _Version(Generic[N]):
             columns = [name for name in segment.schema.names() if name != "body"]
             frames = segment.batches(columns, rows=4096)
             self.rows = {row["doc_id"]: row for frame in frames for row in frame.iter_rows(named=True)}
-
-    def failed(self) -> set[str]:
-        """The doc_ids of the pages of `raw_pages` that did not come when they were asked for last."""
-        frames = self.segment.batches(["doc_id", "outcome", "detail"], rows=4096) if self.segment else ()
-        return {doc_id for frame in frames for doc_id in frame.filter(DID_NOT_COME)["doc_id"]}
 
     def drop_unsound(self) -> None:
         """Forget the rows that break the contract: they are made anew, and their bodies are not taken over."""
