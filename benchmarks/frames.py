@@ -4,8 +4,8 @@
 
 Of ten rows one is the copy of an earlier row in capitals, one an earlier row with every twentieth word replaced, one
 the first two thirds of an earlier row; the others are their own. Each begins with the same twenty words as the other
-ninety-nine of its site. CPU seconds are of the call, all its threads together, without imports; the peak is that of the
-process, which holds the frame too.
+ninety-nine of its site. CPU seconds are of the call, all its threads together, without imports; the peak is that of
+the process, which holds the frame too. The rows are made by another process.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ import argparse
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
 from benchmarks.planted import SCRIPTS, Language
 from quarry_dagster import deduplicate
@@ -33,7 +37,12 @@ def main() -> int:
     parser.add_argument("--kind", choices=("polars", "pandas", "pyarrow"), default="polars")
     parser.add_argument("--bytes", type=int, default=2000, help="of a text")
     arguments = parser.parse_args()
-    frame = _of_kind(arguments.kind, invented(arguments.rows, arguments.bytes))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.parquet"
+        child = get_context("spawn").Process(target=_write, args=(file, arguments.rows, arguments.bytes))
+        child.start()
+        child.join()
+        frame = _of_kind(arguments.kind, file)
     deduplicate(frame[:2] if arguments.kind != "pyarrow" else frame.slice(0, 2), id="id")  # loads what it needs
     held, start, before = _peak(), time.monotonic(), _cpu()
     found = deduplicate(frame, id="id")
@@ -52,28 +61,33 @@ def invented(rows: int, size: int, seed: int = 0) -> pl.DataFrame:
     letters = sum(len(word) * weight for word, weight in zip(language.words, language.weights, strict=True))
     number = int(size / (letters + 1))
     texts: list[list[str]] = []
-    head, bodies = [], np.empty((0, 0), np.str_)
-    for row in range(rows):
-        if row % _PER_SITE == 0:
-            head = language.some(rng, 20)
-            bodies = rng.choice(language.words, (_PER_SITE, number - 20), p=language.weights)
-        kind, earlier = row % 10, texts[int(rng.integers(row))] if row else []
-        match kind:
-            case 1:
-                words = [word.upper() for word in earlier]
-            case 2:
-                words = [bodies[row % _PER_SITE][i % 20] if i % 20 == 7 else word for i, word in enumerate(earlier)]
-            case 3:
-                words = earlier[: len(earlier) * 2 // 3]
-            case _:
-                words = [*head, *bodies[row % _PER_SITE]]
-        texts.append(words)
-    frame = pl.DataFrame({"id": np.arange(rows), "text": [" ".join(words) for words in texts]})
+    while len(texts) < rows:
+        head = language.some(rng, 20)
+        for kind, body in enumerate(rng.choice(language.words, (_PER_SITE, number - 20), p=language.weights).tolist()):
+            earlier = texts[int(rng.integers(len(texts)))] if texts else body
+            match kind % 10:
+                case 1:
+                    words = [word.upper() for word in earlier]
+                case 2:
+                    words = [body[i % 100] if i % 20 == 7 else word for i, word in enumerate(earlier)]
+                case 3:
+                    words = earlier[: len(earlier) * 2 // 3]
+                case _:
+                    words = [*head, *body]
+            texts.append(words)
+    frame = pl.DataFrame({"id": np.arange(rows), "text": [" ".join(words) for words in texts[:rows]]})
     return frame.sample(fraction=1, shuffle=True, seed=seed)
 
 
-def _of_kind(kind: str, frame: pl.DataFrame) -> Any:
-    return {"polars": lambda: frame, "pandas": frame.to_pandas, "pyarrow": frame.to_arrow}[kind]()
+def _write(file: Path, rows: int, size: int) -> None:
+    invented(rows, size).write_parquet(file, row_group_size=10_000)
+
+
+def _of_kind(kind: str, file: Path) -> Any:
+    if kind == "polars":
+        return pl.read_parquet(file, memory_map=False)
+    table = pq.read_table(file)
+    return table.to_pandas() if kind == "pandas" else table
 
 
 def _values(frame: Any, column: str) -> list[Any]:

@@ -23,7 +23,8 @@ from quarry_dagster.errors import ConfigError
 from quarry_dagster.intake import SeedReport, put, take_in_seeds
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.stages.backlog import backlog, failed
+from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.failed import failed_partitions
 from quarry_dagster.stages.redo import adopt, redo
 from quarry_dagster.store import Store
 
@@ -104,7 +105,7 @@ def materialize(
 
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)
-        wanted = [] if prepared.dedup_only else failed(store) if prepared.only_failed else partitions
+        wanted = [] if prepared.dedup_only else failed_partitions(store) if prepared.only_failed else partitions
         if prepared.only_failed and not wanted:
             screen.say("nothing failed: no page is asked for again", indent=9)
         if not partitions and store.deduped_corpus.current() is None:
@@ -128,7 +129,7 @@ def materialize(
             config=asset_checks.run_config(
                 force=force,
                 refetch=refetch,
-                only_failed=prepared.only_failed,
+                only="failed" if prepared.only_failed else None,
                 accept_shrink=accept_shrink,
                 accept_check=accepted,
             ),

@@ -18,7 +18,7 @@ from quarry_dagster.orchestration.assets.reporting import (
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
-from quarry_dagster.orchestration.run_config import WorkConfig
+from quarry_dagster.orchestration.run_config import RetryConfig
 from quarry_dagster.report.charts import LENGTHS
 from quarry_dagster.stages import extracted_text as stage
 from quarry_dagster.stages.report import StageReport
@@ -27,7 +27,11 @@ from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT
 _COPIED = ("doc_id", "url", "final_url", "fetched_at", "partition")
 _FROM_BODY = ("title", "author", "date", "language", "text", "word_count", "text_digest", "page_digest")
 _LINEAGE = column_lineage(
-    {"raw_pages": {c: c for c in _COPIED} | dict.fromkeys(_FROM_BODY, "body") | {"outcome": "outcome"}}
+    {
+        "raw_pages": {c: c for c in _COPIED}
+        | dict.fromkeys(_FROM_BODY, "body")
+        | {"outcome": "outcome", "metadata": "own_columns"}
+    }
 )
 
 
@@ -39,7 +43,7 @@ _LINEAGE = column_lineage(
     pool="extracted_text",
     metadata=column_schema(EXTRACTED_TEXT),
 )
-def extracted_text(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
+def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The main text and metadata of every page, or why there is none."""
     with quarry.materializing(context) as (store, profile):
 
@@ -59,6 +63,6 @@ def extracted_text(context: dg.AssetExecutionContext, config: WorkConfig, quarry
         with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
 
             def refresh(partition: str, force: bool) -> StageReport:
-                return stage.refresh(store, partition, extractor, force=force)
+                return stage.refresh(store, partition, extractor, force=force, retry=config.only_failed)
 
             return materialize_each(context, config, store, store.extracted_text, refresh, show)
