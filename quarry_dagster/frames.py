@@ -13,6 +13,7 @@ import polars as pl
 from narwhals.stable.v2.typing import IntoFrame
 from pydantic import ValidationError
 
+from quarry_dagster.dates import day_of
 from quarry_dagster.dedup.anew import TextSketches, decide_anew
 from quarry_dagster.dedup.shingles import sketches
 from quarry_dagster.errors import ConfigError, InvalidId
@@ -21,7 +22,6 @@ from quarry_dagster.extract.decode import NotText, refuse_unreadable
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import of_plain_text
 from quarry_dagster.profiles.settings import Deduplication
-from quarry_dagster.seeds.own_columns import day_of
 from quarry_dagster.store.schemas import DOCUMENTS
 from quarry_dagster.urls import CURRENT_FORM, doc_id
 from quarry_dagster.urns import own_id, urn_of

@@ -1,5 +1,6 @@
 """`quarry_dagster.deduplicate`: what a run decides, on the rows of a frame of whatever kind; each row has its place."""
 
+import json
 import subprocess
 import sys
 from datetime import date
@@ -239,3 +240,17 @@ def test_many_texts_are_scored_in_pieces_with_the_same_result(monkeypatch: pytes
     assert whole.kept.height == 20
     assert pieces.kept.equals(whole.kept)
     assert pieces.removed.equals(whole.removed)
+
+
+def test_a_run_over_a_seed_with_these_ids_decides_the_same(corpus: Corpus) -> None:
+    texts = [words(i // 2) + (" and more" if i % 3 else "") for i in range(40)]
+    frame = pl.DataFrame({"id": [f"k{i}" for i in range(40)], "text": texts})
+    corpus.seed(
+        "mine.jsonl", "".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in frame.select("id", "text").rows())
+    )
+    corpus.take_in()
+    corpus.run()
+    decisions = corpus.read("dedup_decisions").select("removed_own_id", "kept_own_id", "rule", "jaccard", "containment")
+    found = deduplicate(frame, id="id", name="mine")
+    mine = found.removed.select("removed_id", "kept_id", "rule", "jaccard", "containment")
+    assert sorted(mine.rows()) == sorted(decisions.rows()) and mine.height >= 15

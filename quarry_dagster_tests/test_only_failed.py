@@ -28,7 +28,7 @@ def test_only_what_failed_is_asked_for_again(quarry: Quarry, tmp_path: Path, sit
     status, out, err = quarry("run", "--only", "failed")
     assert status == 0, err
     assert sorted(site.asked) == ["/3", "/4"]
-    assert "24 fetched, 1 http_error" in out
+    assert "24 kept, 1 not fetched (1 http_error)" in out
     assert site.url("/3") in corpus.urls()
     after = {p: s.version for p, s in corpus.store.raw_pages.segments().items()}
     assert sum(after[p] != versions[p] for p in versions) == 1

@@ -63,10 +63,10 @@ def run(
     Exit status 1 when an asset or a blocking check failed, when no seed line was usable, no page came or no document
     of this run was accepted; what failed is named.
     """
-    if dedup_only and (seed_files or refetch or only):
+    if only and (seed_files or refetch or dedup_only):
+        raise click.UsageError("--only failed takes in no seeds, and goes neither with --refetch nor with --dedup-only")
+    if dedup_only and (seed_files or refetch):
         raise click.UsageError("--dedup-only takes in no seeds, and asks for no page")
-    if only and (seed_files or refetch):
-        raise click.UsageError("--only failed takes in no seeds, and asks for no page that came")
     start = time.monotonic()
     root = data_root(data)
     with Screen() as screen:

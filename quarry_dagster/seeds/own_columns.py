@@ -15,13 +15,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from quarry_dagster.dates import day_of
 from quarry_dagster.seeds.model import shown
 from quarry_dagster.seeds.settings import GIVEN
 
 MAX_BYTES = 64 << 10
 """Bytes of JSON that the columns of one document may have."""
 _LANGUAGE = re.compile(r"([A-Za-z]{2})(?:[-_][A-Za-z0-9_-]+)?")
-_DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 def packed(columns: Mapping[str, Any], own_id: str | None) -> tuple[str | None, str]:
@@ -106,17 +106,6 @@ def _text(value: Any) -> str | None:
         case _:
             return None
     return " ".join(value.split())
-
-
-def day_of(text: str) -> str | None:
-    """The day (or month, or year) of an ISO 8601 date or time; None where it is none."""
-    try:
-        if _DATE.fullmatch(text):
-            date.fromisoformat(f"{text}-01-01"[: len("2026-01-01")] if len(text) < len("2026-01-01") else text)
-            return text
-        return datetime.fromisoformat(text).date().isoformat()
-    except ValueError:
-        return None
 
 
 def split(packed: str | None) -> tuple[dict[str, str], str | None]:
