@@ -155,10 +155,10 @@ class _Terminal:
         )
         os.close(theirs)
 
-    def read(self) -> Iterator[str]:
-        """All that was seen so far, whenever there is more, until the command ends."""
+    def read(self, patience: float = 60) -> Iterator[str]:
+        """All that was seen so far, whenever there is more, until the command ends or is silent for so many seconds."""
         while True:
-            ready, _, _ = select.select([self._end], [], [], 60)
+            ready, _, _ = select.select([self._end], [], [], patience)
             try:
                 more = os.read(self._end, 65536) if ready else b""
             except OSError:  # nobody has the other end any more
@@ -167,6 +167,11 @@ class _Terminal:
                 break
             self.seen += more.decode(errors="replace")
             yield self.seen
+
+    def end(self) -> None:
+        """Wait for its end."""
+        for _ in self.read():
+            pass
         self.process.wait(60)
         os.close(self._end)
 
@@ -187,8 +192,7 @@ def test_a_terminal_sees_at_once_that_it_runs_then_each_stage_and_the_account(in
     shown = _Terminal(*_quarry("run"))
     shown.until(lambda seen: str(inbox) in seen)
     assert time.monotonic() - begin < 5, "two seconds, on a machine that does nothing else"
-    for _ in shown.read():
-        pass
+    shown.end()
     plain = _ESCAPE.sub("", shown.seen)
     assert shown.process.returncode == 0, plain
     for n, stage in enumerate(
@@ -204,8 +208,7 @@ def test_ctrl_c_ends_a_run_with_one_line_wherever_it_is(inbox: Path, at: str) ->
     shown = _Terminal(*_quarry("run"))
     shown.until(lambda seen: at in seen)
     os.killpg(shown.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
-    for _ in shown.read():
-        pass
+    shown.end()
     plain = _ESCAPE.sub("", shown.seen)
     assert shown.process.returncode == 130, plain
     assert plain.count(STOPPED) == 1 and plain.rstrip().endswith(STOPPED), plain
@@ -233,11 +236,10 @@ except click.Abort:
     if key == "\x03":
         while STOPPED not in shown.seen:  # one that comes between question and reading is seen at the next
             os.killpg(shown.process.pid, signal.SIGINT)
-            next(shown.read(), None)
+            list(shown.read(patience=0.2))
     else:
         shown.type(key)
-    for _ in shown.read():
-        pass
+    shown.end()
     assert shown.process.returncode == status, shown.seen
     assert ("\n" + STOPPED in _ESCAPE.sub("", shown.seen).replace("\r", "")) == (status == 130)
 
@@ -249,8 +251,7 @@ def test_an_impatient_second_ctrl_c_makes_no_traceback(inbox: Path) -> None:
     for _ in range(3):
         os.killpg(shown.process.pid, signal.SIGINT)
         time.sleep(0.05)
-    for _ in shown.read():
-        pass
+    shown.end()
     assert shown.process.returncode == 130 and "Traceback" not in shown.seen, shown.seen
 
 
