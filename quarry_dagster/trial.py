@@ -6,7 +6,6 @@ documents are those of a run.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,8 +21,10 @@ from quarry_dagster.profiles.settings import Extraction as ExtractionSettings
 from quarry_dagster.store.schemas import EXTRACTED
 from quarry_dagster.urls import canonical_url
 
-MARKED = "marked by the page as such"
-FOUND = "found by looking all over the page"
+MARKED = "by mode fast too: of its metadata, its address, or where it stands plainly"
+FOUND = "by mode thorough alone, which looks all over the page"
+_TYPES = {".txt": "text/plain", ".md": "text/plain", ".rst": "text/plain", ".text": "text/plain"}
+"""By suffix what a file is taken for; any other is taken for a page, unless its bytes are none."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
     from quarry_dagster.seeds.payload import unsupported
 
     size, limit = path.stat().st_size, int(profile.crawl.max_body_mb * 2**20)
-    content_type = mimetypes.guess_type(path.name)[0] or "text/html"
+    content_type = _TYPES.get(path.suffix.lower(), "text/html")
     found = Trial(path.name, "given", final_url=path.name, content_type=content_type, bytes=size)
     if size > limit:
         remedy = "crawl.max_body_mb of the profile is the limit"
@@ -177,7 +178,8 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
 def _extracted(found: Trial, page: Page, settings: ExtractionSettings) -> Trial:
     """The trial with what a run extracts, in a worker with the limits of a run; and where author and date come from.
 
-    Mode `fast` takes these only where a page marks them: what it finds too is marked.
+    Mode `fast` looks for them in the page's metadata and address first, and not all over the page: what it finds too is
+    likely to be what the page means.
     """
     is_looked_for = settings.mode == "thorough" and not page.is_plain_text
     ways = [settings, settings.model_copy(update={"mode": "fast"})] if is_looked_for else [settings]

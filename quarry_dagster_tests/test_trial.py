@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from quarry_dagster.crawl import robots
+from quarry_dagster.trial import MARKED
 from quarry_dagster_tests.corpus import Quarry, words
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import html
@@ -42,7 +43,7 @@ def test_a_page_is_told_as_a_run_would_have_it(quarry: Quarry, hostile: HostileS
     assert found["consent"].startswith("nothing opts out")
     text = found["text"]
     assert (text["outcome"], text["date"], text["author"]) == ("extracted", "2024-03-02", "Ann Example")
-    assert (found["date_source"], found["author_source"]) == ("marked by the page as such",) * 2
+    assert (found["date_source"], found["author_source"]) == (MARKED,) * 2
     assert words(1)[:40] in text["text"] and text["word_count"] >= 100
 
 
@@ -78,6 +79,7 @@ def test_an_address_that_is_not_public_comes_with_the_remedy(
     [
         ("a.html", _PAGE, 0, "given", "extracted"),
         ("a.txt", words(1).encode(), 0, "given", "extracted"),
+        ("notes.md", words(1).encode(), 0, "given", "extracted"),
         ("short.txt", b"Too short.", 1, "given", "too_short"),
         ("empty.html", b"", 1, "given", "empty"),
         ("a.pdf", b"%PDF-1.7 ...", 1, "unsupported_type", "give their text"),
