@@ -31,6 +31,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.stages.backlog import backlog
+from quarry_dagster.stages.failed import failed_partitions
 from quarry_dagster.stages.redo import adopt, redo
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD
@@ -50,6 +51,9 @@ _SEEDS_SHOWN = 5
 @click.option("--dedup-only", is_flag=True, help="Decide again on the texts that are there: crawl and embed nothing.")
 @click.option("--force", is_flag=True, help="Do all work again although nothing changed; never passes a failed check.")
 @click.option("--refetch", is_flag=True, help="Ask for every page again, whether or not it changed.")
+@click.option(
+    "--only", type=click.Choice(["failed"]), help="Ask again only for what failed, and for no page that came; no SEEDS."
+)
 @click.option("--accept-shrink", is_flag=True, help="Publish although more documents leave than the bounds allow.")
 @click.option(
     "--accept-check",
@@ -69,6 +73,7 @@ def run(
     dedup_only: bool,
     force: bool,
     refetch: bool,
+    only: str | None,
     accept_shrink: bool,
     accepted: Sequence[str],
     yes: bool,
@@ -81,6 +86,8 @@ def run(
     """
     if dedup_only and (seed_files or refetch):
         raise click.UsageError("--dedup-only takes in no seeds, and asks for no page")
+    if only and (seed_files or refetch or dedup_only):
+        raise click.UsageError("--only failed takes in no seeds, and goes neither with --refetch nor with --dedup-only")
     start = time.monotonic()
     _log_progress()
     root = data_root(data)
@@ -97,7 +104,7 @@ def run(
     if takedown.is_unfinished(store):
         takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
     reports = []
-    if not dedup_only:
+    if not dedup_only and not only:
         reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
     _print_intake(reports)
 
@@ -111,8 +118,15 @@ def run(
             click.echo(f"nothing to do: no seeds in {store.files.url('seeds')}; give seed files or drop some there")
             sys.exit(0 if not any(r.problem_count for r in reports) else 1)
 
+        if only:
+            partitions = failed_partitions(store)
+            if not partitions:
+                click.echo("nothing failed: no page is asked for again", err=True)
+
         def found() -> list[str]:
             """Take in the pages that a crawl found for seeds that ask for more; the partitions that wait then."""
+            if only:
+                return []
             more = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
             _print_intake(more)
             sync_partitions(instance, store)
@@ -126,7 +140,7 @@ def run(
             profile=settings,
             further=found,
             config=asset_checks.run_config(
-                force=force, refetch=refetch, accept_shrink=accept_shrink, accept_check=accepted
+                force=force, refetch=refetch, only=only, accept_shrink=accept_shrink, accept_check=accepted
             ),
             tags=_tags(seed_files, settings.name),
         )

@@ -145,12 +145,18 @@ BLOCKING: Sequence[str] = [
 
 
 def run_config(
-    *, force: bool = False, refetch: bool = False, accept_shrink: bool = False, accept_check: Sequence[str] = ()
+    *,
+    force: bool = False,
+    refetch: bool = False,
+    only: str | None = None,
+    accept_shrink: bool = False,
+    accept_check: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """The configuration of assets and checks, by the name of their op, that says these words to all of a run."""
     accept = {"accept_check": list(accept_check)}
     words: dict[str, dict[str, Any]] = {name: {"force": force} for name in assets.NAMES if name != "corpus_report"}
-    words["raw_pages"] |= {"refetch": refetch}
+    words["raw_pages"] |= {"refetch": refetch, "only": only}
+    words["extracted_text"] |= {"only": only}
     words["faiss_index"] |= accept
     words["deduped_corpus"] |= accept | {"accept_shrink": accept_shrink}
     words |= {name.replace(".", "_"): {"accepted": is_accepted(name, accept_check)} for name in BLOCKING}

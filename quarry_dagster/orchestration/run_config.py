@@ -1,13 +1,14 @@
 """What a run may be told in its configuration: by `quarry run`, in the UI's launchpad, or with `-c`.
 
-Three words, one meaning each: `force` does work again although nothing changed, and never passes a failed check;
-`accept_check` publishes although that check stands failed; `refetch` asks the network again unconditionally. What is
-accepted is not carried over to a re-execution.
+Four words, one meaning each: `force` does work again although nothing changed, and never passes a failed check;
+`accept_check` publishes although that check stands failed; `refetch` asks the network again unconditionally; `only`
+leaves all else as it is. What is accepted is not carried over to a re-execution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum
 
 import dagster as dg
 from pydantic import Field
@@ -23,7 +24,24 @@ class WorkConfig(dg.Config):
     """Do the work again although nothing changed."""
 
 
-class CrawlConfig(WorkConfig):
+class Only(Enum):
+    """What a materialization may be limited to."""
+
+    failed = "failed"
+
+
+class RetryConfig(WorkConfig):
+    """What this materialization tries again."""
+
+    only: Only | None = None
+    """`failed`: what failed the last time is tried again, and nothing that came is asked for."""
+
+    @property
+    def only_failed(self) -> bool:
+        return self.only is Only.failed
+
+
+class CrawlConfig(RetryConfig):
     """How this materialization asks for pages."""
 
     refetch: bool = False

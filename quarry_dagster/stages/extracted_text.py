@@ -23,27 +23,28 @@ from quarry_dagster.progress import track
 from quarry_dagster.seeds.own_columns import split
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, digest_rows
-from quarry_dagster.store.schemas import EXTRACTED, EXTRACTED_TEXT
+from quarry_dagster.store.schemas import EXTRACT_FAILURES, EXTRACTED, EXTRACTED_TEXT
 
 Row = dict[str, Any]
 
-_FAILURES = ("timeout", "error")
 _FROM_PAGE = ("doc_id", "url", "final_url", "fetched_at", "partition")
 
 
-def refresh(store: Store, partition: str, extractor: Extractor, *, force: bool = False) -> StageReport:
+def refresh(
+    store: Store, partition: str, extractor: Extractor, *, force: bool = False, retry: bool = False
+) -> StageReport:
     """Bring one partition of `extracted_text` up to date with its raw pages.
 
-    `force` extracts every page anew although nothing changed.
+    `force` extracts every page anew although nothing changed, `retry` those whose extraction failed.
 
     Raises:
         StoreError: the partition has no raw pages, or the store cannot be written.
     """
     with store.extracted_text.lock(partition):
-        return _refresh(store, partition, extractor, force)
+        return _refresh(store, partition, extractor, force, retry)
 
 
-def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) -> StageReport:
+def _refresh(store: Store, partition: str, extractor: Extractor, force: bool, retry: bool) -> StageReport:
     start = time.monotonic()
     raw = store.raw_pages.segment(partition)
     if raw is None:
@@ -55,7 +56,7 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) ->
     maker = f"{version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
     fingerprint = Fingerprint((raw.notes.content,), maker)
     report = StageReport(rows=raw.rows)
-    if old is not None and not force and _holds(old, fingerprint, version):
+    if old is not None and not force and not (retry and has_failures(old)) and _holds(old, fingerprint, version):
         report.outcomes = Counter(old.notes.outcomes)
         report.seconds = time.monotonic() - start
         return report
@@ -117,11 +118,15 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool) ->
     return report
 
 
+def has_failures(texts: TextSegment) -> bool:
+    """Whether the extraction of a page failed."""
+    return any(texts.notes.outcomes.get(outcome) for outcome in EXTRACT_FAILURES)
+
+
 def _holds(old: TextSegment, fingerprint: Fingerprint, version: str) -> bool:
     """Whether a segment is what would be made now; other limits change nothing where no page failed."""
-    has_failures = any(old.notes.outcomes.get(outcome) for outcome in _FAILURES)
     is_same = (old.notes.input.inputs, old.notes.extractor_version) == (fingerprint.inputs, version)
-    return old.notes.input == fingerprint or (is_same and not has_failures)
+    return old.notes.input == fingerprint or (is_same and not has_failures(old))
 
 
 def _raw_rows(raw: PagesSegment) -> Iterator[Row]:
@@ -143,5 +148,5 @@ def _earlier(old: TextSegment | None, version: str) -> dict[str, Row]:
     rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096)))
     return {
         r["page_digest"]: r
-        for r in rows.filter(~pl.col("outcome").is_in(["not_fetched", *_FAILURES])).iter_rows(named=True)
+        for r in rows.filter(~pl.col("outcome").is_in(["not_fetched", *EXTRACT_FAILURES])).iter_rows(named=True)
     }

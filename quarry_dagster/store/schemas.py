@@ -34,6 +34,13 @@ HELD = pl.col("outcome").is_in(WITH_BODY) & pl.col("detail").str.starts_with(KEP
 """Whether a row of `raw_pages` carries the body of before because its page did not come."""
 CAME_OF_IT = pl.when(HELD).then(pl.col("detail").str.extract(r": (\w+)", 1)).otherwise("outcome").alias("outcome")
 """What asking for the page of a row of `raw_pages` gave last, whether or not a body of before is held."""
+DID_NOT_COME = ("robots_disallowed", "blocked_address", "timeout", "http_error", "network_error")
+"""Fetch outcomes of a page that did not come, and may come when it is asked for again.
+
+A page that is `opted_out`, `too_large` or of an `unsupported_type` was seen, and decided on.
+"""
+FAILED = HELD | pl.col("outcome").is_in(DID_NOT_COME)
+"""Whether the newest answer for a row of `raw_pages` is a failure, whether or not a body of before is held."""
 
 SCORED_LEVELS = ("near", "semantic")
 """Levels of removals that the scores of a pair of texts decide."""
@@ -45,7 +52,9 @@ EXTRACTED = "extracted"
 ACCEPTED = pl.col("outcome") == EXTRACTED
 """Whether a row of `extracted_text` is a document."""
 
-EXTRACT_OUTCOMES = (EXTRACTED, "not_fetched", "empty", "too_short", "javascript_only", "timeout", "error")
+EXTRACT_FAILURES = ("timeout", "error")
+"""Outcomes of `extracted_text` that say nothing about the page: another try may give its text."""
+EXTRACT_OUTCOMES = (EXTRACTED, "not_fetched", "empty", "too_short", "javascript_only", *EXTRACT_FAILURES)
 
 BATCHES = pl.Schema(
     {

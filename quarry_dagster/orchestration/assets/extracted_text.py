@@ -18,7 +18,7 @@ from quarry_dagster.orchestration.assets.reporting import (
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
-from quarry_dagster.orchestration.run_config import WorkConfig
+from quarry_dagster.orchestration.run_config import RetryConfig
 from quarry_dagster.report.charts import LENGTHS
 from quarry_dagster.stages import extracted_text as stage
 from quarry_dagster.stages.report import StageReport
@@ -39,7 +39,7 @@ _LINEAGE = column_lineage(
     pool="extracted_text",
     metadata=column_schema(EXTRACTED_TEXT),
 )
-def extracted_text(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
+def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarry: Quarry) -> dg.MaterializeResult:
     """The main text and metadata of every page, or why there is none."""
     with quarry.materializing(context) as (store, profile):
 
@@ -59,6 +59,6 @@ def extracted_text(context: dg.AssetExecutionContext, config: WorkConfig, quarry
         with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
 
             def refresh(partition: str, force: bool) -> StageReport:
-                return stage.refresh(store, partition, extractor, force=force)
+                return stage.refresh(store, partition, extractor, force=force, retry=config.only_failed)
 
             return materialize_each(context, config, store, store.extracted_text, refresh, show)

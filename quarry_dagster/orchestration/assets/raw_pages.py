@@ -29,8 +29,15 @@ def raw_pages(context: dg.AssetExecutionContext, config: CrawlConfig, quarry: Qu
             check_ready(profile)  # not after hours of crawling
 
         def refresh(partition: str, force: bool) -> StageReport:
-            allowed = quarry.allow_addresses()
-            return stage.refresh(store, partition, profile.crawl, allowed, force=force, refetch=config.refetch)
+            return stage.refresh(
+                store,
+                partition,
+                profile.crawl,
+                quarry.allow_addresses(),
+                force=force,
+                refetch=config.refetch,
+                only_failed=config.only_failed,
+            )
 
         def show(partition: str) -> Metadata:
             rows = store.raw_pages.scan([partition])

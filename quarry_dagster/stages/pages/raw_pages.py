@@ -34,8 +34,8 @@ from quarry_dagster.stages.pages.crawling import fetch, open_journal
 from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Forgotten, Notes, RawPagesNotes, Segment, Store, digest_rows
-from quarry_dagster.store.schemas import CAME, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
+from quarry_dagster.store import Forgotten, Notes, PagesSegment, RawPagesNotes, Segment, Store, digest_rows
+from quarry_dagster.store.schemas import CAME, FAILED, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at", "own_columns")
 """What later stages depend on; its digest is a segment's `content`."""
@@ -56,23 +56,25 @@ def refresh(
     *,
     force: bool = False,
     refetch: bool = False,
+    only_failed: bool = False,
 ) -> StageReport:
     """Bring one partition of `raw_pages` up to date; memory holds a few bodies at a time, not the partition.
 
     `force` writes it although nothing changed, and takes over no row that breaks the contract. `refetch` asks for each
-    page unconditionally.
+    page unconditionally. `only_failed` asks for no page that came when it was last asked for: its row stays.
 
     Raises:
         StoreError: the partition has no batch, or the store cannot be written.
     """
     start = time.monotonic()
-    how = _How(settings, force, refetch)
+    how = _How(settings, force, refetch, only_failed)
     state = _State(store, partition, how)
     report = StageReport()
     with open_journal(store, partition, state.old.segment, settings, allow_addresses, anew=refetch) as journal:
         while True:
-            requests = map(state.request, state.waiting.values())
-            report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(state.waiting))
+            asked = state.asked()
+            requests = map(state.request, asked)
+            report.worked += fetch(store, requests, journal, settings, allow_addresses, total=len(asked))
             with store.raw_pages.lock(partition):
                 crawled = state
                 if not state.holds(store):  # seeds and takedowns may have come meanwhile
@@ -88,6 +90,12 @@ def refresh(
     return report
 
 
+def failed_pages(pages: PagesSegment) -> set[str]:
+    """The documents of a partition whose newest answer is a failure, by doc_id."""
+    frames = pages.batches(["doc_id", "outcome", "detail"], rows=4096)
+    return {i for frame in frames for i in frame.filter(FAILED)["doc_id"]}
+
+
 @dataclass(frozen=True)
 class _How:
     """How a partition is crawled."""
@@ -95,6 +103,7 @@ class _How:
     settings: Crawl
     force: bool
     refetch: bool
+    only_failed: bool
 
 
 class _State:
@@ -102,7 +111,7 @@ class _State:
 
     def __init__(self, store: Store, partition: str, how: _How) -> None:
         self.partition = partition
-        self._refetch = how.refetch
+        self._refetch, self._only_failed = how.refetch, how.only_failed
         self.forgotten = store.forgotten()
         self.batch = _Version(store.batches.segment(partition))
         self.old = _Version(store.raw_pages.segment(partition))
@@ -120,6 +129,18 @@ class _State:
         self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
         self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
         """Seeds that need a request, by URL."""
+        self.made_of = self.batch_version, self.policy
+        """The version of the batch, and the rules, that all rows follow from when the requests are answered."""
+        if how.only_failed and before is not None:
+            self.made_of = before.batch, before.policy  # pages that are not asked for have not seen the later ones
+
+    def asked(self) -> list[Row]:
+        """Of the seeds that need a request, those that this crawl asks for."""
+        waiting = list(self.waiting.values())
+        if not self._only_failed or self.old.segment is None:
+            return waiting
+        failed = failed_pages(self.old.segment)
+        return [seed for seed in waiting if seed["doc_id"] in failed or seed["doc_id"] not in self.old.rows]
 
     def holds(self, store: Store) -> bool:
         """Whether the store still has what this state was made from."""
@@ -143,8 +164,12 @@ def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
             is_forgotten = bool(state.forgotten.reason(response.final_url))
             own = {"own_columns": None if is_forgotten else seed["own_columns"]}
             state.rows[doc_id] = _row(doc_id, response, state.old.rows.get(doc_id), settings) | own
+    # Those that were not asked for: a page came, and this crawl is for what failed.
+    state.rows |= {i: row for s in state.waiting.values() if (row := state.old.rows.get(i := s["doc_id"]))}
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
-    is_same = state.is_same_batch and state.is_same_policy and _states(state.rows) == _states(state.old.rows)
+    before = state.old.segment.notes if state.old.segment else None
+    is_as_made = before is not None and (before.batch, before.policy) == state.made_of
+    is_same = is_as_made and _states(state.rows) == _states(state.old.rows)
     if is_same and not how.force:
         return 0
     _write(store, state, journal, warc=settings.write_warc)
@@ -295,13 +320,12 @@ def _states(rows: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
 def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None:
     """Write the next version of the partition, and its WARC file."""
     rows, found = state.rows, (state.batch, state.old, journal)
+    batch_version, policy = state.made_of
     content = pl.DataFrame([{k: row[k] for k in CONTENT} for row in rows.values()], {k: RAW_PAGES[k] for k in CONTENT})
     with store.raw_pages.write(state.partition) as writer:
         for i, body in _bodies(rows, *found):
             writer.append([rows[i] | {"body": body, "partition": state.partition}])
-        writer.note(
-            RawPagesNotes(content=digest_rows(content), rows=len(rows), batch=state.batch_version, policy=state.policy)
-        )
+        writer.note(RawPagesNotes(content=digest_rows(content), rows=len(rows), batch=batch_version, policy=policy))
         if warc:
             write_warc(store, writer.segment, _pages(rows, *found))
 
