@@ -20,18 +20,21 @@ from quarry_dagster import takedown
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.options import data_option, profile_option, report_checks, strict_option
+from quarry_dagster.cli.plan import show
+from quarry_dagster.cli.seed_reports import print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.intake import SeedReport, put, take_in_seeds
+from quarry_dagster.intake import put, take_in_seeds
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.failed import failed_partitions
+from quarry_dagster.stages.plan import plan
 from quarry_dagster.stages.redo import adopt, redo
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD
@@ -39,7 +42,6 @@ from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
-_PROBLEMS_SHOWN = 20
 _SEEDS_SHOWN = 5
 
 
@@ -48,6 +50,7 @@ _SEEDS_SHOWN = 5
 @data_option
 @profile_option
 @strict_option
+@click.option("--plan", "is_plan", is_flag=True, help="Say what would be fetched and made, and change nothing.")
 @click.option("--dedup-only", is_flag=True, help="Decide again on the texts that are there: crawl and embed nothing.")
 @click.option("--force", is_flag=True, help="Do all work again although nothing changed; never passes a failed check.")
 @click.option("--refetch", is_flag=True, help="Ask for every page again, whether or not it changed.")
@@ -70,6 +73,7 @@ def run(
     data: str | None,
     profile: str | None,
     strict: bool,
+    is_plan: bool,
     dedup_only: bool,
     force: bool,
     refetch: bool,
@@ -86,6 +90,8 @@ def run(
     """
     if dedup_only and (seed_files or refetch):
         raise click.UsageError("--dedup-only takes in no seeds, and asks for no page")
+    if is_plan and dedup_only:
+        raise click.UsageError("--plan is about what is fetched, and --dedup-only fetches nothing")
     if only and (seed_files or refetch or dedup_only):
         raise click.UsageError("--only failed takes in no seeds, and goes neither with --refetch nor with --dedup-only")
     start = time.monotonic()
@@ -96,6 +102,9 @@ def run(
     settings = choice.profile
     click.echo(f"profile {settings.name}: {choice.reason}", err=True)
     _check_names(accepted)
+    if is_plan:
+        show(plan(store, settings, seed_files, force=force, refetch=refetch, only_failed=only is not None))
+        return
     if not dedup_only:
         check_ready(settings)
     _adopt(store, settings, yes=yes, texts_stay=dedup_only)
@@ -106,7 +115,7 @@ def run(
     reports = []
     if not dedup_only and not only:
         reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
-    _print_intake(reports)
+    print_reports(reports)
 
     # Dagster takes a second to import: not before the user has seen that their seeds were read.
     from quarry_dagster.orchestration import asset_checks, runner
@@ -128,7 +137,7 @@ def run(
             if only:
                 return []
             more = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
-            _print_intake(more)
+            print_reports(more)
             sync_partitions(instance, store)
             return list(backlog(store))
 
@@ -193,19 +202,6 @@ def _log_progress() -> None:
     logger.setLevel(logging.INFO)
     logger.addHandler(logging.StreamHandler())
     logger.propagate = False
-
-
-def _print_intake(reports: Sequence[SeedReport]) -> None:
-    for report in reports:
-        known = report.urls - report.added - report.replaced
-        parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
-        parts += [f"{report.replaced:,} replaced"] if report.replaced else []
-        parts += [f"{known:,} known"] if known else []
-        click.echo(f"seed {report.name}: {', '.join(parts)}", err=True)
-        for problem in report.problems[:_PROBLEMS_SHOWN]:
-            click.secho(f"  {problem}", fg="yellow", err=True)
-        if report.problem_count > _PROBLEMS_SHOWN:
-            click.secho(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", fg="yellow", err=True)
 
 
 def _print_summary(store: Store, outcome: Outcome, seconds: float) -> None:
