@@ -2,6 +2,8 @@
 
 Nothing is written, and no site is asked. Figures are those of this data root: bytes of its pages, and seconds that a
 sample of its pages and texts takes on this machine.
+
+Why so: "A plan asks the code that does it" in docs/decisions.md.
 """
 
 from __future__ import annotations

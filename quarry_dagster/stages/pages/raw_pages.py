@@ -10,7 +10,8 @@ Rows are decided on without their bodies, which go from where they are (the jour
 version before) to the table once all are there: memory holds a few of them.
 
 Why so: "A new ETag for the same body does not rewrite a partition", "A crawl policy that changed sees every page
-again" and "What is held stays when a page is refused" in docs/decisions.md.
+again", "A crawl of what failed leaves the others as they were crawled" and "What is held stays when a page is
+refused" in docs/decisions.md.
 """
 
 from __future__ import annotations
