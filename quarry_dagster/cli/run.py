@@ -27,6 +27,7 @@ from quarry_dagster.environment import data_root
 @profile_option
 @strict_option
 @json_option
+@click.option("--plan", "is_plan", is_flag=True, help="Say what would be fetched and made, and change nothing.")
 @click.option("--dedup-only", is_flag=True, help="Decide again on the texts that are there: crawl and embed nothing.")
 @click.option("--force", is_flag=True, help="Do all work again although nothing changed; never passes a failed check.")
 @click.option("--refetch", is_flag=True, help="Ask for every page again, whether or not it changed.")
@@ -47,6 +48,7 @@ def run(
     data: str | None,
     profile: str | None,
     strict: bool,
+    is_plan: bool,
     dedup_only: bool,
     force: bool,
     refetch: bool,
@@ -67,8 +69,15 @@ def run(
         raise click.UsageError("--only failed takes in no seeds, and goes neither with --refetch nor with --dedup-only")
     if dedup_only and (seed_files or refetch):
         raise click.UsageError("--dedup-only takes in no seeds, and asks for no page")
+    if is_plan and dedup_only:
+        raise click.UsageError("--plan is about what is fetched, and --dedup-only fetches nothing")
     start = time.monotonic()
     root = data_root(data)
+    if is_plan:
+        from quarry_dagster.cli.plan import show_plan
+
+        show_plan(root, profile, seed_files, force=force, refetch=refetch, only_failed=bool(only), as_json=as_json)
+        return
     with Screen() as screen:
         # Before all that is slow to load: whoever started this is to see at once that it runs.
         screen.say(f"data     {root}", indent=9)

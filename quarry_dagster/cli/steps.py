@@ -15,7 +15,7 @@ from quarry_dagster import takedown
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.screen import Screen
-from quarry_dagster.cli.terminal import safe
+from quarry_dagster.cli.seed_reports import print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, profile_name
@@ -31,7 +31,6 @@ from quarry_dagster.store import Store
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
-_PROBLEMS_SHOWN = 20
 _SEEDS_SHOWN = 5
 
 
@@ -144,17 +143,7 @@ def materialize(
 def _take_in(screen: Screen, store: Store, settings: HardwareProfile) -> list[SeedReport]:
     """Take in what waits in the inbox, and say what it was."""
     reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
-    for report in reports:
-        known = report.urls - report.added - report.replaced
-        parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
-        parts += [f"{report.replaced:,} replaced"] if report.replaced else []
-        parts += [f"{known:,} known"] if known else []
-        parts += [f"{report.withdrawn:,} withdrawn"] if report.withdrawn else []
-        screen.say(f"seed     {safe(report.name)}: {', '.join(parts)}", indent=9)
-        for problem in report.problems[:_PROBLEMS_SHOWN]:
-            screen.say(f"  {safe(problem)}", "yellow", indent=4)
-        if report.problem_count > _PROBLEMS_SHOWN:
-            screen.say(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", "yellow")
+    print_reports(reports, screen.say)
     return reports
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,27 @@ class Statement:
     def refused(self, url: str) -> Failed | None:
         """Why this URL may not be fetched; None where it may, as far as was read."""
         return self.rules.refused(url) or (self.reservations and self.reservations.refused(url)) or None
+
+
+def crawl_delays(path: Path, user_agent: str) -> dict[str, float]:
+    """The seconds between two requests that hosts (with their port) asked for less than a day ago.
+
+    The file is only read; one that is not there, or cannot be read, names no host.
+    """
+    from yarl import URL
+
+    query = (
+        "SELECT origin, rules FROM statements WHERE agent = ? AND read_at >= ? AND rules LIKE '%crawl%delay%'"  # few
+    )
+    found: dict[str, float] = {}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            for origin, rules in db.execute(query, (robots.product_token(user_agent), time.time() - LIFETIME)):
+                host = URL(origin).host_port_subcomponent or ""
+                found[host] = max(found.get(host, 0.0), robots.from_group(rules).crawl_delay)
+    except sqlite3.DatabaseError:
+        return found
+    return found
 
 
 class Origins:

@@ -94,6 +94,14 @@ def check_model(model: str, revision: str | None) -> None:
         )
 
 
+def is_on_this_machine(model: str, revision: str | None) -> bool:
+    """Whether the model can be loaded without the network."""
+    if Path(model).is_dir() or _is_packaged(model, revision):
+        return True
+    pinned = revision_of(model, revision)
+    return pinned is not None and _is_downloaded(model, pinned)
+
+
 def load_error(model: str, revision: str | None, error: Exception) -> ModelError:
     """A :class:`ModelError` that says what to do when a model cannot be loaded."""
     if Path(model).is_dir():

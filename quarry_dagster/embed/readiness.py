@@ -11,7 +11,7 @@ from typing import Any
 from quarry_dagster.embed.backend import Choice, choose, lacking_of
 from quarry_dagster.embed.encoder import vector_id
 from quarry_dagster.embed.made import check_writable, is_made
-from quarry_dagster.embed.model import check_model
+from quarry_dagster.embed.model import check_model, is_on_this_machine
 from quarry_dagster.embed.torch_model import check_device
 from quarry_dagster.errors import ModelError
 from quarry_dagster.gpu import check_faiss
@@ -44,6 +44,14 @@ def check_ready(profile: HardwareProfile) -> None:
                 raise
     if profile.index.use_gpu_faiss:
         check_faiss()
+
+
+def is_at_hand(settings: Embedding) -> bool:
+    """Whether the model can be loaded at once: without the network, and with nothing to be made of it first."""
+    choice = choose(settings)
+    if choice.backend == "torch":
+        return is_on_this_machine(settings.model, settings.revision)
+    return is_made(_recipe(settings, choice))
 
 
 def why_other_vectors(settings: Embedding, wanted: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,71 @@ _REPEATED = "its document stands in this file before: of such rows the latest fe
 _WAITS = pl.lit("", dtype=pl.String).alias("partition")
 
 
+def known_documents(segments: Mapping[str, Segment]) -> pl.DataFrame:
+    """The documents that have a batch, each with its partition and what the seed carried."""
+    frames = [as_known(pl.DataFrame(schema=BATCHES))]
+    for partition, segment in segments.items():
+        for rows in segment.batches(_STORED, rows=CHUNK):
+            frames.append(rows.with_columns(_OWN, partition=pl.lit(partition)).select(_KNOWN))
+    return pl.concat(frames, rechunk=True)
+
+
+def as_known(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of schema BATCHES as those of :func:`known_documents`; they wait for a partition."""
+    return rows.with_columns(_WAITS, _OWN).select(_KNOWN)
+
+
+def learned(known: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
+    """What is known, with these rows (schema BATCHES and their partition) in the place of those that they replace."""
+    others = known.join(changed, on="doc_id", how="anti")
+    return pl.concat([others, changed.with_columns(_OWN).select(_KNOWN)])
+
+
+def classify(chunk: pl.DataFrame, known: Iterable[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that are new, and rows that replace known ones, each document once; all others bring nothing.
+
+    `chunk` has schema BATCHES, and so have both results; the second has the `partition` of what it replaces too.
+    """
+    chunk = _latest(chunk).with_columns(_OWN)
+    ids = chunk.select("doc_id")
+    found = pl.concat([k.join(ids, on="doc_id", how="semi").select(_KNOWN) for k in known])
+    joined = chunk.join(found, on="doc_id", how="left", suffix="_known").sort("line", maintain_order=True)
+    fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
+    # As `_latest` orders them: a body before none, then the later one.
+    is_later = pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known"))
+    brings = (
+        pl.col("body_digest").is_not_null()
+        & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
+        & (pl.col("body_digest_known").is_null() | is_later.fill_null(False))
+    )
+    # A row that says nothing of a document takes back nothing: another seed may have said it.
+    says = pl.col("own").is_not_null() & pl.col("own").ne_missing(pl.col("own_known"))
+    has_as_much = pl.col("body_digest").is_not_null() | pl.col("body_digest_known").is_null()
+    says &= has_as_much & is_later.fill_null(True)
+    is_to_be_fetched = pl.col("outcome").is_null()
+    asks = is_to_be_fetched & (
+        # What had no page in an archive, or another `discover=`:
+        (pl.col("outcome_known").is_not_null() & pl.col("body_digest_known").is_null())
+        | (
+            pl.col("outcome_known").is_null()
+            & pl.col("discover").is_not_null()
+            & pl.col("discover").ne_missing(pl.col("discover_known"))
+        )
+    )
+    replaces = pl.col("partition").is_not_null() & (brings | asks | says)
+    return fresh, joined.filter(replaces).select(*BATCHES.names(), "partition")
+
+
+def leaving(segments: Mapping[str, Segment], seed: str, seen: Seen) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield partition and rows (schema BATCHES without `body`) of a seed's documents that are not among the seen."""
+    for partition, segment in segments.items():
+        for rows in segment.batches([c for c in BATCHES.names() if c != "body"], rows=CHUNK):
+            gone = rows.filter((pl.col("seed") == seed) & (pl.col("outcome").ne_missing("opted_out")))
+            gone = gone.filter(~seen.has(gone))
+            if not gone.is_empty():
+                yield partition, gone
+
+
 class Batcher:
     """Cuts new documents into partitions, and replaces those that changed."""
 
@@ -94,67 +159,28 @@ class Batcher:
 
     @cached_property
     def _known(self) -> pl.DataFrame:
-        """The documents that have a batch: columns _KNOWN, with their partition and what the seed carried."""
-        frames = [pl.DataFrame(schema=BATCHES).with_columns(_WAITS, _OWN).select(_KNOWN)]
-        for partition, segment in self._segments.items():
-            for rows in segment.batches(_STORED, rows=CHUNK):
-                frames.append(rows.with_columns(_OWN, partition=pl.lit(partition)).select(_KNOWN))
-        return pl.concat(frames, rechunk=True)
+        return known_documents(self._segments)
 
     def add(self, chunk: pl.DataFrame, report: SeedReport, seen: Seen) -> None:
         """Take in rows of one seed file; of several with one doc_id the latest capture counts.
 
         `seen` are the documents of this file that were taken in before; those of the chunk are added.
         """
-        for line, url in seen.add(chunk):
-            report.report(line, _REPEATED, url, costs_row=False)
-        chunk = _latest(chunk).with_columns(_OWN)
-        ids = chunk.select("doc_id")
-        known = [k.join(ids, on="doc_id", how="semi") for k in (self._known, self._waiting.with_columns(_WAITS, _OWN))]
-        joined = chunk.join(pl.concat([k.select(_KNOWN) for k in known]), on="doc_id", how="left", suffix="_known")
-        joined = joined.sort("line", maintain_order=True)
-        fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
-        # As `_latest` orders them: a body before none, then the later one.
-        is_later = pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known"))
-        brings = (
-            pl.col("body_digest").is_not_null()
-            & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
-            & (pl.col("body_digest_known").is_null() | is_later.fill_null(False))
-        )
-        # A row that says nothing of a document takes back nothing: another seed may have said it.
-        says = pl.col("own").is_not_null() & pl.col("own").ne_missing(pl.col("own_known"))
-        has_as_much = pl.col("body_digest").is_not_null() | pl.col("body_digest_known").is_null()
-        says &= has_as_much & is_later.fill_null(True)
-        is_to_be_fetched = pl.col("outcome").is_null()
-        asks = is_to_be_fetched & (
-            # What had no page in an archive, or another `discover=`:
-            (pl.col("outcome_known").is_not_null() & pl.col("body_digest_known").is_null())
-            | (
-                pl.col("outcome_known").is_null()
-                & pl.col("discover").is_not_null()
-                & pl.col("discover").ne_missing(pl.col("discover_known"))
-            )
-        )
-        changed = joined.filter(pl.col("partition").is_not_null() & (brings | asks | says)).select(
-            *BATCHES.names(), "partition"
-        )
+        seen.report_repeated(chunk, report)
+        fresh, changed = classify(chunk, (self._known, as_known(self._waiting)))
         report.added += fresh.height
         report.replaced += changed.height
         again = changed.filter(partition="").select(BATCHES.names())
         changed = changed.filter(pl.col("partition") != "")
         if not changed.is_empty():
             self._changed.append(changed)
-            self._know(changed)
+            self._known = learned(self._known, changed)
         if not again.is_empty():
             self._waiting = self._waiting.join(again, on="doc_id", how="anti")
         self._waiting = pl.concat([self._waiting, again, fresh])
         self._write_full()
         if sum(_body_bytes(rows) for rows in self._changed) > BODIES_IN_MEMORY:
             self._replace_changed()
-
-    def _know(self, changed: pl.DataFrame) -> None:
-        others = self._known.join(changed, on="doc_id", how="anti")
-        self._known = pl.concat([others, changed.with_columns(_OWN).select(_KNOWN)])
 
     def withdraw(self, seed: str, seen: Seen) -> int:
         """Take the documents of a seed file that are not among those it names now out of their batches.
@@ -163,25 +189,18 @@ class Batcher:
         """
         self.finish()
         withdrawn = 0
-        for partition, segment in self._segments.items():
-            for rows in segment.batches([c for c in BATCHES.names() if c != "body"], rows=CHUNK):
-                gone = rows.filter((pl.col("seed") == seed) & pl.col("outcome").ne_missing("opted_out"))
-                gone = gone.filter(~seen.has(gone))
-                if gone.is_empty():
-                    continue
-                withdrawn += gone.height
-                emptied = [
-                    pl.lit(None, BATCHES[c]).alias(c) for c in ("body", "body_digest", "own_columns", "discover")
-                ]
-                gone = gone.with_columns(
-                    *emptied,
-                    outcome=pl.lit("opted_out"),
-                    detail=pl.lit(f"{WITHDRAWN}: its seed {seed} is a mirror, and no longer names it"),
-                    partition=pl.lit(partition),
-                )
-                gone = gone.select(*BATCHES.names(), "partition")
-                self._changed.append(gone)
-                self._know(gone)
+        emptied = [pl.lit(None, BATCHES[c]).alias(c) for c in ("body", "body_digest", "own_columns", "discover")]
+        for partition, rows in leaving(self._segments, seed, seen):
+            withdrawn += rows.height
+            gone = rows.with_columns(
+                *emptied,
+                outcome=pl.lit("opted_out"),
+                detail=pl.lit(f"{WITHDRAWN}: its seed {seed} is a mirror, and no longer names it"),
+                partition=pl.lit(partition),
+            )
+            gone = gone.select(*BATCHES.names(), "partition")
+            self._changed.append(gone)
+            self._known = learned(self._known, gone)
         self._replace_changed()
         return withdrawn
 
@@ -267,6 +286,11 @@ class Seen:
         is_own = pl.col("outcome").eq_missing("given") | pl.col("url").str.starts_with(URN_PREFIX)
         self._keys.append(keys)
         return rows.filter(is_again).filter(is_own).select("line", "url").rows()
+
+    def report_repeated(self, rows: pl.DataFrame, report: SeedReport) -> None:
+        """Add the documents of these rows, and report those that were there before."""
+        for line, url in self.add(rows):
+            report.report(line, _REPEATED, url, costs_row=False)
 
     def __len__(self) -> int:
         return sum(map(len, self._keys))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from quarry_dagster import seeds
 from quarry_dagster.errors import ConfigError
@@ -30,15 +32,58 @@ def put(store: Store, paths: Sequence[str]) -> None:
         ConfigError: a file is not there, or its name is not that of a seed.
         StoreError: the inbox cannot be written.
     """
-    names: list[str] = []
     for name, path in files_of(paths):
-        while name in names:  # two files of one name from two folders
-            name = f"{path.parent.name}-{name}"
-        sidecar = path.with_name(seeds.sidecar_of(path.name))
-        if sidecar.is_file():  # first: the seed is read by what they say
+        if sidecar := _sidecar(path):  # first: the seed is read by what they say
             _copy(store, sidecar, f"{SEEDS}/{seeds.sidecar_of(name)}")
         _copy(store, path, f"{SEEDS}/{name}")
-        names.append(name)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A seed file that can be read: of the inbox, or one that would be copied there."""
+
+    name: str
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    settings: Callable[[], seeds.SeedSettings]
+    """What its user says of it; raises InvalidSettings where the sidecar is wrong."""
+    size: int = 0
+    """Bytes that the inbox would grow by."""
+
+
+def source_in(store: Store, name: str) -> Source:
+    """A seed file of the inbox."""
+    return Source(name, lambda: store.files.open(f"{SEEDS}/{name}"), lambda: settings_of(store, name))
+
+
+def not_there_yet(store: Store, paths: Sequence[str]) -> list[Source]:
+    """Of the seed files that arguments name, those that :func:`put` would copy.
+
+    Raises:
+        ConfigError: as :func:`put`.
+    """
+    return [
+        _given(store, name, path)
+        for name, path in files_of(paths)
+        if not (
+            _is_there(store, f"{SEEDS}/{name}", path)
+            and (not (sidecar := _sidecar(path)) or _is_there(store, f"{SEEDS}/{seeds.sidecar_of(name)}", sidecar))
+        )
+    ]
+
+
+def _given(store: Store, name: str, path: Path) -> Source:
+    def settings() -> seeds.SeedSettings:
+        if sidecar := _sidecar(path):
+            with sidecar.open("rb") as file:
+                return seeds.parse_settings(file.read(_SIDECAR_BYTES), seeds.default_settings(name).name)
+        return settings_of(store, name)
+
+    return Source(name, lambda: path.open("rb"), settings, path.stat().st_size)
+
+
+def _sidecar(path: Path) -> Path | None:
+    found = path.with_name(seeds.sidecar_of(path.name))
+    return found if found.is_file() else None
 
 
 def files_of(paths: Sequence[str]) -> list[tuple[str, Path]]:
@@ -64,7 +109,12 @@ def files_of(paths: Sequence[str]) -> list[tuple[str, Path]]:
             found.append((path.name, path))
         elif not seeds.is_sidecar(path.name):
             raise ConfigError(f"{path} is no seed file: its name must end in one of {', '.join(seeds.SUFFIXES)}")
-    return found
+    names: list[str] = []
+    for name, path in found:
+        while name in names:  # two files of one name from two folders
+            name = f"{path.parent.name}-{name}"
+        names.append(name)
+    return [(name, path) for name, (_, path) in zip(names, found, strict=True)]
 
 
 def _copy(store: Store, path: Path, target: str) -> None:

@@ -36,6 +36,12 @@ class SeedReport:
             where = self.name if line is None else f"{self.name}:{line}"
             self.problems.append(f"{where}: {reason}" + (f" [{text}]" if text else ""))
 
+    def fail(self, error: str) -> None:
+        """The file cannot be read."""
+        self.error = error
+        self.problems.append(error)
+        self.problem_count += 1
+
 
 @dataclass(frozen=True)
 class Entry:

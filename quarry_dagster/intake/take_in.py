@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import polars as pl
 
 from quarry_dagster import seeds
 from quarry_dagster.crawl import fetch_one
 from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen, frame_of, row_of
-from quarry_dagster.intake.inbox import SEEDS, pending, settings_of, settled
+from quarry_dagster.intake.inbox import Source, pending, settled, source_in
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import counted
@@ -99,18 +99,17 @@ def take_in(
             reports.append(report)
             is_whole, seen = place == seeds.Place(), Seen()
             try:
-                reading = _Reading(store, name, forgotten, form, max_body, fetch, chunk_rows)
-                items = _until(deadline, reading.items(place), place, report)
+                reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows)
+                items = until(deadline, reading.items(place), place, report)
                 for chunk in reading.chunks(counted(items, "seeds", None, "rows"), report):
                     if is_whole and not len(seen):
-                        reading.compare_names(chunk, batcher, ledger, report)
+                        reading.compare_names(chunk, batcher.known, ledger, report)
                     batcher.add(chunk, report, seen)
-                if reading.settings.mirror and report.done and name in ledger.entries:
-                    reading.withdraw(batcher, seen if is_whole else None, report)
-            except _Unreadable as e:
-                report.error = f"{report.name}: cannot be read, will be tried again: {e}"
-                report.problems.append(report.error)
-                report.problem_count += 1
+                is_edition = reading.settings.mirror and report.done and name in ledger.entries
+                if is_edition and (named := reading.named(seen if is_whole else None, report)) is not None:
+                    report.withdrawn = batcher.withdraw(report.name, named)
+            except Unreadable as e:
+                report.fail(f"{report.name}: cannot be read, will be tried again: {e}")
             else:
                 unnoted[name] = entry_of(state, report, place, reading.settings)
             if report.urls >= pages_per_partition:
@@ -126,53 +125,57 @@ _COMPARED = 1000
 _NAMES_COMPARED = 100
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
     """The seed file cannot be read; unlike an error of the store, that costs only this file."""
 
 
-class _Reading:
-    """The reading of one seed file in the inbox, by its settings.
+class Reading:
+    """The reading of one seed file, by its settings.
 
     Raises:
-        _Unreadable: its settings are wrong.
+        Unreadable: its settings are wrong.
     """
 
     def __init__(
         self,
-        store: Store,
-        name: str,
+        source: Source,
         forgotten: Forgotten,
         form: UrlForm,
         max_body: int,
         fetch: Callable[[str], bytes] | None,
         chunk_rows: int,
     ) -> None:
-        self._store, self._name, self._forgotten = store, name, forgotten
+        self._source, self._forgotten = source, forgotten
         self._form: UrlForm = form
         self._max_body, self._fetch, self._chunk_rows = max_body, fetch, chunk_rows
         try:
-            self.settings = settings_of(store, name)
+            self.settings = source.settings()
         except seeds.InvalidSettings as e:
-            raise _Unreadable(f"in its settings {seeds.shown(seeds.sidecar_of(name))}: {e}") from e
+            raise Unreadable(f"in its settings {seeds.shown(seeds.sidecar_of(source.name))}: {e}") from e
 
     def items(self, place: seeds.Place) -> Iterator[seeds.Seed | seeds.Problem]:
         """What is in the file from this place on; the place moves along.
 
         Raises:
-            _Unreadable: the file cannot be read.
+            Unreadable: the file cannot be read.
         """
         settings, max_body = self.settings, self._max_body
         try:
-            with self._store.files.open(f"{SEEDS}/{self._name}") as file:
+            with self._source.open() as file:
                 yield from seeds.read_seeds(
-                    file, self._name, max_body=max_body, settings=settings, fetch=self._fetch, place=place
+                    cast(BinaryIO, file),
+                    self._source.name,
+                    max_body=max_body,
+                    settings=settings,
+                    fetch=self._fetch,
+                    place=place,
                 )
         except OSError as e:
-            raise _Unreadable(str(e)) from e
+            raise Unreadable(str(e)) from e
         except (
             Exception
         ) as e:  # our mistake, or a library's, about this file: the others must not wait for its correction
-            raise _Unreadable(f"{type(e).__name__}: {e}") from e
+            raise Unreadable(f"{type(e).__name__}: {e}") from e
 
     def chunks(self, items: Iterator[seeds.Seed | seeds.Problem], report: SeedReport) -> Iterator[pl.DataFrame]:
         """Rows of schema BATCHES, some at a time; problems go to the report."""
@@ -196,25 +199,30 @@ class _Reading:
         if rows:
             yield frame_of(rows)
 
-    def compare_names(self, first: pl.DataFrame, batcher: Batcher, ledger: Ledger, report: SeedReport) -> None:
-        """Say where the ids in the file's first rows are known under the name of another seed."""
+    def compare_names(
+        self, first: pl.DataFrame, known: Callable[[Sequence[str]], int], ledger: Ledger, report: SeedReport
+    ) -> None:
+        """Say where the ids in the file's first rows are known under the name of another seed.
+
+        `known` tells how many of some doc_ids have a batch.
+        """
         ids = [parts[1] for url in first["url"].head(_COMPARED) if (parts := parts_of(url))]
-        sidecar = seeds.shown(seeds.sidecar_of(self._name))
+        sidecar = seeds.shown(seeds.sidecar_of(self._source.name))
         others = {e.name: seed for seed, e in ledger.entries.items() if e.name not in ("", self.settings.name)}
         for other, seed in sorted(others.items())[:_NAMES_COMPARED]:
-            known = batcher.known([doc_id(urn_of(other, own), self._form) for own in ids]) if ids else 0
-            if known:
+            count = known([doc_id(urn_of(other, own), self._form) for own in ids]) if ids else 0
+            if count:
                 said = (
-                    f"{known:,} of its first {len(ids):,} ids are known under the name {other!r}, of "
+                    f"{count:,} of its first {len(ids):,} ids are known under the name {other!r}, of "
                     f"{seeds.shown(seed)}, as other documents; where this is an edition of that, write `name: {other}` "
                     f"in {sidecar}"
                 )
                 report.report(None, said, costs_row=False)
 
-    def withdraw(self, batcher: Batcher, seen: Seen | None, report: SeedReport) -> None:
-        """Take out the documents that this file, a mirror, no longer names; `seen` is None where it was read in parts.
+    def named(self, seen: Seen | None, report: SeedReport) -> Seen | None:
+        """All documents that this file, a mirror, names now; `seen` is None where it was read in parts.
 
-        Where a row could not be read nothing leaves, for it may have named any of them.
+        None where a row could not be read: then nothing leaves, for it may have named any document.
         """
         if report.lost:
             report.report(
@@ -222,15 +230,15 @@ class _Reading:
                 "it is a mirror, and not all of it could be read: no document leaves until it can",
                 costs_row=False,
             )
-            return
+            return None
         if seen is None:
             seen = Seen()
             for chunk in self.chunks(self.items(seeds.Place()), SeedReport(report.name)):
                 seen.add(chunk)
-        report.withdrawn = batcher.withdraw(report.name, seen)
+        return seen
 
 
-def _until(
+def until(
     deadline: float, items: Iterator[seeds.Seed | seeds.Problem], place: seeds.Place, report: SeedReport
 ) -> Iterator[seeds.Seed | seeds.Problem]:
     """Yield items until the deadline, and then up to the next place where reading can go on.

@@ -56,7 +56,7 @@ class Sitemaps:
             return
         self._fetched.add(key)
         if self._fetch is None:
-            yield Problem(line, "a sitemap, and none is downloaded here; drop it as a file .xml", shown(url))
+            yield Problem(line, "a sitemap: what it lists is known when a run downloads it", shown(url))
             return
         if depth > MAX_DEPTH:
             yield Problem(line, f"sitemap indexes nested deeper than {MAX_DEPTH}; name this one itself", shown(url))

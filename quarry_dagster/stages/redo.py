@@ -57,12 +57,12 @@ class Redo:
         """What would be done anew and about how long it takes on this machine, in sentences; empty where nothing is."""
         found = [_NOT_TEXTS[section] for section in sorted(self.sections & _NOT_TEXTS.keys())]
         if self.extracted:
-            seconds = self.extracted * _seconds_a_page(store, profile)
-            found.append(f"{self.extracted:,} texts are extracted anew, about {_duration(seconds)}")
+            seconds = self.extracted * seconds_a_page(store, profile)
+            found.append(f"{self.extracted:,} texts are extracted anew, about {duration(seconds)}")
         if self.embedded:
-            seconds = self.embedded * _seconds_a_text(store, profile)
+            seconds = self.embedded * seconds_a_text(store, profile)
             why = f" ({self.why})" if self.why else ""
-            found.append(f"{self.embedded:,} texts are embedded anew, about {_duration(seconds)}{why}")
+            found.append(f"{self.embedded:,} texts are embedded anew, about {duration(seconds)}{why}")
         elif self.extracted:
             found.append("texts that come out otherwise are embedded anew")
         return found
@@ -123,7 +123,7 @@ def adopt(store: Store, profile: HardwareProfile, *, confirmed: bool, how: str) 
     return found
 
 
-def _seconds_a_page(store: Store, profile: HardwareProfile) -> float:
+def seconds_a_page(store: Store, profile: HardwareProfile) -> float:
     """Seconds to extract a page on this machine under these settings, by a sample."""
     frames = (frame for segment in store.raw_pages.segments().values() for frame in segment.batches())
     rows = (row for frame in frames for row in frame.iter_rows(named=True) if row["body"] is not None)
@@ -135,7 +135,7 @@ def _seconds_a_page(store: Store, profile: HardwareProfile) -> float:
     return (time.monotonic() - began) / max(1, len(pages))
 
 
-def _seconds_a_text(store: Store, profile: HardwareProfile) -> float:
+def seconds_a_text(store: Store, profile: HardwareProfile) -> float:
     """Seconds to embed a text on this machine under these settings, by a sample."""
     texts = store.extracted_text.scan().filter(ACCEPTED).select("text").head(_SAMPLE).collect()["text"]
     encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
@@ -144,7 +144,8 @@ def _seconds_a_text(store: Store, profile: HardwareProfile) -> float:
     return (time.monotonic() - began) / max(1, len(texts))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """So many seconds, as a person says it."""
     if seconds < 90:
         return f"{max(1, round(seconds))} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -28,6 +28,11 @@ def journals(store: Store) -> Path:
     return cache_folder() / "crawling" / hashlib.sha256(store.files.root.encode()).hexdigest()[:16]
 
 
+def origins_file(store: Store) -> Path:
+    """Where what origins say is kept from crawl to crawl."""
+    return journals(store) / "origins.sqlite"
+
+
 def open_journal(
     store: Store,
     partition: str,
@@ -72,8 +77,7 @@ def fetch(
     fetched = 0
     with track("raw_pages", total, "pages", done=carried + len(done)) as advance:
         missing = (request for request in requests if request.url not in done)
-        origins = journals(store) / "origins.sqlite"
-        for response in crawl(missing, settings, allow_addresses=allow_addresses, origins=origins):
+        for response in crawl(missing, settings, allow_addresses=allow_addresses, origins=origins_file(store)):
             journal.append(response)
             fetched += 1
             advance(1, None if response.outcome in ("fetched", "not_modified") else response.outcome)

@@ -10,7 +10,8 @@ Rows are decided on without their bodies, which go from where they are (the jour
 version before) to the table once all are there: memory holds a few of them.
 
 Why so: "A new ETag for the same body does not rewrite a partition", "A crawl policy that changed sees every page
-again" and "What is held stays when a page is refused" in docs/decisions.md.
+again", "A crawl of what failed leaves the others as they were crawled" and "What is held stays when a page is
+refused" in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from quarry_dagster.store.schemas import CAME, FAILED, FETCH_OUTCOMES, KEPT_BODY
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at", "own_columns")
 """What later stages depend on; its digest is a segment's `content`."""
 _FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition", "refused_since")]
-_REFUSED = ("opted_out", "unsupported_type", "too_large")
+CONDITIONAL = (*WITH_BODY, "opted_out", "unsupported_type", "too_large")
+"""Outcomes of pages that are asked for conditionally: those that we have, and those that were refused."""
 _GONE = (404, 410)
 _NOT_FOR_US = (401, 403)
 
@@ -120,7 +122,7 @@ class _State:
             self.old.drop_unsound()
         if self.batch.segment is None:
             raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
-        self.batch_version, self.policy = self.batch.segment.version, _policy(how.settings)
+        self.batch_version, self.policy = self.batch.segment.version, policy_of(how.settings)
         before = self.old.segment.notes if self.old.segment else None
         self.is_same_batch = before is not None and before.batch == self.batch_version
         """Whether the version before was made from the same batch."""
@@ -205,7 +207,7 @@ class _Version(Generic[N]):
                 yield from frame.filter(pl.col("doc_id").is_in(list(ids))).iter_rows()
 
 
-def _policy(settings: Crawl) -> str:
+def policy_of(settings: Crawl) -> str:
     """The rules of a crawl, as the notes of a segment keep them."""
     return f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
 
@@ -229,7 +231,7 @@ def _request(seed: Row, before: Row | None, *, is_same_batch: bool, is_same_poli
     It is conditional for a page that we have, or that was refused; but not where the policy changed since, which then
     has to see each page again, nor where the seed may ask for further pages that it did not ask for before.
     """
-    conditional = (*WITH_BODY, *_REFUSED) if is_same_policy else ()
+    conditional = CONDITIONAL if is_same_policy else ()
     lists = bool(seed["discover"])
     if before is None or before["outcome"] not in conditional or (lists and not is_same_batch):
         return Request(seed["url"], lists=lists)
