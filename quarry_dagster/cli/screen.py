@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from quarry_dagster.stages.report import StageReport
 
 _EVERY_S = 10.0
+_ECHOED = 6
+"""Columns that are left free for what a terminal echoes, such as ^C."""
 _FRAMES_A_SECOND = 5
 _BAR = 14
 _NAME = 16
@@ -234,7 +236,10 @@ class Screen:
             shown = [self._stages[name] for name in list(self._open)]
             lines = [bar if stage is now else Text(self._line(stage)) for stage in shown if stage is now or stage.said]
             lines += [bar] if now is None else []
-            return Text("\n", no_wrap=True, overflow="ellipsis").join(line for line in lines if line)
+            shown_lines = [line for line in lines if line]
+            for line in shown_lines:  # a ^C that the terminal echoes must not make a row more than rich knows of
+                line.truncate(max(1, console.width - _ECHOED), overflow="ellipsis")
+            return Text("\n", no_wrap=True, overflow="ellipsis").join(shown_lines)
 
         # Dagster may turn the stream's descriptor to a file while it runs a step: this one stays the terminal's.
         with os.fdopen(os.dup(self._stream.fileno()), "w", encoding="utf-8") as own:
