@@ -290,6 +290,6 @@ def _key(url_or_host: str, form: UrlForm) -> str:
         # A default port is no part of a host: who names one may not mean the others.
         if not host or not {*"/?#@\\"}.isdisjoint(name) or host.count(":") != name.count(":"):
             raise ConfigError(
-                f"{url_or_host!r} is no URL (http://host/page), no host (host or host:port), and the id of no document"
+                f"{url_or_host!r} is neither a URL (http://host/page) nor a host (host:port), nor the id of a document"
             ) from None
         return host
