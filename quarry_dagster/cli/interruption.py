@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -16,12 +17,25 @@ _NAMES = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 """What a handler raises: Python's, or Dagster's while it runs a step."""
 
 
-def lose_none() -> None:
-    """From now on, an interruption that Python would only print, since it came while an object was freed, comes again.
+_came = threading.Event()
+"""Whether an interruption came."""
 
-    Nothing can be raised from there, so the work would go on as if nobody had asked for its end.
+
+def lose_none() -> None:
+    """From now on, an interruption is remembered, for :func:`heed`; and one that Python would only print comes again.
+
+    It would print one that comes while an object is freed. Nothing can be raised from there, so the work would go on as
+    if nobody had asked for its end.
     """
     before = sys.unraisablehook
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        _came.set()
+        signal.default_int_handler(number, frame)
+
+    _came.clear()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where whoever started it has it ignored
+        signal.signal(signal.SIGINT, handler)
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if unraisable.exc_type.__name__ in _NAMES:
@@ -30,6 +44,16 @@ def lose_none() -> None:
             before(unraisable)
 
     sys.unraisablehook = hook
+
+
+def heed() -> None:
+    """Raise the interruption that came and went unnoticed, as in a library that takes any error for a missing module.
+
+    Raises:
+        KeyboardInterrupt: there was one.
+    """
+    if _came.is_set():
+        raise KeyboardInterrupt
 
 
 def stop() -> NoReturn:

@@ -31,7 +31,6 @@ class SeedsPlan:
     """What comes to the URLs that are asked for, schema URLS_BY_HOST; less than none where URLs go."""
     carried: int
     """Documents, new ones or other versions, that need no request."""
-    carried_bytes: int
     copied_bytes: int
     """What the inbox grows by."""
 
@@ -52,9 +51,7 @@ def plan_seeds(store: Store, paths: Sequence[str], *, max_body: int) -> SeedsPla
         planned.read(source_in(store, name), state)
     for source in given:
         planned.read(source, "")
-    return SeedsPlan(
-        planned.reports, by_host(planned.hosts), planned.carried, planned.carried_bytes, sum(g.size for g in given)
-    )
+    return SeedsPlan(planned.reports, by_host(planned.hosts), planned.carried, sum(g.size for g in given))
 
 
 def by_host(counts: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -83,7 +80,6 @@ class _Plan:
         self.reports: list[SeedReport] = []
         self.hosts: list[pl.DataFrame] = []
         self.carried = 0
-        self.carried_bytes = 0
 
     def read(self, source: Source, state: str) -> None:
         report, place = self._ledger.begun(source.name, state)
@@ -112,7 +108,6 @@ class _Plan:
         report.replaced += changed.height
         carried = pl.concat([rows.select("body") for rows in (fresh, changed)]).filter(pl.col("body").is_not_null())
         self.carried += carried.height
-        self.carried_bytes += int(carried["body"].bin.size().sum() or 0)
         fetched = pl.col("outcome").is_null()
         before = self._known.join(changed, on="doc_id", how="semi").select("doc_id", was_fetched=fetched)
         moved = changed.join(before, on="doc_id")
