@@ -9,11 +9,11 @@ import polars as pl
 
 from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import own_id_in
 from quarry_dagster.urls import doc_id
 from quarry_dagster.urns import URN_PREFIX, parts_of, urn_of
 
 _SHOWN = 5
-_OWN_ID = pl.col("own_columns").str.json_path_match("$.id")
 
 
 def seed_of(store: Store, named: str) -> dict[str, Any] | None:
@@ -41,10 +41,12 @@ def with_own_id(store: Store, own_id: str) -> pl.DataFrame:
 
     What a seed gave may be gone from a row; the address of a document without a URL still has its id.
     """
-    ends_so = pl.col("url").str.starts_with(URN_PREFIX) & pl.col("url").str.ends_with(
-        urn_of("", own_id)[len(URN_PREFIX) :]
-    )
-    rows = store.batches.scan().drop("body").filter((own_id == _OWN_ID) | ends_so).collect()
+    try:
+        urn = urn_of("", own_id)
+    except UnicodeEncodeError:  # bytes of a command line that are no UTF-8 are no id
+        return store.batches.scan().drop("body").clear().collect()
+    ends_so = pl.col("url").str.starts_with(URN_PREFIX) & pl.col("url").str.ends_with(urn[len(URN_PREFIX) :])
+    rows = store.batches.scan().drop("body").filter((own_id_in("own_columns") == own_id) | ends_so).collect()
     is_it = [(parts_of(url) or (None, own_id))[1] == own_id for url in rows["url"]]
     return rows.filter(pl.Series(is_it, dtype=pl.Boolean))
 

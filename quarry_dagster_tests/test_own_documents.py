@@ -170,6 +170,7 @@ def test_settings_of_a_seed_map_its_columns(corpus: Corpus) -> None:
         ("mirror: often\n", "'mirror' is 'often'; write `mirror: true`"),
         ("text: 5\n", "'text' is '5'; write `text: something`"),
         ("- a\n", "it is no mapping"),
+        ('name: "\\uD800"\n', "'name' has half a character"),
         ("a: [\n", "it is no YAML"),
         ("name: !!python/object/apply:os.getcwd []\n", "it is no YAML"),
     ],
@@ -394,7 +395,9 @@ def test_commands_take_an_id_as_well_as_a_url(quarry: Quarry, tmp_path: Path) ->
             kept = frame.filter(pl.col("url") == urn_of("books", "b 7"))
             assert kept["body" if "body" in kept.columns else "text"].null_count() == kept.height
             assert kept["own_columns" if "own_columns" in kept.columns else "metadata"].null_count() == kept.height
-    assert quarry("forget", "b 99")[0] == 1
+    for unknown in ("b 99", "a\udcff", "\udcff"):
+        assert quarry("forget", unknown)[0] == 1
+        assert quarry("explain", unknown)[0] == 1
 
 
 def test_seeds_are_listed_with_what_they_brought(quarry: Quarry, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, profile_name
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.intake import SeedReport, put, take_in_seeds
+from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
@@ -76,6 +76,7 @@ def prepare(
     _check_names(accepted)
     if not dedup_only:
         check_ready(settings)
+    files_of(seed_files)  # a name that is no seed's is told before anything is remembered
     _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
     store.sweep()

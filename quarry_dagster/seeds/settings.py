@@ -70,5 +70,7 @@ def parse_settings(sidecar: bytes, default_name: str) -> SeedSettings:
         if not isinstance(value, wanted) or (isinstance(value, str) and not value.strip()):
             example = "`mirror: true`" if key == "mirror" else f"`{key}: something`"
             raise InvalidSettings(f"{key!r} is {shown(value)!r}; write {example}")
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise InvalidSettings(f"{key!r} has half a character (a lone surrogate); write it anew")
     columns = {name: str(said[name]).strip() for name in COLUMNS if name in said}
     return SeedSettings(str(said.get("name", default_name)).strip(), said.get("mirror") is True, columns)

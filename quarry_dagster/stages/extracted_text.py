@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -69,8 +69,8 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool, re
 
         def to_extract() -> Iterator[Page]:
             for row in _raw_rows(raw):
-                digest = _page_digest(row)
                 fills, metadata = split(row["own_columns"])
+                digest = _page_digest(row, fills)
                 facts = {k: row[k] for k in _FROM_PAGE} | {"page_digest": digest, "metadata": metadata} | fills
                 if row["body"] is None:
                     reason = row["outcome"] + (f": {row['detail']}" if row["detail"] else "")
@@ -134,9 +134,8 @@ def _raw_rows(raw: PagesSegment) -> Iterator[Row]:
         yield from frame.iter_rows(named=True)
 
 
-def _page_digest(row: Row) -> str:
+def _page_digest(row: Row, fills: Mapping[str, str]) -> str:
     """What a row depends on besides the extractor: the bytes, their declared type, the address, what its seed fills."""
-    fills, _ = split(row["own_columns"])
     facts = [str(row[k]) for k in ("body_digest", "content_type", "final_url")]
     return digest("\x1f".join([*facts, *(f"{name}={value}" for name, value in fills.items())]).encode())
 

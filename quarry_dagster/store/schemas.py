@@ -124,8 +124,10 @@ EXTRACTED_TEXT = pl.Schema(
     }
 )
 
-OWN_ID = pl.col("metadata").str.json_path_match("$.id")
-"""The id that its seed gave a document, of its row in `extracted_text`; null where it gave none."""
+
+def own_id_in(column: str) -> pl.Expr:
+    """The id that its seed gave a document, in a column `own_columns` or `metadata`; null where it gave none."""
+    return pl.col(column).str.json_path_match("$.id")
 
 
 def embeddings_schema(dim: int) -> pl.Schema:

@@ -13,7 +13,7 @@ from quarry_dagster.progress import counted
 from quarry_dagster.stages.corpus.directions import Directions
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Fingerprint, SketchNotes, SketchSegment, Store, TextSegment, VectorSegment
-from quarry_dagster.store.schemas import DOCUMENTS, EXTRACTED_TEXT, OWN_ID, SKETCHES, embeddings_schema
+from quarry_dagster.store.schemas import DOCUMENTS, EXTRACTED_TEXT, SKETCHES, embeddings_schema, own_id_in
 from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
 
 VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
@@ -72,7 +72,7 @@ def embedded_documents(
     for partition, segment in texts.items():
         schema = embeddings_schema(vectors[partition].notes.dim)
         embedded = store.files.scan([vectors[partition].path], schema).select("doc_id", "text_digest")
-        rows = store.files.scan([segment.path], EXTRACTED_TEXT).select(*columns, own_id=OWN_ID)
+        rows = store.files.scan([segment.path], EXTRACTED_TEXT).select(*columns, own_id=own_id_in("metadata"))
         frames.append(rows.join(embedded, on=["doc_id", "text_digest"], how="semi").collect())
     return pl.concat(frames).sort("doc_id")
 
