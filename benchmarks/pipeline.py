@@ -105,17 +105,18 @@ def _run(folder: Path, name: str) -> str:
     settings["crawl"] = settings.get("crawl", {}) | {"delay_per_host": 0}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(folder / "seeds.txt")]
-    command += ["--data", str(folder / name), "--profile", str(folder / f"{name}.yaml")]
+    command += ["--data", str(folder / name), "--profile", str(folder / f"{name}.yaml"), "--json"]
     environment = os.environ | {"QUARRY_ALLOW_ADDRESSES": "127.0.0.1/32"}
     before, start = _cpu_of_children(), time.monotonic()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     seconds, cpu = time.monotonic() - start, _cpu_of_children() - before
-    said = dict(re.findall(r"^\s*(documents|kept|time|memory)\s+(.+?)\s*$", done.stdout, re.MULTILINE))
-    documents = int(said["documents"].split()[0].replace(",", ""))
-    memory = " / ".join(re.findall(r"([\d,]+)(?: MiB| in a worker)", said["memory"]))
-    stages = said["time"].split(", ", 1)[1]
+    said = json.loads(done.stdout)
+    kept = said["pages"]["kept"]
+    documents = kept + sum(said["pages"]["duplicates"].values())
+    memory = " / ".join(f"{said['memory'][whose]:,.0f}" for whose in ("process", "worker"))
+    stages = ", ".join(f"{stage} {each}" for stage, each in said["stage_seconds"].items())
     return (
-        f"| {name} | **{60 * documents / seconds:,.0f}** | {_GUIDE.get(name, '')} | {documents:,} | {said['kept']} "
+        f"| {name} | **{60 * documents / seconds:,.0f}** | {_GUIDE.get(name, '')} | {documents:,} | {kept:,} "
         f"| {seconds:.0f} | {cpu:.0f} | {memory} | {stages} |"
     )
 

@@ -203,7 +203,7 @@ def test_a_terminal_sees_at_once_that_it_runs_then_each_stage_and_the_account(in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["data  ", "starting", "1 of 6", "2 of 6", "4 of 6"])
+@pytest.mark.parametrize("at", ["data", "starting", "1 of 6", "2 of 6", "4 of 6"])
 def test_ctrl_c_ends_a_run_with_one_line_wherever_it_is(inbox: Path, at: str) -> None:
     shown = _Terminal(*_quarry("run"))
     shown.until(lambda seen: at in seen)

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from quarry_dagster.cli.interruption import lose_none, stop
+from quarry_dagster.cli.interruption import came, lose_none, stop
 
 _MODULES = {"try": "try_page"} | {
     name: name for name in ("run", "seeds", "check", "explain", "search", "doctor", "forget")
@@ -51,12 +51,16 @@ def main() -> None:
     lose_none()
     try:
         quarry(color=terminal.has_colour())
-    except QuarryError as e:
+    except KeyboardInterrupt:
+        stop()
+    except Exception as e:
+        if came():  # and a library, or Python while it imports, made another error of it
+            stop()
+        if not isinstance(e, QuarryError):
+            raise
         if "--json" in sys.argv:
             from quarry_dagster.cli.options import print_json
 
             print_json({"error": str(e)})
         terminal.say(f"quarry: {terminal.safe(e)}", colour="red", indent=2)
         sys.exit(1)
-    except KeyboardInterrupt:
-        stop()

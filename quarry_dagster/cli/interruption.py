@@ -18,14 +18,13 @@ _NAMES = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 _came = threading.Event()
-"""Whether an interruption came."""
 
 
 def lose_none() -> None:
-    """From now on, an interruption is remembered, for :func:`heed`; and one that Python would only print comes again.
+    """From now on, an interruption that Python would only print, since it came while an object was freed, comes again.
 
-    It would print one that comes while an object is freed. Nothing can be raised from there, so the work would go on as
-    if nobody had asked for its end.
+    Nothing can be raised from there, so the work would go on as if nobody had asked for its end. What an interruption
+    left half done, such as a writer whose file is closed, says nothing when it is freed.
     """
     before = sys.unraisablehook
 
@@ -40,20 +39,15 @@ def lose_none() -> None:
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if unraisable.exc_type.__name__ in _NAMES:
             threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
-        else:
+        elif not _came.is_set():
             before(unraisable)
 
     sys.unraisablehook = hook
 
 
-def heed() -> None:
-    """Raise the interruption that came and went unnoticed, as in a library that takes any error for a missing module.
-
-    Raises:
-        KeyboardInterrupt: there was one.
-    """
-    if _came.is_set():
-        raise KeyboardInterrupt
+def came() -> bool:
+    """Whether an interruption came, whatever became of it."""
+    return _came.is_set()
 
 
 def stop() -> NoReturn:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 
 import click
 
-from quarry_dagster.cli.interruption import heed
 from quarry_dagster.cli.options import (
     data_option,
     json_option,
@@ -84,7 +83,6 @@ def run(
         screen.say(f"data     {root}", indent=9)
         from quarry_dagster.cli import steps, summary
 
-        heed()
         prepared = steps.prepare(
             screen, root, profile, accepted, seed_files, dedup_only=dedup_only, only_failed=bool(only), yes=yes
         )

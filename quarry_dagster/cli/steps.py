@@ -14,7 +14,6 @@ import click
 from quarry_dagster import takedown
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.checks.total_failure import total_failures
-from quarry_dagster.cli.interruption import heed
 from quarry_dagster.cli.screen import Screen
 from quarry_dagster.cli.seed_reports import print_reports
 from quarry_dagster.crawl import allowed_networks
@@ -104,7 +103,6 @@ def materialize(
     from quarry_dagster.orchestration import asset_checks, runner
     from quarry_dagster.orchestration.partitions import sync_partitions
 
-    heed()
     with runner.instance(root) as instance:
         partitions = sync_partitions(instance, store)
         wanted = [] if prepared.dedup_only else failed_partitions(store) if prepared.only_failed else partitions
