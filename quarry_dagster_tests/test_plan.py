@@ -168,3 +168,12 @@ def test_seeds_of_many_chunks_are_counted_once(corpus: Corpus) -> None:
     planned = plan(corpus.store, corpus.profile)
     assert (planned.urls, planned.hosts.height) == (120_000, 700)
     assert [r.added for r in planned.reports] == [120_000, 0]
+
+
+def test_a_plan_is_one_json_object(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("https://a.test/1\nhttps://a.test/2\nhttps://b.test/1\n")
+    status, out, _ = quarry("run", "--plan", tmp_path / "a.txt", "--json")
+    found = json.loads(out)
+    assert (status, found["urls"], found["new"], found["texts"]["anew"]) == (0, 3, 3, 3)
+    assert [(host["host"], host["new"]) for host in found["hosts"]] == [("a.test", 2), ("b.test", 1)]
+    assert not (tmp_path / "data").exists()
