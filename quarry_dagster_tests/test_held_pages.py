@@ -159,3 +159,10 @@ def test_what_became_of_a_page_this_time_is_told_from_what_is_held(
 ) -> None:
     rows = pl.DataFrame({"outcome": [outcome], "detail": [detail]}, {"outcome": pl.String, "detail": pl.String})
     assert rows.select(CAME_OF_IT).item() == expected
+
+
+def test_a_report_counts_a_held_page_as_held(held: Corpus, hostile: HostileSite) -> None:
+    hostile.page("/a", "503 Later")
+    (partition,) = held.store.batches.segments()
+    once = profile(crawl={"retries": 0}).crawl
+    assert raw_pages.refresh(held.store, partition, once, LOOPBACK).outcomes == {"held": 1}

@@ -295,7 +295,7 @@ def _account(stage: str, report: StageReport) -> str:
 
     outcomes = report.outcomes
     if stage == "raw_pages":
-        came = {name: outcomes[name] for name in WITH_BODY if outcomes[name]}
+        came = {name: outcomes[name] for name in (*WITH_BODY, "held") if outcomes[name]}
         lacking = report.rows - sum(came.values())
         return _joined(f"{report.rows:,} pages", came | ({"not fetched": lacking} if lacking else {}))
     if stage == "extracted_text":

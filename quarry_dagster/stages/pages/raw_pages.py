@@ -88,7 +88,7 @@ def refresh(
     journal.delete()
     store.raw_pages.prune(partition=partition)
     report.rows = len(state.rows)
-    report.outcomes = Counter(row["outcome"] for row in state.rows.values())
+    report.outcomes = Counter("held" if _is_held(row) else row["outcome"] for row in state.rows.values())
     report.seconds = time.monotonic() - start
     return report
 
@@ -295,6 +295,11 @@ def _held(before: Row, response: Response, settings: Crawl) -> Row | None:
         return None
     at = before["fetched_at"].isoformat(timespec="seconds")
     return before | {"detail": f"{KEPT_BODY} {at}: {why}", "refused_since": since}
+
+
+def _is_held(row: Row) -> bool:
+    """Whether a row carries the body of before because its page did not come."""
+    return row["outcome"] in WITH_BODY and (row["detail"] or "").startswith(KEPT_BODY)
 
 
 def _is_refused(response: Response) -> bool:
