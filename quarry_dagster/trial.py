@@ -89,27 +89,26 @@ def try_page(named: str, profile: HardwareProfile, allow_addresses: Sequence[Net
 
 def _try_url(url: str, profile: HardwareProfile, allow_addresses: Sequence[Network]) -> Trial:
     settings = profile.crawl
-    with TemporaryDirectory() as folder:
+    with _Extractors(profile.extraction) as extractors, TemporaryDirectory() as folder:
         origins = Path(folder, "origins.sqlite")
         (response,) = crawl([Request(url)], settings, allow_addresses=allow_addresses, origins=origins)
-        robots = _robots(response, settings, origins)
-    found = Trial(
-        url,
-        response.outcome,
-        response.detail,
-        remedy=f"it is an address that is not public: {REMEDY}" if response.outcome == "blocked_address" else None,
-        robots=robots,
-        consent=_consent(response, settings),
-        redirects=list(response.hops),
-        final_url=response.final_url,
-        status=response.status,
-        content_type=response.content_type,
-        bytes=None if response.body is None else len(response.body),
-    )
-    if response.body is None:
-        return found
-    page = Page(url, response.final_url or url, response.body, response.content_type)
-    return _extracted(found, page, profile.extraction)
+        found = Trial(
+            url,
+            response.outcome,
+            response.detail,
+            remedy=f"it is an address that is not public: {REMEDY}" if response.outcome == "blocked_address" else None,
+            robots=_robots(response, settings, origins),
+            consent=_consent(response, settings),
+            redirects=list(response.hops),
+            final_url=response.final_url,
+            status=response.status,
+            content_type=response.content_type,
+            bytes=None if response.body is None else len(response.body),
+        )
+        if response.body is None:
+            return found
+        page = Page(url, response.final_url or url, response.body, response.content_type)
+        return extractors.extract(found, page)
 
 
 def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
@@ -136,10 +135,12 @@ def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
                 sentence = f"{verdict} it, by the line {line!r}"
             elif refusal:
                 sentence = refusal.detail
+            elif said.rules.no_file:
+                sentence = f"is not there, so all is allowed: {said.rules.no_file}"
             elif said.rules.text:
-                sentence = "allows it: no line of ours matches it"
+                sentence = "allows it: no line of those for us matches it"
             else:
-                sentence = "allows it: it is not there, or has no line for us"
+                sentence = "allows it: it has no line for us"
             told.append(Robots(asked, sentence, said.rules.crawl_delay))
     return told
 
@@ -172,31 +173,43 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
     if wrong := unsupported(content_type, body):
         remedy = "PDF and office files are not read: give their text, as a .txt file or in a table"
         return replace(found, outcome="unsupported_type", detail=wrong, remedy=remedy)
-    return _extracted(found, Page(path.name, "", body, content_type), profile.extraction)
+    with _Extractors(profile.extraction) as extractors:
+        return extractors.extract(found, Page(path.name, "", body, content_type))
 
 
-def _extracted(found: Trial, page: Page, settings: ExtractionSettings) -> Trial:
-    """The trial with what a run extracts, in a worker with the limits of a run; and where author and date come from.
+class _Extractors:
+    """Workers with the limits of a run: one in its mode, and one that tells where author and date come from.
 
     Mode `fast` looks for them in the page's metadata and address first, and not all over the page: what it finds too is
-    likely to be what the page means.
+    likely to be what the page means. The workers load while the page is fetched.
     """
-    is_looked_for = settings.mode == "thorough" and not page.is_plain_text
-    ways = [settings, settings.model_copy(update={"mode": "fast"})] if is_looked_for else [settings]
-    with ThreadPoolExecutor(len(ways)) as pool:
-        texts = list(pool.map(lambda way: _extract(page, way), ways))
-    text, marked = texts[0], texts[-1]
-    author, date = (_source(getattr(text, name), getattr(marked, name)) for name in ("author", "date"))
-    return replace(found, text=text, author_source=author, date_source=date)
+
+    def __init__(self, settings: ExtractionSettings) -> None:
+        ways = [settings]
+        if settings.mode == "thorough":
+            ways.append(settings.model_copy(update={"mode": "fast"}))
+        self._ways = [Extractor(way, 1) for way in ways]
+
+    def __enter__(self) -> _Extractors:
+        for way in self._ways:
+            way.prepare()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for way in self._ways:
+            way.__exit__()
+
+    def extract(self, found: Trial, page: Page) -> Trial:
+        """The trial with what a run extracts."""
+        ways = self._ways[:1] if page.is_plain_text else self._ways
+        with ThreadPoolExecutor(len(ways)) as pool:
+            texts = list(pool.map(lambda way: next(way.extract([page])), ways))
+        text, marked = texts[0], texts[-1]
+        author, date = (_source(getattr(text, name), getattr(marked, name)) for name in ("author", "date"))
+        return replace(found, text=text, author_source=author, date_source=date)
 
 
 def _source(value: str | None, marked: str | None) -> str | None:
     if value is None:
         return None
     return MARKED if value == marked else FOUND
-
-
-def _extract(page: Page, settings: ExtractionSettings) -> Extraction:
-    with Extractor(settings, 1) as extractor:
-        (extraction,) = extractor.extract([page])
-    return extraction

@@ -36,7 +36,7 @@ def test_a_page_is_told_as_a_run_would_have_it(quarry: Quarry, hostile: HostileS
     assert (status, found["outcome"], found["status"], found["is_document"]) == (0, "fetched", 200, True)
     assert found["redirects"] == [hostile.url("/old")] and found["final_url"] == hostile.url("/private/open/1")
     assert [r["said"] for r in found["robots"]] == [
-        "allows it: no line of ours matches it",
+        "allows it: no line of those for us matches it",
         "allows it, by the line 'Allow: /private/open'",
     ]
     assert found["robots"][0]["crawl_delay"] == 1
@@ -56,6 +56,17 @@ def test_what_refuses_is_named(quarry: Quarry, hostile: HostileSite) -> None:
     status, found = _try(quarry, tagged)
     assert (status, found["outcome"]) == (1, "opted_out")
     assert found["consent"] == "refused: header X-Robots-Tag: noai"
+
+
+def test_a_robots_txt_that_is_not_there_is_told_from_one_without_a_line_for_us(
+    quarry: Quarry, hostile: HostileSite
+) -> None:
+    page = hostile.page("/a", body=_PAGE)
+    _, found = _try(quarry, page)
+    assert found["robots"][0]["said"].startswith("is not there, so all is allowed: it answers 404")
+    hostile.robots("User-agent: someone-else\nDisallow: /")
+    _, found = _try(quarry, page)
+    assert found["robots"][0]["said"] == "allows it: it has no line for us"
 
 
 def test_a_robots_txt_that_fails_is_told(quarry: Quarry, hostile: HostileSite, tmp_path: Path) -> None:

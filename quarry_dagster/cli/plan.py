@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-
-from rich.console import Console
-from rich.table import Table
 
 from quarry_dagster.cli import terminal
 from quarry_dagster.cli.options import print_json
@@ -44,24 +40,26 @@ def show_plan(
 
     say(f"profile  {choice.profile.name}: {choice.reason}", indent=9)
     print_reports(found.reports, say)
-    _show(found)
+    terminal.print_rows(_rows(found))
 
 
-def _show(plan: Plan) -> None:
-    table = _table("a run would do this; nothing is changed, and no site is asked")
-    table.add_row("asks for", _asked(plan))
+def _rows(plan: Plan) -> list[tuple[str, str]]:
+    rows = [("a run would", f"ask for {_asked(plan)}; now nothing is changed, and no site is asked")]
     if plan.urls:
-        table.add_row("at least", f"{_time(plan.politeness)}, because no host is asked faster")
-        table.add_row("download", _about(plan.download, "as it is stored here"))
-    table.add_row("texts", _work(plan.texts, "extracted"))
-    table.add_row("vectors", _work(plan.vectors, "embedded"))
+        rows += _hosts(plan)
+        rows += [
+            ("at least", f"{_time(plan.politeness)}, because no host is asked faster"),
+            ("download", _about(plan.download, "as it is stored here")),
+        ]
     free = "" if plan.free is None else f", {_size(plan.free)} free"
-    table.add_row("disk", _about(plan.disk, "more") + free)
+    rows += [
+        ("texts", _work(plan.texts, "extracted")),
+        ("vectors", _work(plan.vectors, "embedded")),
+        ("disk", _about(plan.disk, "more") + free),
+    ]
     if plan.is_to_be_confirmed:
-        table.add_row("settings", "other than before: the run asks first, or needs --yes")
-    _print(table)
-    if plan.urls:
-        _print(_hosts(plan))
+        rows.append(("settings", "other than before: the run asks first, or needs --yes"))
+    return rows
 
 
 def _asked(plan: Plan) -> str:
@@ -72,18 +70,22 @@ def _asked(plan: Plan) -> str:
     return "; ".join(parts)
 
 
-def _hosts(plan: Plan) -> Table:
-    table = _table(None)
-    for name in ("host", "new", "again", "delay", "at least"):
-        table.add_column(name, justify="left" if name == "host" else "right")
-    for host, new, again, delay, seconds in plan.hosts.head(_HOSTS_SHOWN).iter_rows():
-        table.add_row(terminal.safe(host or "no host"), f"{new:,}", f"{again:,}", f"{delay:g} s", _time(seconds))
+def _hosts(plan: Plan) -> list[tuple[str, str]]:
+    """A row a host, those first that take longest."""
+    told = [
+        _host(terminal.safe(name or "no host"), new, again, f", one each {delay:g} s" if delay else "", seconds)
+        for name, new, again, delay, seconds in plan.hosts.head(_HOSTS_SHOWN).iter_rows()
+    ]
     if not (rest := plan.hosts.slice(_HOSTS_SHOWN)).is_empty():
-        new, again = (f"{rest[name].sum():,}" for name in ("new", "again"))
         longest = rest["seconds"].max()
         assert isinstance(longest, float)
-        table.add_row(f"{rest.height:,} more hosts", new, again, "", _time(longest))
-    return table
+        told.append(_host(f"{rest.height:,} more", int(rest["new"].sum()), int(rest["again"].sum()), "", longest))
+    return [("" if place else "hosts", text) for place, text in enumerate(told)]
+
+
+def _host(name: str, new: int, again: int, delay: str, seconds: float) -> str:
+    counts = [f"{count:,} {what}" for count, what in ((new, "new"), (again, "again")) if count]
+    return f"{name}: {' and '.join(counts)}{delay}, at least {_time(seconds)}"
 
 
 def _work(work: Work, done: str) -> str:
@@ -107,15 +109,3 @@ def _size(size: float) -> str:
 
 def _time(seconds: float) -> str:
     return duration(seconds) if seconds else "no time"
-
-
-def _table(title: str | None) -> Table:
-    return Table(title=title, show_header=title is None, title_justify="left", box=None, padding=(0, 2))
-
-
-def _print(table: Table) -> None:
-    # As wide as it gets without a terminal, and without the blanks that fill a line.
-    console = Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True)
-    with console.capture() as printed:
-        console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from quarry_dagster.cli import terminal
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.intake import SeedReport
@@ -22,7 +20,6 @@ from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD, LEVELS
 if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
-_LABEL = 15
 _NOT_FETCHED = "not_fetched"
 
 
@@ -143,8 +140,7 @@ def facts(summary: Summary, reports: Sequence[SeedReport], outcome: Outcome) -> 
 
 def print_summary(summary: Summary) -> None:
     """Print it on stdout, what a user wants to know first at the top, and what to open at the end."""
-    for label, text in _rows(summary):
-        click.echo(terminal.fitted(f"{label:<{_LABEL}}{text}", sys.stdout, indent=_LABEL))
+    terminal.print_rows(_rows(summary))
 
 
 def _rows(s: Summary) -> list[tuple[str, str]]:

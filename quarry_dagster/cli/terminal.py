@@ -6,11 +6,13 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from typing import IO, Any
 
 import click
 
 _NARROW = 40
+_LABEL = 15
 
 
 def safe(text: object) -> str:
@@ -43,6 +45,12 @@ def fitted(text: str, stream: IO[Any], *, indent: int = 0) -> str:
     width = max(_NARROW, shutil.get_terminal_size().columns)
     lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Print labels with what each is about on stdout, in two columns."""
+    for label, text in rows:
+        click.echo(fitted(f"{label:<{_LABEL}}{text}", sys.stdout, indent=_LABEL))
 
 
 def say(text: str, *, colour: str | None = None, indent: int = 2) -> None:

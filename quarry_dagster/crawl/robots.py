@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _LARGEST = 500 * 1024  # RFC 9309 2.5: at least 500 KiB are parsed
+_NONE = "# there is no robots.txt: "
 _MOST_REDIRECTS = 5  # RFC 9309 2.3.1.2
 _AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*[: ]\s*([^#]*)", re.IGNORECASE)
 _PATH_LINE = re.compile(r"\s*(allow|dis{1,2}al{1,2}ow|diasllow|disallaw)\s*[: ]\s*([^#]*)", re.IGNORECASE)
@@ -35,7 +36,17 @@ class Rules:
     paths: Protego | None = None
     crawl_delay: float = 0.0
     text: str = ""
-    """The lines of our group: `from_group` makes the same rules of them."""
+    """The lines of our group: `from_group` makes the same rules of them. Of a file that is not there, a comment."""
+
+    @classmethod
+    def of_none(cls, why: str) -> Rules:
+        """What holds where there is no robots.txt: all is allowed (RFC 9309 2.3.1.3)."""
+        return cls(text=f"{_NONE}{why}")
+
+    @property
+    def no_file(self) -> str | None:
+        """Why there is no robots.txt; None where there is one."""
+        return self.text.removeprefix(_NONE) if self.text.startswith(_NONE) else None
 
     def deciding_line(self, url: str) -> str | None:
         """The line of robots.txt that decides on this URL, None where none matches it (RFC 9309 2.2.2: the longest)."""
@@ -134,12 +145,12 @@ async def fetch(client: Client, origin: URL, user_agent: str, *, keep: bool) -> 
                         body = body[: body.rfind(b"\n") + 1]  # half a rule is another rule
                     return parse(body.decode("utf-8-sig", "replace"), user_agent)
                 if not 300 <= status < 400:
-                    return Rules()
+                    return Rules.of_none(f"it answers {status_text(status)}")
                 url = redirect_target(url, reply)
         except Failed as e:
             if not answered or e.outcome in ("robots_disallowed", "blocked_address"):
                 raise  # a blocked address is this machine's matter, or a captive portal's, not the site's
             if e.outcome == "http_error":
-                return Rules()  # a redirect to nowhere: there is no robots.txt
+                return Rules.of_none(f"it redirects to nowhere: {e.detail}")
             raise Failed("robots_disallowed", f"robots.txt cannot be read: {e.detail}", transient=e.transient) from e
-    return Rules()
+    return Rules.of_none(f"more than {_MOST_REDIRECTS} redirects")

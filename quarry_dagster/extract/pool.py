@@ -51,7 +51,7 @@ class _Worker:
 class Extractor:
     """Worker processes for one or more series of pages, and the nursery that forks them.
 
-    Nothing is started before the first page; leaving the `with` block ends all.
+    Nothing is started before the first page, unless :meth:`prepare` is called; leaving the `with` block ends all.
     """
 
     def __init__(self, settings: Settings, workers: int) -> None:
@@ -71,6 +71,11 @@ class Extractor:
         if self._control and self._nursery:
             self._control.close()
             self._nursery.wait()
+
+    def prepare(self) -> None:
+        """Have the parsers loaded, without waiting for it; pages that come later find them so."""
+        if self._control is None:
+            self._start_nursery()
 
     def extract(self, pages: Iterable[Page]) -> Iterator[Extraction]:
         """Exactly one row for each page, in the order in which pages are done.
