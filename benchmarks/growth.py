@@ -33,7 +33,8 @@ from quarry_dagster.extract import count_words, text_digest
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.store import Fingerprint, Index, Store, TextNotes, VectorNotes
-from quarry_dagster.store.schemas import EXTRACTED_TEXT, embeddings_schema
+from quarry_dagster.store.corpus import write_removed
+from quarry_dagster.store.schemas import EXTRACTED_TEXT, REMOVED_POSITIONS, embeddings_schema
 
 Rng = np.random.Generator
 
@@ -208,7 +209,9 @@ def _fill(root: str, name: str, documents: Iterator[Document]) -> None:
     facts = {"kind": "IndexFlatIP", "dim": DIM, "vectors": 0, "documents": 0, "removed": 0, "bytes": 0}
     paths = {partition: segment.path for partition, segment in store.embeddings.segments().items()}
     snapshot = store.faiss_index.begin()
-    store.faiss_index.publish(Index(snapshot=snapshot, model="invented", shards=[], partitions=paths, **facts))
+    write_removed(snapshot, pl.DataFrame(schema=REMOVED_POSITIONS))
+    index = Index(snapshot=snapshot, model="invented", shards=[], partitions=paths, **facts)
+    store.faiss_index.publish(index, keep=[], over=store.faiss_index.number())
 
 
 def _run(root: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The public reader: the current tables as lazy polars frames, without Dagster."""
+"""The public reader: the tables as lazy polars frames, without Dagster."""
 
 from __future__ import annotations
 
@@ -8,47 +8,63 @@ from typing import Literal
 import polars as pl
 
 from quarry_dagster.errors import ConfigError, StoreError
-from quarry_dagster.store import Store
+from quarry_dagster.store import Segments, Store, VectorNotes
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, embeddings_schema
 
 TableName = Literal["raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"]
 
 
-def scan(table: TableName, data: str | os.PathLike[str] | None = None) -> pl.LazyFrame:
+def scan(table: TableName, data: str | os.PathLike[str] | None = None, *, snapshot: int | None = None) -> pl.LazyFrame:
     """The current snapshot of a table; what is being written is not seen, whole, until it is complete.
+
+    What is read is compared with what was written: a file that is missing, cut or changed raises a StoreError within
+    `collect()`, and is never read as data.
 
     Args:
         table: "raw_pages", "extracted_text", "embeddings", "deduped_corpus" or "dedup_decisions".
         data: the data root, a path or an fsspec URL; `$QUARRY_DATA` where it is not given.
+        snapshot: the number of a published corpus that is kept (`quarry tag` lists them): the table as it was then.
 
     Raises:
-        ConfigError: neither `data` nor QUARRY_DATA is given.
+        ConfigError: neither `data` nor QUARRY_DATA is given, or no corpus of that number is kept.
         StoreError: there is no such folder, a file is damaged or may not be read, or vectors of two models are not of
             one length.
         ValueError: there is no such table.
     """
+    store = Store.existing(root_of(data))
+    if table not in TableName.__args__:
+        raise ValueError(f"no table {table!r}: there are {', '.join(TableName.__args__)}")
+    if table in ("deduped_corpus", "dedup_decisions"):
+        corpus = store.deduped_corpus.current() if snapshot is None else store.corpus(snapshot)
+        if table == "deduped_corpus":
+            return corpus.documents() if corpus else pl.LazyFrame(schema=DEDUPED_CORPUS)
+        return corpus.decisions() if corpus else pl.LazyFrame(schema=DEDUP_DECISIONS)
+    commit = None if snapshot is None else store.commit_of(snapshot)
+    if table == "raw_pages":
+        pages = store.raw_pages.segments(commit)
+        return store.files.scan(list(pages.paths().values()), store.raw_pages.schema)
+    batches = store.batches.segments(commit).paths()
+    if table == "embeddings":
+        return _embeddings(store, store.embeddings.segments(commit), batches)
+    texts = store.extracted_text.segments(commit).paths()
+    return store.files.scan([path for p, path in texts.items() if p in batches], store.extracted_text.schema)
+
+
+def root_of(data: str | os.PathLike[str] | None) -> str:
+    """The data root that is meant.
+
+    Raises:
+        ConfigError: none is named, here or by QUARRY_DATA.
+    """
     root = os.fspath(data) if data is not None else os.environ.get("QUARRY_DATA")
     if not root:
         raise ConfigError("name the data root: scan(table, data=...) or the environment variable QUARRY_DATA")
-    store = Store.existing(root)
-    if table == "raw_pages":
-        return store.raw_pages.scan()
-    if table == "extracted_text":
-        return store.extracted_text.scan(store.batches.segments())
-    if table == "embeddings":
-        return _embeddings(store)
-    corpus = store.deduped_corpus.current() if table in ("deduped_corpus", "dedup_decisions") else None
-    if table == "deduped_corpus":
-        return corpus.documents() if corpus else pl.LazyFrame(schema=DEDUPED_CORPUS)
-    if table == "dedup_decisions":
-        return corpus.decisions() if corpus else pl.LazyFrame(schema=DEDUP_DECISIONS)
-    raise ValueError(f"no table {table!r}: there are {', '.join(TableName.__args__)}")
+    return root
 
 
-def _embeddings(store: Store) -> pl.LazyFrame:
+def _embeddings(store: Store, vectors: Segments[VectorNotes], batches: dict[str, str]) -> pl.LazyFrame:
     # A partition without documents has no vectors, and so no dimension.
-    batches = store.batches.segments()
-    segments = [s for p, s in store.embeddings.segments().items() if p in batches and s.notes.rows]
+    segments = [s for p, s in vectors.items() if p in batches and s.rows]
     dims = sorted({s.notes.dim for s in segments}) or [1]
     if len(dims) > 1:
         raise StoreError(

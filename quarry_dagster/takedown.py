@@ -28,13 +28,14 @@ from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.further_seeds import FOUND
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
+from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, digest_rows
 from quarry_dagster.store.schemas import EXTRACTED
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 from quarry_dagster.urns import normal_urn
 
-_UNFINISHED = "takedown.json"
-"""There while a takedown is under way, or could not end."""
+_UNFINISHED = "takedown"
+"""A value of the log while a takedown is under way, or could not end."""
 _LIKE = 0.75
 """How like a host's name is one that may have been meant, by difflib's ratio; two letters of twelve changed places."""
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own_columns")
@@ -70,10 +71,10 @@ def put_on_list(store: Store, url_or_host: str) -> Forgotten:
         ConfigError: it is neither.
     """
     form = store.root().urls  # of URLs that have one id here, to forget one is to forget the document
-    forgotten = store.forgotten().with_entry(_key(url_or_host, form), form, datetime.now(UTC).date())
-    store.files.write_json(_UNFINISHED, {})
-    forgotten.write(store.files)
-    return forgotten
+    key, now = _key(url_or_host, form), datetime.now(UTC)
+    store.files.log.set(_UNFINISHED, lambda before: before or {"begun": now.isoformat(timespec="seconds")})
+    Forgotten.put(store.files, key, form, now.date())
+    return store.forgotten()
 
 
 def _meant(store: Store, named: str) -> str:
@@ -164,7 +165,7 @@ def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accep
 
 def is_unfinished(store: Store) -> bool:
     """Whether a takedown is under way, or could not end: then index and corpus are to be published anew."""
-    return store.files.exists(_UNFINISHED)
+    return store.files.log.value(_UNFINISHED) is not None
 
 
 def empty(store: Store, forgotten: Forgotten) -> int:
@@ -193,16 +194,14 @@ def finish(store: Store) -> None:
     Raises:
         StoreError: the store cannot be written.
     """
-    for table in (store.batches, store.raw_pages):
-        table.prune(previous=False)
-    deduped_corpus.prune(store, previous=False)
+    sweep(store, at_once=True)
     forgotten, corpus = store.forgotten(), store.deduped_corpus.current()
     texts = store.extracted_text.segments_at(corpus.inputs.texts).values() if corpus else ()
     tables = (segment for table in (store.batches, store.raw_pages) for segment in table.segments().values())
     if not any(_with_body(segment, forgotten) for segment in tables) and not any(
         _with_text(segment, forgotten) for segment in texts
     ):
-        store.files.delete([_UNFINISHED])
+        store.files.log.set(_UNFINISHED, lambda _: None)
 
 
 def _publish(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptance]) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from quarry_dagster.store import ShardFiles, Store, Table, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
-from quarry_dagster_tests.corpus import overwrite
+from quarry_dagster_tests.corpus import as_written, overwrite
 
 
 def rewrite(table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
@@ -108,6 +108,7 @@ def index_with_a_text_missing(store: Store) -> None:
     snapshot = store.faiss_index.current()
     assert snapshot is not None
     store.files.write_frame(snapshot.removed_path, pl.DataFrame({"position": [0]}))
+    as_written(store.files, snapshot.removed_path)
 
 
 def index_of_shuffled_vectors(store: Store) -> None:
@@ -115,6 +116,7 @@ def index_of_shuffled_vectors(store: Store) -> None:
     path = _shard(store).texts
     texts = pl.read_parquet(store.files.full(path))
     store.files.write_frame(path, texts.sample(fraction=1.0, shuffle=True, seed=0))
+    as_written(store.files, path)
 
 
 def _shard(store: Store) -> ShardFiles:

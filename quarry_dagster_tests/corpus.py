@@ -25,8 +25,10 @@ from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Corpus as PublishedCorpus
-from quarry_dagster.store import Fingerprint, Index, Store, TextNotes
-from quarry_dagster.store.snapshots import MANIFEST
+from quarry_dagster.store import Files, Fingerprint, Index, Store, TextNotes
+from quarry_dagster.store.corpus import write_removed
+from quarry_dagster.store.schemas import REMOVED_POSITIONS
+from quarry_dagster.store.state import State
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 PAGES = 40
@@ -78,12 +80,19 @@ def publish_index(store: Store, model: str) -> None:
     partitions = {partition: segment.path for partition, segment in store.embeddings.segments().items()}
     facts = {"kind": "IndexFlatIP", "dim": 1, "vectors": 0, "documents": 0, "removed": 0, "bytes": 0}
     snapshot = store.faiss_index.begin()
-    store.faiss_index.publish(Index(snapshot=snapshot, model=model, shards=[], partitions=partitions, **facts))
+    index = Index(snapshot=snapshot, model=model, shards=[], partitions=partitions, **facts)
+    write_removed(snapshot, pl.DataFrame(schema=REMOVED_POSITIONS))
+    store.faiss_index.publish(index, keep=[], over=store.faiss_index.number())
 
 
 def overwrite(corpus: PublishedCorpus) -> None:
     """Put another content in the place of the published one, as no writer of ours would."""
-    corpus.snapshot.files.write_json(corpus.snapshot.path(MANIFEST), corpus.stored())
+    Store(corpus.snapshot.files.root).deduped_corpus.amend(corpus, keep=[])
+
+
+def as_written(files: Files, path: str) -> None:
+    """Have the log take a file that was overwritten for what was written there first."""
+    files.log.commit(lambda _: [{"remove": {"path": path}}, *files.lines([path], State())])
 
 
 def words(seed: int, n: int = 120) -> str:

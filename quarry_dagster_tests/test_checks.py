@@ -22,6 +22,9 @@ from quarry_dagster.definitions import build_defs
 from quarry_dagster.orchestration import asset_checks as checks
 from quarry_dagster.orchestration.partitions import sync_partitions
 from quarry_dagster.search import Searcher
+from quarry_dagster.stages import embeddings as embedding_stage
+from quarry_dagster.stages import faiss_index as index_stage
+from quarry_dagster.stages.corpus import deduped_corpus as corpus_stage
 from quarry_dagster.store import Fingerprint, Store, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests import breaches
@@ -166,6 +169,9 @@ def test_columns_are_those_of_the_contract_but_for_such_as_came_later(corpus: Co
 
     def said(changed: pa.Table) -> str:
         pq.write_table(changed.replace_schema_metadata(whole.schema.metadata), path)
+        assert segment.entry is not None
+        written = replace(segment.entry, bytes=path.stat().st_size, sha256=None)
+        corpus.store.files.log.commit(lambda _: [written.line(table, None)])
         return contract(corpus.store, corpus.profile, [segment.partition]).summary
 
     assert said(whole).endswith("as promised")
@@ -262,20 +268,17 @@ def test_a_bad_vector_is_gone_from_the_index_too_after_what_the_check_says_to_do
     corpus.run()
     store = corpus.store
     breaches.scaled_vector(store)
-    store.embeddings.prune(previous=False)
+    (partition,) = store.embeddings.segments()
 
-    def delete_folders() -> None:
-        for name in ("faiss_index", "deduped_corpus"):
-            store.files.delete_folder(name)
+    def publish_anew() -> None:
+        index_stage.refresh(store, [partition], corpus.profile, force=True)
+        corpus_stage.refresh(store, corpus.profile.deduplication, "test", force=True)
 
-    delete_folders()
-    corpus.run()  # an index and a corpus of the bad vector
-    partition, segment = next(iter(store.embeddings.segments().items()))
+    publish_anew()  # an index and a corpus of the bad vector
     finding = embeddings.vectors(store, corpus.profile, [partition])
-    assert f"delete {segment.path} and the folders faiss_index and deduped_corpus" in finding.summary
-    store.files.delete([segment.path])
-    delete_folders()
-    corpus.run()
+    assert "make it, faiss_index and deduped_corpus again: quarry run --force" in finding.summary
+    embedding_stage.refresh(store, partition, corpus.profile, force=True)
+    publish_anew()
     assert embeddings.vectors(store, corpus.profile, [partition]).passed
     index = store.faiss_index.current()
     assert index is not None

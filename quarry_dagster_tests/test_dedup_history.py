@@ -4,13 +4,13 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 import polars as pl
 import pytest
 
 from quarry_dagster import takedown
 from quarry_dagster.embed.calibration import calibration_texts
+from quarry_dagster.store.disk import Written
 from quarry_dagster_tests.corpus import Corpus, shipped, words
 from quarry_dagster_tests.test_dedup_scenarios import edited, url
 from quarry_dagster_tests.test_embed import needs_openvino
@@ -22,19 +22,28 @@ class _Killed(BaseException):
 
 @contextmanager
 def _killed_at(corpus: Corpus, write: int) -> Iterator[None]:
-    """End the work of the block when it opens its `write`-th file to write, as a kill between two files would."""
-    files, create, left = corpus.store.files, corpus.store.files.create, [write]
+    """End the work of the block before its `write`-th file or commit, as a kill between two would."""
+    files, left = corpus.store.files, [write]
+    create, create_once = files.create, files.create_once
 
-    @contextmanager
-    def counted(path: str) -> Iterator[IO[bytes]]:
+    def count() -> None:
         left[0] -= 1
         if left[0] < 0:
             raise _Killed
+
+    @contextmanager
+    def counted(path: str) -> Iterator[Written]:
+        count()
         with create(path) as f:
             yield f
 
+    def counted_once(path: str, content: bytes) -> bool:
+        count()
+        return create_once(path, content)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "create", counted)
+        patch.setattr(files.log.disk, "create_once", counted_once)
         with suppress(_Killed):
             yield
 
@@ -60,7 +69,7 @@ def _put(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
 
 
 def _put_killed(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
-    with _killed_at(corpus, rng.randrange(12)):
+    with _killed_at(corpus, rng.randrange(24)):
         _put(corpus, expected, rng)
     corpus.run()  # the seed is still in the inbox
 
@@ -85,9 +94,7 @@ def _drop_partition(corpus: Corpus, expected: dict[str, str], rng: random.Random
     for gone in corpus.read("raw_pages").filter(pl.col("partition") == partition)["url"]:
         if expected.get(gone) != GONE:
             expected.pop(gone, None)
-    store = corpus.store
-    for table in (store.batches, store.raw_pages, store.extracted_text, store.embeddings):
-        table.delete(partition)
+    corpus.store.delete_partitions([partition])
     corpus.run()
 
 

@@ -94,9 +94,7 @@ def test_when_the_kept_document_is_lost_its_best_duplicate_comes_back(tmp_path: 
         corpus.seed_texts("4.jsonl", {url("whole"): words(5, 90)})
     elif loss == "goes":
         row = corpus.read("raw_pages").filter(pl.col("url") == url("whole"))
-        for table in (corpus.store.batches, corpus.store.raw_pages, corpus.store.extracted_text):
-            table.delete(row["partition"][0])
-        corpus.store.embeddings.delete(row["partition"][0])
+        corpus.store.delete_partitions([row["partition"][0]])
     else:
         takedown.forget(corpus.store, corpus.profile, url("whole"))
     corpus.run()

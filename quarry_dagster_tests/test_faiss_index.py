@@ -1,6 +1,8 @@
 """`faiss_index` follows the partitions: it finds what is there now, writes what changed, and leaves nothing behind."""
 
+import os
 import re
+import uuid
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.search import Searcher
 from quarry_dagster.search.published import members
 from quarry_dagster.stages import faiss_index
+from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store import Fingerprint, Index, Store, VectorNotes
 from quarry_dagster.store.schemas import embeddings_schema
 from quarry_dagster_tests.corpus import profile
@@ -101,7 +104,7 @@ def test_after_any_history_it_finds_the_nearest_of_what_is_there(store: Store, k
         snapshot = _refresh(store, settings)
         if step % 4 == 3:
             _check(store, snapshot, {t for texts in state.values() for t in texts}, settings, recall)
-    store.batches.delete("p1")
+    store.delete_partitions(["p1"])
     state.pop("p1", None)
     _check(store, _refresh(store, settings), {t for texts in state.values() for t in texts}, settings, recall)
 
@@ -138,12 +141,20 @@ def test_a_text_that_comes_back_is_found_again_without_writing_its_vector(store:
 def test_what_no_snapshot_names_is_deleted(store: Store) -> None:
     _put(store, "a", list(range(10)))
     _refresh(store, profile())
-    store.files.write_frame("faiss_index/shards/000099.parquet", pl.DataFrame({"text_digest": ["left by a kill"]}))
+    left = "faiss_index/shards/000099.parquet"
+    store.files.write_frame(left, pl.DataFrame({"text_digest": ["of a version that gave such names"]}))
+    os.utime(store.files.full(left), (0, 0))
     for i in range(6):
         _put(store, f"b{i}", list(range(100 * i, 100 * i + 100)))
         _refresh(store, profile())
-    named = {path for index in store.faiss_index.live() for path in index.files_named()}
-    assert set(store.files.list("faiss_index/shards")) == named
+    index = store.faiss_index.current()
+    assert index is not None
+    young = set(store.files.list("faiss_index/shards"))
+    sweep(store)
+    assert set(store.files.list("faiss_index/shards")) == young - {left}, "somebody may be reading it"
+    sweep(store, at_once=True)
+    assert set(store.files.list("faiss_index/shards")) == set(index.files_named()) - {index.removed_path}
+    assert [found.number for found in store.faiss_index.kept()] == [index.number]
 
 
 def test_anew_nothing_is_left_of_what_was_removed(store: Store) -> None:
@@ -153,6 +164,7 @@ def test_anew_nothing_is_left_of_what_was_removed(store: Store) -> None:
     _put(store, "a", list(range(1, 50)))
     snapshot = _refresh(store, profile(), anew=True)
     assert snapshot.removed == 0
+    sweep(store, at_once=True)
     assert not before & set(store.files.list("faiss_index/shards"))
     _check(store, snapshot, set(range(1, 50)), profile(), 1.0)
 
@@ -204,21 +216,20 @@ def test_a_damaged_file_is_never_given_to_faiss(store: Store) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(IndexCorruptError, match=r"000001\.faiss: its sha256 is .*materialize it again"):
+    with pytest.raises(IndexCorruptError, match=r"\.faiss: its sha256 is .*have it made again: quarry check --deep"):
         Searcher(store, profile()).nearest(_vectors([1]), 1)
     path.unlink()
-    with pytest.raises(IndexCorruptError, match=r"000001\.faiss: it is gone"):
+    with pytest.raises(IndexCorruptError, match=r"\.faiss: it is gone"):
         Searcher(store, profile()).nearest(_vectors([1]), 1)
 
 
-@pytest.mark.parametrize("root", ["", "memory://index-damage"])
+@pytest.mark.parametrize("root", ["", "memory://"])
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "damaged"])
 @pytest.mark.parametrize("kind", ["texts", "removed"])
 def test_a_lost_or_damaged_list_is_named_with_the_remedy_and_the_remedy_works(
     tmp_path: Path, root: str, lost: bool, kind: str
 ) -> None:
-    store = Store(root or str(tmp_path / "data"))
-    store.files.delete_folder("")
+    store = Store(f"{root}{uuid.uuid4()}" if root else str(tmp_path / "data"))
     _put(store, "a", list(range(30)))
     snapshot = _refresh(store, profile())
     path = snapshot.shards[0].texts if kind == "texts" else snapshot.removed_path
@@ -226,7 +237,9 @@ def test_a_lost_or_damaged_list_is_named_with_the_remedy_and_the_remedy_works(
         store.files.delete([path])
     else:
         store.files.fs.pipe_file(store.files.full(path), b"no Parquet")
-    message = f"{path}: it {'is gone' if lost else 'cannot be read'}.*delete the folder faiss_index and materialize"
+    message = (
+        f"{path}.*it {'is gone' if lost else 'has 10 bytes'}.*have it made again: quarry check --deep, then quarry run"
+    )
     with pytest.raises(IndexCorruptError, match=message):
         Searcher(store, profile()).nearest(_vectors([1]), 1)
     for check in (quality.contract, quality.recall_at_10):
@@ -235,8 +248,7 @@ def test_a_lost_or_damaged_list_is_named_with_the_remedy_and_the_remedy_works(
     _put(store, "b", [30])
     with pytest.raises(IndexCorruptError, match=message):
         _refresh(store, profile())
-    store.files.delete_folder("faiss_index")
-    _check(store, _refresh(store, profile()), set(range(31)), profile(), 1.0)
+    _check(store, _refresh(store, profile(), force=True), set(range(31)), profile(), 1.0)
 
 
 def test_an_index_on_an_object_store_is_read_from_a_copy() -> None:

@@ -59,7 +59,7 @@ def test_the_package_imports_neither_tests_nor_benchmarks() -> None:
 
 def test_the_store_knows_nothing_above_it() -> None:
     modules = _modules()
-    below = {"quarry_dagster.errors", "quarry_dagster.digests", "quarry_dagster.urls"}
+    below = {f"quarry_dagster.{name}" for name in ("errors", "digests", "urls", "processes")}
     for name, path in modules.items():
         if name.startswith("quarry_dagster.store"):
             above = {m for m in _imported(path, modules) if not m.startswith("quarry_dagster.store")} - below

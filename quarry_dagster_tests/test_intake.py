@@ -173,7 +173,7 @@ def test_a_kill_between_batches_and_ledger_loses_and_repeats_nothing(
 ) -> None:
     corpus.seed("a.txt", "".join(f"http://a.test/{i}\n" for i in range(35)))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Ledger, "write", _killed)
+        patch.setattr(Ledger, "put", _killed)
         corpus.take_in()
     assert intake.pending(corpus.store) == ["a.txt"]
     (report,) = corpus.take_in()
@@ -181,7 +181,7 @@ def test_a_kill_between_batches_and_ledger_loses_and_repeats_nothing(
     assert corpus.store.batches.scan().collect().height == 35
 
 
-def _killed(*_: object) -> None:
+def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -205,7 +205,7 @@ def test_a_sitemap_that_was_not_there_is_asked_for_again_when_its_seed_is_touche
 def test_seeds_that_the_form_of_the_root_tells_apart_have_a_row_each(
     corpus: Corpus, form: UrlForm, expected: list[str]
 ) -> None:
-    corpus.store.files.write_json("root.json", {"urls": form})
+    corpus.store.files.log.set("root", lambda _: {"urls": form})
     written = ["?id=3&id=1", "?id=1&id=3", "?wsdl", "?wsdl=", "?b=2&a=1", "?a=1&b=2"]
     corpus.seed("a.txt", "".join(f"http://a.test/{query}\n" for query in written))
     corpus.take_in()
@@ -219,7 +219,7 @@ def test_a_new_root_says_its_form_before_its_first_batch_and_keeps_it(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Table, "write", _killed)
         corpus.take_in()
-    assert corpus.store.files.read_json("root.json")["urls"] == CURRENT_FORM
+    assert corpus.store.files.log.value("root")["urls"] == CURRENT_FORM
     assert not corpus.store.batches.segments()
     corpus.take_in()
     assert corpus.store.root().urls == CURRENT_FORM
@@ -228,7 +228,7 @@ def test_a_new_root_says_its_form_before_its_first_batch_and_keeps_it(
 def test_a_root_that_has_batches_and_does_not_say_its_form_keeps_the_first(corpus: Corpus) -> None:
     corpus.seed("a.txt", "http://a.test/?id=3&id=1")
     corpus.take_in()
-    corpus.store.files.delete(["root.json"])
+    corpus.store.files.log.set("root", lambda _: None)
     corpus.seed("b.txt", "http://a.test/?q=1&q=3\nhttp://a.test/?q=3&q=1")
     corpus.take_in()
     assert corpus.store.root().urls == FIRST_FORM

@@ -249,8 +249,7 @@ def test_a_vanished_partition_takes_its_documents_with_it(corpus: Corpus) -> Non
     corpus.run()
     first, second = corpus.store.batches.segments()
     gone = set(corpus.read("raw_pages").filter(pl.col("partition") == first)["url"])
-    for table in (corpus.store.batches, corpus.store.raw_pages, corpus.store.extracted_text, corpus.store.embeddings):
-        table.delete(first)
+    corpus.store.delete_partitions([first])
     corpus.run([second])
     assert corpus.urls() == {f"http://a.test/{i}" for i in range(20)} - gone
     assert corpus.store.faiss_index.current().vectors == 10  # pyright: ignore[reportOptionalMemberAccess]

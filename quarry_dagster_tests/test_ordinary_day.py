@@ -296,9 +296,9 @@ class TestSettings:
     def test_a_model_in_a_folder_is_not_loaded_because_a_data_root_names_it(
         self, quarry: Quarry, crawled: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        stored = json.loads((crawled.root / "root.json").read_text())
+        stored = json.loads(json.dumps(crawled.store.files.log.value("root")))
         stored["settings"]["embedding"] |= {"model": str(tmp_path / "model"), "backend": "torch"}
-        (crawled.root / "root.json").write_text(json.dumps(stored))
+        crawled.store.files.log.set("root", lambda _: stored)
         (tmp_path / "model").mkdir()
         monkeypatch.delenv("QUARRY_PROFILE")
         for command in (("run",), ("search", "bread")):

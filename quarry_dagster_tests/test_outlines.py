@@ -9,8 +9,9 @@ import pytest
 from quarry_dagster import takedown
 from quarry_dagster.errors import StoreError
 from quarry_dagster.index import OUTLINE_WIDTH, directions, may_reach, outlined
+from quarry_dagster.stages.corpus import deduped_corpus, evidence
 from quarry_dagster.stages.corpus import directions as stage
-from quarry_dagster.stages.corpus import evidence
+from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import DirectionsFile, Segment, Store
 from quarry_dagster_tests.corpus import words
@@ -101,8 +102,9 @@ def test_directions_that_a_corpus_has_outgrown_are_made_anew_with_the_same_resul
     grown.run()
     assert _directions(grown.store) != first
     assert _directions(grown.store).made_of == 31
-    live = {corpus.directions and corpus.directions.path for corpus in corpus_of.live()}
-    assert {*grown.store.files.list(stage.FOLDER)} == live
+    sweep(grown.store, at_once=True)
+    kept = {corpus.directions and corpus.directions.path for corpus in corpus_of.kept()}
+    assert {*grown.store.files.list(stage.FOLDER)} == kept
     clean.seed_texts("all.jsonl", {**more, **few, url(100): words(100, 80)})
     clean.run()
     for mine, theirs in zip(grown.result(), clean.result(), strict=True):
@@ -115,7 +117,7 @@ def _directions(store: Store) -> DirectionsFile:
     return published.directions
 
 
-def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -> None:
+def test_lost_and_damaged_directions_are_named_and_made_again_by_force(tmp_path: Path) -> None:
     corpus = quick(tmp_path)
     corpus.seed_texts("1.jsonl", {url(i): words(i, 60) for i in range(5)})
     corpus.run()
@@ -128,7 +130,9 @@ def test_lost_directions_are_made_again_and_damaged_ones_named(tmp_path: Path) -
         with pytest.raises(StoreError, match=rf"{path} is damaged .*restore it"):
             corpus.run()
     file.unlink()
-    corpus.run()
+    with pytest.raises(StoreError, match=rf"{path} is damaged .it is gone"):
+        corpus.run()
+    deduped_corpus.refresh(corpus.store, corpus.profile.deduplication, "test", force=True)
     assert (tmp_path / str(_directions(corpus.store).path)).exists()
     assert len(corpus.urls()) == 8
 

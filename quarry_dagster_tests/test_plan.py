@@ -87,9 +87,8 @@ def test_other_settings_and_words_are_planned(corpus: Corpus, site: Site) -> Non
     assert plan(corpus.store, corpus.profile, force=True).vectors.anew == 3
     refetched = plan(corpus.store, corpus.profile, refetch=True)
     assert (refetched.conditionally, refetched.texts.anew) == (0, 0)
-    forgotten = Forgotten.read(corpus.store.files)
     key = same_page_url(site.url("/1"), CURRENT_FORM)
-    forgotten.with_entry(key, CURRENT_FORM, date(2026, 1, 1)).write(corpus.store.files)
+    Forgotten.put(corpus.store.files, key, CURRENT_FORM, date(2026, 1, 1))
     assert plan(corpus.store, corpus.profile).urls == 2
 
 

@@ -69,8 +69,7 @@ def test_a_partition_that_is_deleted_does_not_make_room_for_a_loss_at_the_same_t
     (large,) = wide.store.batches.segments()
     give(wide, small)
     wide.run()
-    for table in (wide.store.raw_pages, wide.store.batches):
-        table.delete(large)
+    wide.store.delete_partitions([large])
     give(wide, short(dict(list(small.items())[:25])))
     assert "25 of 190 documents" in (message := refuses(wide))
     assert "meant, and not counted: 150 partition deleted" in message
@@ -110,7 +109,9 @@ def age(corpus: Corpus, days: float) -> None:
     assert published is not None
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
     larger = [replace(past, stood_until=before) for past in published.larger]
-    corpus.store.deduped_corpus.amend(replace(published, published_at=before, larger=larger))
+    corpus.store.deduped_corpus.amend(
+        replace(published, published_at=before, larger=larger), keep=corpus.store.keeping(5)
+    )
 
 
 def lose(corpus: Corpus, first: int, n: int) -> None:
@@ -247,7 +248,9 @@ def test_a_corpus_that_names_no_index_is_searched_in_the_one_it_was_made_from(wi
     wide.run()
     published = wide.store.deduped_corpus.current()
     assert published is not None
-    wide.store.deduped_corpus.amend(replace(published, index=None, published_at=None, made_with={}))
+    wide.store.deduped_corpus.amend(
+        replace(published, index=None, published_at=None, made_with={}), keep=wide.store.keeping(5)
+    )
     for first in (0, 10, 20):  # more indexes than are live by themselves
         lose(wide, first, 10 if first < 20 else 20)
         if first < 20:

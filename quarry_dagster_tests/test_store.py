@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Files, Layers, Notes, Root, Snapshot, Snapshots, Table, digest_rows
+from quarry_dagster.store import Files, Layers, LostRace, Notes, Root, Snapshot, Snapshots, Table, digest_rows
 from quarry_dagster.urls import CURRENT_FORM, FIRST_FORM
 
 SCHEMA = pl.Schema({"id": pl.Int64, "text": pl.String})
@@ -49,11 +50,20 @@ class Thing:
     def stored(self) -> dict[str, Any]:
         return {"fact": self.fact}
 
+    def files_named(self) -> list[str]:
+        return [self.snapshot.path("data.json")]
+
 
 def _write(table: Table, partition: str, ids: list[int], content: str = "") -> None:
     with table.write(partition) as writer:
         writer.append([{"id": i, "text": f"text {i}"} for i in ids])
         writer.note(ThingNotes(content=content))
+
+
+def _path(table: Table, partition: str = "a") -> str:
+    segment = table.segment(partition)
+    assert segment is not None
+    return segment.path
 
 
 def _ids(table: Table, partitions: list[str] | None = None) -> list[int]:
@@ -72,8 +82,6 @@ def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
     assert segment is not None
     assert segment.notes == ThingNotes(content="y")
     assert segment.rows == 1
-    table.delete("a")
-    assert _ids(table) == [3]
 
 
 def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> None:
@@ -103,23 +111,15 @@ def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
     assert not [path for path in files.fs.find(files.full("")) if ".tmp-" in path], "nothing half written is left"
 
 
-def test_a_reader_of_the_version_before_can_finish_and_older_ones_go(files: Files) -> None:
+def test_a_reader_of_a_version_before_goes_on_with_it(files: Files) -> None:
     table = Table(files, "things", SCHEMA, ThingNotes)
-    _write(table, "a", [1])
-    _write(table, "a", [2])
-    _write(table, "a", [3])
-    named = table.at("things/a/000001.parquet")
-    table.prune([named.path])
-    assert list(files.list("things")) == [f"things/a/00000{i}.parquet" for i in (1, 2, 3)]
-    table.prune()
-    assert list(files.list("things")) == [f"things/a/00000{i}.parquet" for i in (2, 3)]
-    table.prune(previous=False)
-    assert _ids(table) == [3]
-    assert len(files.list("things")) == 1
-    table.prune(["things/a/000003.parquet"], existing=[])
-    assert len(files.list("things")) == 1
-    table.prune(existing=[])
-    assert not files.list("things")
+    _write(table, "a", [1], content="first")
+    before, commit = table.scan(), files.state().number
+    named = table.at(_path(table))
+    _write(table, "a", [2], content="second")
+    assert before.collect()["id"].to_list() == [1] and named.notes == ThingNotes(content="first")
+    assert _ids(table) == [2]
+    assert {s.path for s in table.segments(commit).values()} == {named.path}
 
 
 def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
@@ -132,50 +132,69 @@ def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
     assert sum(heights) == 1000
 
 
-def test_a_snapshot_appears_when_it_is_complete(files: Files) -> None:
+def _publish(snapshots: Snapshots[Thing], fact: int, keep: list[int]) -> int:
+    current = snapshots.current()
+    snapshot = snapshots.begin()
+    snapshots.files.write_json(snapshot.path("data.json"), fact)
+    snapshots.publish(Thing(snapshot, fact), keep=keep, over=current.snapshot.number if current else None)
+    return snapshot.number
+
+
+def test_a_snapshot_appears_when_it_is_published_and_stays_as_long_as_it_is_kept(files: Files) -> None:
     snapshots = Snapshots(files, "index", Thing.of)
-    assert snapshots.current() is None
-    for number in range(1, 5):
-        snapshot = snapshots.begin()
-        files.write_json(snapshot.path("data.json"), number)
-        current = snapshots.current()
-        assert (current.fact if current else 0) == number - 1
-        snapshots.publish(Thing(snapshot, number))
-        snapshots.prune()
+    assert snapshots.current() is None and snapshots.latest(2) == []
     failed = snapshots.begin()
     files.write_json(failed.path("data.json"), "half")
-    assert snapshots.current() == Thing(Snapshot(files, "index", 4), 4)
-    assert [thing.fact for thing in snapshots.live()] == [4, 3]
-    snapshot = snapshots.begin()  # what the failed one left does not count, and goes
-    files.write_json(snapshot.path("data.json"), "whole")
-    snapshots.publish(Thing(snapshot, 5))
-    snapshots.prune()
-    assert [thing.fact for thing in snapshots.live()] == [5, 4]
-    assert {p.split("/")[1] for p in files.list("index")} == {"CURRENT.json", "000004", f"{snapshot.number:06d}"}
-    snapshot = snapshots.begin()
-    snapshots.publish(Thing(snapshot, 6), keep_previous=False)
-    assert [thing.fact for thing in snapshots.live()] == [6]
+    for number in range(1, 4):
+        assert _publish(snapshots, number, keep=[number - 1]) == number, "what failed does not count"
+    current = snapshots.current()
+    assert current is not None and current.fact == 3
+    assert [thing.fact for thing in snapshots.latest(2)] == [3, 2]
+    assert [thing.fact for thing in snapshots.kept()] == [2, 3] and snapshots.at(1) is None
+    snapshots.amend(Thing(current.snapshot, 30), keep=[2])
+    assert [thing.fact for thing in snapshots.latest(2)] == [30, 2]
+    _publish(snapshots, 4, keep=[])
+    assert [thing.fact for thing in snapshots.kept()] == [4]
 
 
-def test_a_manifest_or_a_footer_that_lacks_something_is_named(files: Files) -> None:
+def test_of_two_that_publish_at_once_one_begins_again(files: Files) -> None:
     snapshots = Snapshots(files, "index", Thing.of)
-    snapshot = snapshots.begin()
-    snapshots.publish(Thing(snapshot, 1))
-    files.write_json(snapshot.path("manifest.json"), {})
-    with pytest.raises(StoreError, match=r"index/000001/manifest\.json is damaged \(it lacks 'fact'\)"):
+    first, second = snapshots.begin(), snapshots.begin()
+    for snapshot in (first, second):
+        files.write_json(snapshot.path("data.json"), 1)
+    snapshots.publish(Thing(first, 1), keep=[], over=None)
+    with pytest.raises(LostRace):
+        snapshots.publish(Thing(second, 2), keep=[], over=None)
+    assert snapshots.latest(9) == [Thing(first, 1)]
+
+
+def test_a_manifest_that_is_not_as_it_was_written_is_named(files: Files) -> None:
+    snapshots = Snapshots(files, "index", Thing.of)
+    _publish(snapshots, 1, keep=[])
+    (manifest,) = (path for path in files.list("index") if path.endswith("manifest.json"))
+    content = files.read(manifest)
+    for damaged in (content.replace(b"1", b"2"), content[:-1], b""):
+        files.fs.pipe_file(files.full(manifest), damaged)
+        with pytest.raises(StoreError, match=f"{manifest} is damaged"):
+            snapshots.current()
+    files.fs.rm_file(files.full(manifest))
+    with pytest.raises(StoreError, match=f"{manifest} is damaged .it is gone"):
         snapshots.current()
+
+
+def test_a_note_that_is_not_there_is_named(files: Files) -> None:
     table = Table(files, "things", SCHEMA, ThingNotes)
     with table.write("a") as writer:
         writer.append([{"id": 1, "text": "text 1"}])
     segment = table.segment("a")
     assert segment is not None
-    with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged \(its footer lacks 'content'\)"):
+    with pytest.raises(StoreError, match=r"things/a/.*\.parquet is damaged \(its footer lacks 'content'\)"):
         _ = segment.notes
-    for notes in (b"{oops", b"[]", b"4"):
+    for notes in (b"{oops", b"[]", b"4"):  # of a file that the log does not name
         rows = pa.table({"id": [1], "text": ["text 1"]}).replace_schema_metadata({"quarry": notes})
         path = f"things/{notes.hex()}/000001.parquet"
         with files.create(path) as file:
-            pq.write_table(rows, file)
+            pq.write_table(rows, file)  # pyright: ignore[reportArgumentType]
         with pytest.raises(StoreError, match="the notes in its footer are not as they were written"):
             _ = table.at(path).notes
 
@@ -194,11 +213,10 @@ with Table(Files(sys.argv[1]), "things", SCHEMA, ThingNotes).write("a") as write
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL
     assert _ids(table) == [1]
-    assert any(p.name.startswith(".tmp-") for p in tmp_path.rglob("*"))
-    table.files.sweep("things")  # its writer may be alive: what is young stays
-    assert any(p.name.startswith(".tmp-") for p in tmp_path.rglob("*"))
-    table.files.sweep("things", older_than=0)
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["000001.parquet"]
+    (left,) = (str(p.relative_to(tmp_path)) for p in tmp_path.rglob(".tmp-*"))
+    token = table.files.writer_of(left)
+    process = table.files.writers()[token] if token else None
+    assert process is not None and process.fate() == "gone", "a sweep knows that nobody goes on with it"
     _write(table, "a", [5])
     assert _ids(table) == [5]
 
@@ -206,7 +224,7 @@ with Table(Files(sys.argv[1]), "things", SCHEMA, ThingNotes).write("a") as write
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="make the data root writable"):
+    with pytest.raises(StoreError, match="make it accessible"):
         Files(str(tmp_path / "data")).write_json("x.json", {})
 
 
@@ -220,27 +238,61 @@ def test_a_data_root_below_a_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
     _write(table, "a", [1])
-    (tmp_path / "things/a/000001.parquet").chmod(0)
-    for read in (table.scan, lambda: table.at("things/a/000001.parquet").rows):
-        with pytest.raises(StoreError, match=r"cannot read .*a/000001\.parquet: make it readable"):
+    (tmp_path / _path(table)).chmod(0)
+    for read in (lambda: table.scan().collect(), lambda: list(table.at(_path(table)).batches())):
+        with pytest.raises(StoreError, match=r"cannot read .*a/.*\.parquet: this user may not: make it accessible"):
             read()
 
 
-@pytest.mark.parametrize("kept", [0, 3, 100])
-def test_a_file_that_was_cut_off_is_named_by_whatever_reads_it(files: Files, kept: int) -> None:
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "longer", "gone", "flipped", "of another"])
+def test_a_file_that_is_not_as_it_was_written_is_named_by_whatever_reads_it(files: Files, damage: str) -> None:
     table = Table(files, "things", SCHEMA, ThingNotes)
-    _write(table, "a", [1])
+    _write(table, "a", list(range(500)))
     _write(table, "b", [2])
-    cut, whole = (files.full(f"things/{p}/000001.parquet") for p in "ab")
-    files.fs.pipe_file(cut, files.fs.cat_file(whole)[:kept])
-    with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged .*restore it"):
-        list(table.at("things/a/000001.parquet").batches())
-    if files.is_local:  # elsewhere pyarrow names it
-        with pytest.raises(StoreError, match=r"things/a/000001\.parquet is damaged .*restore it"):
-            table.scan()
-    files.fs.pipe_file(files.full("x.json"), b'{"half": ')
-    with pytest.raises(StoreError, match=r"x\.json is damaged"):
-        files.read_json("x.json")
+    path = _path(table)
+    content, full = files.fs.cat_file(files.full(path)), files.full(path)
+    assert isinstance(content, bytes)
+    if damage == "gone":
+        files.fs.rm_file(full)
+    else:
+        changed = {
+            "cut": content[:-9],
+            "empty": b"",
+            "longer": content + b"x",
+            "flipped": _flipped(content, 60),
+            "of another": files.fs.cat_file(files.full(_path(table, "b"))),
+        }
+        files.fs.pipe_file(full, changed[damage])
+    named = table.segment("a")
+    assert named is not None
+    for read in (lambda: list(named.batches()), table.scan().collect, table.scan().filter(pl.col("id") > 3).collect):
+        with pytest.raises(StoreError, match=rf"{path} is damaged .*restore it"):
+            read()
+
+
+def test_a_query_reads_the_columns_and_row_groups_that_it_asks_for(tmp_path: Path) -> None:
+    table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
+    noise = ["".join(map(chr, np.random.default_rng(i).integers(97, 123, 4000))) for i in range(2000)]
+    with table.write("a") as writer:
+        writer.append(pl.DataFrame({"id": range(2000), "text": noise}))
+        writer.note(ThingNotes(content=""))
+    path = tmp_path / _path(table)
+    with pq.ParquetFile(path) as file:
+        last = file.metadata.row_group(file.num_row_groups - 1)
+        assert file.num_row_groups > 2
+    at = last.column(1).data_page_offset + last.column(1).total_compressed_size // 2
+    path.write_bytes(_flipped(path.read_bytes(), at))
+    assert table.scan().select("id").collect().height == 2000, "the texts are not read"
+    assert table.scan().filter(pl.col("id") < 10).collect().height == 10, "nor what cannot have such a row"
+    assert table.scan().filter((pl.col("id") == 7) & (pl.col("text") > "")).select("text").collect().height == 1
+    assert table.scan().select("id").head(5).collect()["id"].to_list() == list(range(5))
+    assert table.scan().select(pl.len()).collect().item() == 2000
+    with pytest.raises(StoreError, match="is damaged"):
+        table.scan().filter(pl.col("id") > 1990).collect()
 
 
 def test_where_no_more_fits_the_message_names_the_place_and_the_table_is_as_it_was(tmp_path: Path) -> None:
@@ -268,9 +320,9 @@ except StoreError as e:
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True)
     of_table, of_frame = done.stdout.splitlines()
-    assert of_table.startswith(f"cannot write {tmp_path}/things/a/000002.parquet: ") and "make room" in of_table
-    assert of_frame.startswith(f"cannot write {tmp_path}/frame.parquet: ") and "make room" in of_frame
-    assert files.list("") == ["things/a/000001.parquet"]
+    assert of_table.startswith(f"cannot write {tmp_path}/things/a/000002-") and "larger than this disk" in of_table
+    assert of_frame.startswith(f"cannot write {tmp_path}/frame.parquet: ") and "larger than this disk" in of_frame
+    assert files.list("things") == [_path(table)] and not files.exists("frame.parquet")
 
 
 def test_an_unknown_kind_of_data_root_is_named() -> None:
@@ -312,8 +364,6 @@ def test_layers_hold_each_state_that_was_written_and_few_files(history: list[dic
                 assert paths == before  # nothing changed, nothing written
         for at, state in states:
             assert dict(layers.read(at).collect().iter_rows()) == state
-        layers.prune(paths)
-        assert sorted(Files(root).list("numbers")) == sorted(paths)
 
 
 def test_a_small_change_of_a_large_table_is_a_small_layer(tmp_path: Path) -> None:
@@ -329,38 +379,25 @@ def test_a_small_change_of_a_large_table_is_a_small_layer(tmp_path: Path) -> Non
 
 def test_a_root_is_of_before_only_where_it_has_batches_and_does_not_say_its_form(files: Files) -> None:
     assert Root.read(files).urls == CURRENT_FORM
-    files.write_json("batches/notes.json", "another program's")
-    assert Root.read(files).urls == CURRENT_FORM
-    files.write_frame("batches/00001-a/000001.parquet", pl.DataFrame())
+    _write(Table(files, "batches", SCHEMA, ThingNotes), "a", [1])
     assert Root.read(files).urls == FIRST_FORM
-    files.write_json("root.json", {"urls": CURRENT_FORM})
+    files.log.set("root", lambda _: {"urls": CURRENT_FORM})
     assert Root.read(files).urls == CURRENT_FORM
-    files.write_json("root.json", {})
+    files.log.set("root", lambda _: {})
     assert Root.read(files).urls == FIRST_FORM
 
 
 def test_what_a_later_version_says_of_a_root_stays_when_it_is_written(files: Files) -> None:
-    files.write_json("root.json", {"urls": FIRST_FORM, "later": 1})
+    files.log.set("root", lambda _: {"urls": FIRST_FORM, "later": 1})
     Root.read(files).write(files)
-    assert files.read_json("root.json").items() >= {"urls": FIRST_FORM, "later": 1}.items()
-
-
-def test_a_root_whose_first_batch_comes_while_it_is_asked_is_not_taken_for_one_of_before(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def meanwhile(folder: str) -> list[str]:
-        Root.new().write(files)
-        return [f"{folder}/00001-a/000001.parquet"]
-
-    monkeypatch.setattr(files, "list", meanwhile)
-    assert Root.read(files).urls == CURRENT_FORM
+    assert files.log.value("root").items() >= {"urls": FIRST_FORM, "later": 1}.items()
 
 
 @pytest.mark.parametrize(
     "stored",
     [[], {"made_with": 3}, {"settings": [1]}, {"settings": {"crawl": 1}}, {"confirmed": None}, {"urls": "url-9"}],
 )
-def test_a_root_that_is_not_as_it_was_written_is_named(files: Files, stored: Any) -> None:
+def test_a_root_of_before_that_is_not_as_it_was_written_is_named(files: Files, stored: Any) -> None:
     files.write_json("root.json", stored)
     with pytest.raises(StoreError, match=r"root\.json is damaged"):
         Root.read(files)

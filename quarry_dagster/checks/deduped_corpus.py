@@ -107,7 +107,7 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
         problems.append(
             f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_url'][0]})"
         )
-    live = store.deduped_corpus.live()
+    live = store.deduped_corpus.latest(2)
     before = live[1].decisions().collect() if len(live) > 1 else decisions.clear()
     same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
     old = decisions.join(before, on=same, how="semi", nulls_equal=True)
@@ -231,7 +231,7 @@ def _neighbours(store: Store, corpus: Corpus, documents: pl.DataFrame, sample: p
 
 def removal_rate(store: Store, profile: HardwareProfile) -> Finding:
     """How the share removed changed since the snapshot before, by level and on each host."""
-    live = store.deduped_corpus.live()
+    live = store.deduped_corpus.latest(2)
     if len(live) < 2:
         return Finding(True, "no snapshot before to compare with")
     if _settings(live[0]) != _settings(live[1]):

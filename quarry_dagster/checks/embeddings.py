@@ -60,8 +60,8 @@ def vectors(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -
         segment = store.embeddings.segment(partition)
         if segment is None or not segment.rows:
             continue
-        # The folders too: what was made of a bad vector would take the new one, of the same name and text, for it.
-        again = f"delete {segment.path} and the folders faiss_index and deduped_corpus, and materialize them again"
+        # What follows too: what was made of a bad vector knows the text, and would not look again.
+        again = "make it, faiss_index and deduped_corpus again: quarry run --force"
         seen: list[pl.DataFrame] = []
         for frame in segment.batches(["doc_id", "text_digest", "embedding"], rows=4096):
             rows += frame.height

@@ -10,7 +10,11 @@ import click
 from quarry_dagster.cli.interruption import came, lose_none, stop
 
 _MODULES = {"try": "try_page"} | {
-    name: name for name in ("run", "seeds", "check", "explain", "search", "doctor", "forget")
+    name: name
+    for name in (
+        *("run", "seeds", "check", "explain", "search", "doctor", "forget"),
+        *("changes", "diff", "tag", "rollback", "sweep"),
+    )
 }
 """Where each command is; its function has the module's name."""
 

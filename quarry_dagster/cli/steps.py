@@ -26,6 +26,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.failed import failed_partitions
 from quarry_dagster.stages.redo import adopt, redo
+from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def prepare(
     files_of(seed_files)  # a name that is no seed's is told before anything is remembered
     _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
-    store.sweep()
+    sweep(store)
     if takedown.is_unfinished(store):
         takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
     prepared = Prepared(store, profile_name(profile), settings, seed_files, dedup_only, only_failed)

@@ -64,6 +64,8 @@ class Summary:
     """Whether a page was at an address that may not be crawled."""
     is_refused: bool
     """Whether the new corpus was refused, and the one before stands."""
+    held_at: int | None
+    """The number of the corpus that somebody went back to, and that nothing replaces until it is released."""
     left: str
     """What left the corpus, in a sentence; empty where nothing did."""
     checks: Mapping[str, int]
@@ -91,6 +93,7 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
         held=held or 0,
         is_blocked=bool(blocked),
         is_refused=outcome.shrank,
+        held_at=hold.number if (hold := store.files.state().hold) else None,
         left=outcome.loss,
         checks={"passed": passed, "failed": failed, "warned": len(outcome.warnings)},
         worked={name: stage.worked for name, stage in outcome.stages.items() if name != "corpus_report"},
@@ -147,6 +150,8 @@ def _rows(s: Summary) -> list[tuple[str, str]]:
     rows = [("pages", account(s.pages))]
     if s.is_refused:
         rows.append(("corpus", "of before: the new corpus is refused"))
+    if s.held_at is not None:
+        rows.append(("corpus", f"{s.held_at}, held: quarry rollback --release lets runs publish again"))
     if s.left:
         rows.append(("left", s.left))
     if s.held:

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 from quarry_dagster.crawl.model import Response
 
@@ -19,10 +19,18 @@ _OF_THE_WIRE = {"content-encoding", "transfer-encoding", "content-length"}
 _NOT_MODIFIED = "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
 
 
+class Sink(Protocol):
+    """Where the bytes of a WARC file go."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def flush(self) -> None: ...
+    def tell(self) -> int: ...
+
+
 class WarcWriter:
     """Writes responses into an open file, each record a gzip member of its own."""
 
-    def __init__(self, file: IO[bytes], software: str) -> None:
+    def __init__(self, file: Sink, software: str) -> None:
         from warcio.warcwriter import WARCWriter
 
         self._writer = WARCWriter(file, gzip=True, warc_version="1.1")
@@ -62,7 +70,7 @@ def archived_urls(file: BinaryIO) -> Iterator[str]:
         yield record.headers.get("WARC-Target-URI") or ""
 
 
-def rewrite_without(source: IO[bytes], target: IO[bytes], is_gone: Callable[[str], object]) -> None:
+def rewrite_without(source: IO[bytes], target: Sink, is_gone: Callable[[str], object]) -> None:
     """Copy a WARC file without the records of the URLs that are gone."""
     from warcio.archiveiterator import ArchiveIterator
     from warcio.warcwriter import WARCWriter

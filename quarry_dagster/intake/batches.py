@@ -145,17 +145,22 @@ def leaving(segments: Mapping[str, Segment], seed: str, seen: Seen) -> Iterator[
 
 
 class Batcher:
-    """Cuts new documents into partitions, and replaces those that changed."""
+    """Cuts new documents into partitions, and replaces those that changed.
+
+    Its methods raise LostRace where another machine took in seeds meanwhile.
+    """
 
     def __init__(self, store: Store, pages: int) -> None:
         self._store = store
         self._pages = pages
         self._waiting = pl.DataFrame(schema=BATCHES)
         self._changed: list[pl.DataFrame] = []
+        self._since = store.batches.changed()
+        """The commit that what is known is of; another machine that takes in seeds meanwhile is noticed by it."""
 
     @cached_property
     def _segments(self) -> dict[str, Segment]:
-        return self._store.batches.segments()
+        return dict(self._store.batches.segments().items())
 
     @cached_property
     def _known(self) -> pl.DataFrame:
@@ -232,9 +237,9 @@ class Batcher:
         names: list[str] = []
         for rows in partitions:
             name = self._new_name(rows["seed"].unique(maintain_order=True))
-            with self._store.batches.write(name) as writer:
+            with self._store.batches.write(name, since=self._since) as writer:
                 writer.append(rows)
-            self._segments[name] = writer.segment
+            self._wrote(writer.segment)
             names += [name] * rows.height
         written = pl.concat(partitions).with_columns(_OWN, partition=pl.Series(names))
         self._known = pl.concat([self._known, written.select(_KNOWN)])
@@ -259,12 +264,15 @@ class Batcher:
         rows = rows.join(there, on=same, how="anti", nulls_equal=True)
         if rows.is_empty():
             return
-        with self._store.batches.write(old.partition) as writer:
+        with self._store.batches.write(old.partition, since=self._since) as writer:
             for batch in old.batches():
                 writer.append(batch.join(rows, on="doc_id", how="anti"))
             writer.append(rows)
-        self._store.batches.prune(partition=old.partition, previous=False)
-        self._segments[old.partition] = writer.segment
+        self._wrote(writer.segment)
+
+    def _wrote(self, segment: Segment) -> None:
+        self._segments[segment.partition] = segment
+        self._since = segment.entry.commit if segment.entry else self._since
 
 
 class Seen:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quarry_dagster import seeds
+from quarry_dagster.errors import StoreError
 from quarry_dagster.store import Store
 
-_PATH = "intake/ledger.json"
+_KEY = "ledger/"
 _PROBLEMS_KEPT = 100
 
 
@@ -70,7 +71,7 @@ class Entry:
 
 
 class Ledger:
-    """The entries by the name of the seed file."""
+    """The entries by the name of the seed file; kept in the log, an entry a value."""
 
     def __init__(self, entries: dict[str, Entry]) -> None:
         self.entries = entries
@@ -80,17 +81,17 @@ class Ledger:
         """The ledger as it stands.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: the log is damaged, or of a later version.
         """
-        stored = store.files.read_json(_PATH) if store.files.exists(_PATH) else {}
         try:
-            return cls({name: Entry(**entry) for name, entry in stored.items()})
+            return cls({name: Entry(**entry) for name, entry in store.files.log.values(_KEY).items()})
         except (TypeError, AttributeError) as e:
-            raise store.files.damaged(_PATH, "it is not as it was written") from e
+            raise StoreError(f"what {store.files.url('log')} says of the seeds is unknown to this version: {e}") from e
 
-    def write(self, store: Store) -> None:
-        """Put this ledger in the place of the one that is there."""
-        store.files.write_json(_PATH, {name: entry.stored() for name, entry in self.entries.items()})
+    def put(self, store: Store, name: str, entry: Entry) -> None:
+        """Put an entry in the place of the one that is there."""
+        self.entries[name] = entry
+        store.files.log.set(f"{_KEY}{name}", lambda _: entry.stored())
 
     def waiting(self, inbox: dict[str, str]) -> dict[str, str]:
         """Of the files in the inbox (states by name) those that are new, changed, or not read to their end."""

@@ -25,7 +25,7 @@ from quarry_dagster.intake.inbox import Source, pending, settled, source_in
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import counted
-from quarry_dagster.store import Forgotten, Store
+from quarry_dagster.store import Forgotten, Store, again
 from quarry_dagster.urls import UrlForm, doc_id
 from quarry_dagster.urns import parts_of, urn_of
 
@@ -77,46 +77,57 @@ def take_in(
         StoreError: the data root cannot be written.
     """
     deadline = time.monotonic() + seconds
-    reports: list[SeedReport] = []
     if not pending(store, min_age):
-        return reports
+        return []
     with store.files.lock("intake"):
-        ledger = Ledger.read(store)
-        forgotten, form = store.forgotten(), store.root().urls
-        batcher = Batcher(store, pages_per_partition)
-        unnoted: dict[str, Entry] = {}
+        return again(lambda: _take_in(store, pages_per_partition, max_body, fetch, min_age, deadline, chunk_rows))
 
-        def note() -> None:
-            """Write what waits, then, and only then, that its seed files were read."""
-            batcher.finish()
-            ledger.entries.update(unnoted)
-            if unnoted:
-                ledger.write(store)
-            unnoted.clear()
 
-        for name, state in ledger.waiting(settled(store, min_age)).items():
-            report, place = ledger.begun(name, state)
-            reports.append(report)
-            is_whole, seen = place == seeds.Place(), Seen()
-            try:
-                reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows)
-                items = until(deadline, reading.items(place), place, report)
-                for chunk in reading.chunks(counted(items, "seeds", None, "rows"), report):
-                    if is_whole and not len(seen):
-                        reading.compare_names(chunk, batcher.known, ledger, report)
-                    batcher.add(chunk, report, seen)
-                is_edition = reading.settings.mirror and report.done and name in ledger.entries
-                if is_edition and (named := reading.named(seen if is_whole else None, report)) is not None:
-                    report.withdrawn = batcher.withdraw(report.name, named)
-            except Unreadable as e:
-                report.fail(f"{report.name}: cannot be read, will be tried again: {e}")
-            else:
-                unnoted[name] = entry_of(state, report, place, reading.settings)
-            if report.urls >= pages_per_partition:
-                note()
-            if time.monotonic() > deadline:
-                break
-        note()
+def _take_in(
+    store: Store,
+    pages_per_partition: int,
+    max_body: int,
+    fetch: Callable[[str], bytes] | None,
+    min_age: float,
+    deadline: float,
+    chunk_rows: int,
+) -> list[SeedReport]:
+    reports: list[SeedReport] = []
+    ledger = Ledger.read(store)
+    forgotten, form = store.forgotten(), store.root().urls
+    batcher = Batcher(store, pages_per_partition)
+    unnoted: dict[str, Entry] = {}
+
+    def note() -> None:
+        """Write what waits, then, and only then, that its seed files were read."""
+        batcher.finish()
+        for name, entry in unnoted.items():
+            ledger.put(store, name, entry)
+        unnoted.clear()
+
+    for name, state in ledger.waiting(settled(store, min_age)).items():
+        report, place = ledger.begun(name, state)
+        reports.append(report)
+        is_whole, seen = place == seeds.Place(), Seen()
+        try:
+            reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows)
+            items = until(deadline, reading.items(place), place, report)
+            for chunk in reading.chunks(counted(items, "seeds", None, "rows"), report):
+                if is_whole and not len(seen):
+                    reading.compare_names(chunk, batcher.known, ledger, report)
+                batcher.add(chunk, report, seen)
+            is_edition = reading.settings.mirror and report.done and name in ledger.entries
+            if is_edition and (named := reading.named(seen if is_whole else None, report)) is not None:
+                report.withdrawn = batcher.withdraw(report.name, named)
+        except Unreadable as e:
+            report.fail(f"{report.name}: cannot be read, will be tried again: {e}")
+        else:
+            unnoted[name] = entry_of(state, report, place, reading.settings)
+        if report.urls >= pages_per_partition:
+            note()
+        if time.monotonic() > deadline:
+            break
+    note()
     return reports
 
 

@@ -17,6 +17,7 @@ import dagster as dg
 
 from quarry_dagster.checks import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
 from quarry_dagster.checks.standing import is_accepted
+from quarry_dagster.errors import IndexCorruptError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES
 from quarry_dagster.orchestration.resources import Quarry
@@ -48,8 +49,8 @@ def _gate_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg.
         existing, mine = store.batches.segments(), _partitions(context, store)
         before = store.failed_checks().standing.get(name, {})
         asked = list(dict.fromkeys([*mine, *(p for p in before if p in existing)]))
-        finding = question(store, profile, asked)
-        failing = [] if finding.passed else [p for p in asked if not question(store, profile, [p]).passed]
+        finding = _answer(question, store, profile, asked)
+        failing = [] if finding.passed else [p for p in asked if not _answer(question, store, profile, [p]).passed]
         _note(store, profile, name, [*asked, *before], failing)
         is_mine = not set(mine).isdisjoint(failing)
         severity = _ERROR if (is_mine or not failing) and not _is_accepted(context, config) else _WARN
@@ -64,7 +65,8 @@ def _watch_partitions(asset: dg.AssetsDefinition, question: _OfPartitions) -> dg
     @dg.asset_check(asset=asset, name=question.__name__, description=question.__doc__)
     def check(context: dg.AssetCheckExecutionContext, quarry: Quarry) -> dg.AssetCheckResult:
         store = quarry.store()
-        finding = question(store, quarry.hardware_profile(), _partitions(context, store))
+        profile, partitions = quarry.hardware_profile(), _partitions(context, store)
+        finding = _answer(question, store, profile, partitions)
         return _result(finding, _WARN)
 
     return check
@@ -79,12 +81,20 @@ def _ask(asset: dg.AssetsDefinition, question: _OfTable, severity: dg.AssetCheck
     def check(context: dg.AssetCheckExecutionContext, config: CheckConfig, quarry: Quarry) -> dg.AssetCheckResult:
         store = quarry.store()
         profile = quarry.hardware_profile()
-        finding = question(store, profile)
+        finding = _answer(question, store, profile)
         if is_error:
             _note(store, profile, name, [WHOLE_TABLE], [] if finding.passed else [WHOLE_TABLE])
         return _result(finding, _WARN if _is_accepted(context, config) else severity)
 
     return check
+
+
+def _answer(question: Callable[..., Finding], *about: Any) -> Finding:
+    """The answer to a question; a table that is damaged does not hold what it should, so that it is made again."""
+    try:
+        return question(*about)
+    except (StoreError, IndexCorruptError) as e:
+        return Finding(False, str(e))
 
 
 def _note(store: Store, profile: HardwareProfile, check: str, asked: Sequence[str], failing: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 A killed process cannot say that its run ended. The run stays "started", counts against `max_concurrent_runs` and
 keeps its pool slot: the next run would wait for ever. So every run notes its process when it starts, and whoever
-starts next, or the sensor, fails the runs whose process is gone. Only processes of this host can be seen; a run of
-another host is left alone.
+starts next, or the sensor, fails the runs whose process is gone. What is of another host or container may be alive: it
+is left alone and named, with what to do where it is not.
 
 A step that Dagster forgot in the queue for a slot would wait for ever too, and is let in by the same call.
 
@@ -12,12 +12,12 @@ Why so: "A run notes its process, and a sensor that is always on fails the dead"
 
 from __future__ import annotations
 
-import os
-import platform
-from pathlib import Path
+import json
 
 import dagster as dg
 from dagster import RunsFilter
+
+from quarry_dagster.processes import Process
 
 _PROCESS = "quarry/process"
 _UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -29,29 +29,49 @@ def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
 
     Where processes cannot be seen (no /proc), runs have no tag, and none is ever failed.
     """
-    pid = os.getpid()
-    if identity := _identity(pid):
-        instance.add_run_tags(run_id, {_PROCESS: f"{run_id} {platform.node()} {pid} {identity}"})
+    if process := Process.this():
+        instance.add_run_tags(run_id, {_PROCESS: f"{run_id} {json.dumps(process.stored())}"})
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Fail the runs of this host whose process is gone, free the slots of all that ended; returns the failed runs.
+    """Fail the runs whose process is gone, and free the slots of all that ended; returns the failed runs.
 
     Steps that wait for a slot that nobody will give them are let in too.
     """
     failed = []
     for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
-        noted = run.tags.get(_PROCESS, "").split()
-        if noted[:2] != [run.run_id, platform.node()]:
-            continue
-        pid, identity = int(noted[2]), noted[3]
-        if _identity(pid) != identity and not _is_hidden(pid):
+        process = _process_of(run)
+        if process and process.fate() == "gone":
             cause = "killed, for lack of memory perhaps, or the machine went down"
-            instance.report_run_failed(run, f"Its process ({pid}) is gone: {cause}. Run it again: it resumes.")
+            instance.report_run_failed(run, f"Its process ({process.pid}) is gone: {cause}. Run it again: it resumes.")
             failed.append(run.run_id)
     _free_slots_of_finished_runs(instance)
     _let_in_forgotten_steps(instance)
     return failed
+
+
+def unseen_runs(instance: dg.DagsterInstance) -> list[str]:
+    """A sentence for each unfinished run of another host or container, with what to do where it is dead."""
+    found = []
+    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
+        process = _process_of(run)
+        if process and process.fate() == "unseen":
+            found.append(
+                f"run {run.run_id} is of host {process.host} (process {process.pid}), whose processes cannot be seen "
+                "from here; if it is dead, terminate it in the UI (force), which frees its slot"
+            )
+    return found
+
+
+def _process_of(run: dg.DagsterRun) -> Process | None:
+    """The process that a run noted; None where it noted none, or a version of before did."""
+    run_id, _, stored = run.tags.get(_PROCESS, "").partition(" ")
+    if run_id != run.run_id:
+        return None
+    try:
+        return Process.of(json.loads(stored))
+    except ValueError:
+        return None
 
 
 def _free_slots_of_finished_runs(instance: dg.DagsterInstance) -> None:
@@ -77,31 +97,3 @@ def _let_in_forgotten_steps(instance: dg.DagsterInstance) -> None:
         if len(info.pending_steps) - len(waiting) < info.slot_count:
             for step in waiting:
                 storage.free_concurrency_slot_for_step(step.run_id, step.step_key)
-
-
-def _is_hidden(pid: int) -> bool:
-    """Whether there is a process of this number that we may not look at: another user's, under hidepid."""
-    if _identity(pid):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return False  # ours, and a zombie
-
-
-def _identity(pid: int) -> str | None:
-    """What tells a process from a later one with its number: boot, and clock ticks from boot to its start.
-
-    None where there is no such process.
-
-    No wall-clock time: a Raspberry Pi boots with a wrong one and corrects it when it reaches the network.
-    """
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return None if state in "ZX" else f"{boot}/{rest[18]}"

@@ -29,10 +29,8 @@ def sync_partitions(instance: dg.DagsterInstance, store: Store) -> list[str]:
     listed = set(instance.get_dynamic_partitions(CRAWL_BATCHES))
     unlisted = batches - listed
     deleted = unlisted & instance.get_materialized_partitions(RAW_PAGES) if unlisted else set()
-    for partition in sorted(deleted):
-        # Texts and vectors stay until the corpus that is published no longer reads them.
-        store.raw_pages.delete(partition)
-        store.batches.delete(partition)
+    if deleted:  # their files stay until no corpus that is kept reads them
+        store.delete_partitions(deleted)
     added = sorted(unlisted - deleted)
     for start in range(0, len(added), _CHUNK):
         instance.add_dynamic_partitions(CRAWL_BATCHES, added[start : start + _CHUNK])

@@ -15,7 +15,7 @@ from quarry_dagster.errors import ChecksFailedError
 from quarry_dagster.intake import SEEDS, SeedReport, pending, take_in_seeds
 from quarry_dagster.orchestration import jobs
 from quarry_dagster.orchestration.crawls import crawl_requests, cut, unfinished_runs
-from quarry_dagster.orchestration.dead_runs import fail_dead_runs
+from quarry_dagster.orchestration.dead_runs import fail_dead_runs, unseen_runs
 from quarry_dagster.orchestration.partitions import RAW_PAGES, sync_partitions
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.profiles.settings import Automation
@@ -69,6 +69,8 @@ def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence
         store = quarry.store()
         if not faiss_index.behind(store) and not deduped_corpus.behind(store):
             return dg.SkipReason("index and corpus are in line with the embeddings")
+        if hold := store.files.state().hold:
+            return dg.SkipReason(f"{hold.who} went back to corpus {hold.number}: quarry rollback --release ends it")
         try:
             refuse_while_failed(store, (*INPUTS, "faiss_index"), [])
         except ChecksFailedError as e:
@@ -88,7 +90,8 @@ def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence
     def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         """Fails runs whose process was killed. Always on: dead runs fill the queue, and then none starts to do it."""
         failed = fail_dead_runs(context.instance)
-        return dg.SkipReason(f"failed {', '.join(failed)}" if failed else "no started run has lost its process")
+        said = [f"failed {', '.join(failed)}" if failed else "no started run has lost its process"]
+        return dg.SkipReason("; ".join([*said, *cut(unseen_runs(context.instance))]))
 
     return [new_crawl_seeds, refresh_corpus, dead_runs]
 

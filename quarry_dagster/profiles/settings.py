@@ -247,6 +247,13 @@ class Automation(Settings):
         return name
 
 
+class Storage(Settings):
+    """How long what was published before stays readable."""
+
+    keep_publishes: Positive = 5
+    """So many published corpora are kept, the current one among them, with all tables as they were then."""
+
+
 class HardwareProfile(Settings):
     """All settings of one kind of machine."""
 
@@ -260,4 +267,5 @@ class HardwareProfile(Settings):
     index: Index = Index()
     deduplication: Deduplication = Deduplication()
     checks: Checks = Checks()
+    store: Storage = Storage()
     automation: Automation = Automation()

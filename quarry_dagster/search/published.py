@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from quarry_dagster.errors import IndexCorruptError, StoreError
 from quarry_dagster.index import Shard, VectorIndex, index_type
@@ -74,12 +73,10 @@ def _removed(index: Index) -> pl.Series:
 def _read(files: Files, path: str, schema: pl.Schema) -> pl.DataFrame:
     """A small table of the index."""
     try:
-        return files.scan([path], schema).collect()
-    except FileNotFoundError as e:
-        raise _corrupt(path, "it is gone") from e
-    except (StoreError, pl.exceptions.PolarsError, pa.ArrowException) as e:
-        raise _corrupt(path, "it cannot be read") from e
+        return files.frame(path, schema)
+    except (StoreError, pl.exceptions.PolarsError) as e:
+        raise _corrupt(path, str(e)) from e
 
 
 def _corrupt(path: str, problem: str) -> IndexCorruptError:
-    return IndexCorruptError(f"{path}: {problem}; delete the folder faiss_index and materialize it again")
+    return IndexCorruptError(f"{path}: {problem}; have it made again: quarry check --deep, then quarry run")

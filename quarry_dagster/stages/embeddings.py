@@ -18,7 +18,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import log, track
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import vectors_of
-from quarry_dagster.store import Fingerprint, Store, VectorNotes
+from quarry_dagster.store import Fingerprint, Store, VectorNotes, again
 from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT, embeddings_schema
 
 
@@ -32,7 +32,7 @@ def refresh(store: Store, partition: str, profile: HardwareProfile, *, force: bo
         ModelError: the model cannot be loaded.
     """
     with store.embeddings.lock(partition):
-        return _refresh(store, partition, profile, force)
+        return again(lambda: _refresh(store, partition, profile, force))
 
 
 def _refresh(store: Store, partition: str, profile: HardwareProfile, force: bool) -> StageReport:
@@ -90,9 +90,11 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile, force: bool
 
 def _known_vectors(store: Store, digests: pl.Series, model: str, distrusted: set[str]) -> pl.DataFrame:
     """Vectors of these texts under this model, of any partition but the distrusted: columns text_digest, embedding."""
-    trusted = (segment for partition, segment in store.embeddings.segments().items() if partition not in distrusted)
-    segments = (segment for segment in trusted if segment.notes.model == model)
-    found = [pl.DataFrame({"text_digest": d, "embedding": v}) for d, v in vectors_of(store, segments, digests)]
+    there = store.embeddings.segments()
+    of_model = there.frame().filter(pl.col("input").str.ends_with(f" {model}"))["partition"]
+    segments = (there[partition] for partition in of_model if partition not in distrusted)
+    blocks = vectors_of(store, segments, digests, pass_over_damage=bool(distrusted))
+    found = [pl.DataFrame({"text_digest": d, "embedding": v}) for d, v in blocks]
     if not found:
         return pl.DataFrame(schema={"text_digest": pl.String, "embedding": pl.Array(pl.Float32, 1)})
     return pl.concat(found)

@@ -22,7 +22,7 @@ from quarry_dagster.extract import Extractor, Page, extractor_version
 from quarry_dagster.progress import track
 from quarry_dagster.seeds.own_columns import split
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, digest_rows
+from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, again, digest_rows
 from quarry_dagster.store.schemas import EXTRACT_FAILURES, EXTRACTED, EXTRACTED_TEXT
 
 Row = dict[str, Any]
@@ -41,7 +41,7 @@ def refresh(
         StoreError: the partition has no raw pages, or the store cannot be written.
     """
     with store.extracted_text.lock(partition):
-        return _refresh(store, partition, extractor, force, retry)
+        return again(lambda: _refresh(store, partition, extractor, force, retry))
 
 
 def _refresh(store: Store, partition: str, extractor: Extractor, force: bool, retry: bool) -> StageReport:

@@ -9,7 +9,6 @@ Why so: "The index is a list of shards, each a FAISS index that never changes" i
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from quarry_dagster.progress import track
 from quarry_dagster.search.published import rows_of
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.stages.vectors import texts_of, vectors_of
-from quarry_dagster.store import Acceptance, Index, ShardFiles, Store, VectorSegment
+from quarry_dagster.store import Acceptance, Index, ShardFiles, Store, VectorSegment, again
 from quarry_dagster.store.corpus import write_removed
 
 _SHARDS = "faiss_index/shards"
@@ -43,11 +42,11 @@ def refresh(
     force: bool = False,
     anew: bool = False,
 ) -> StageReport:
-    """Bring the index in line with the embeddings of `partitions` (all that exist).
+    """Bring the index in line with the embeddings of `partitions` (all that exist); not while a corpus is held.
 
     `compact` builds it anew where it has more shards than memory asks for, or passes vectors over. `force` does so in
-    any case; `anew` too, and it keeps no earlier snapshot but that of the corpus, so that nothing of a removed vector
-    is left once the corpus follows. `accepted` are checks that stand failed: what was made under such is built anew.
+    any case; `anew` too, so that nothing of a removed vector is left once the corpus follows. `accepted` are checks
+    that stand failed: what was made under such is built anew.
 
     Raises:
         StalePartitionsError: a partition's vectors are of another model; the message names the partitions.
@@ -55,7 +54,7 @@ def refresh(
         StoreError: the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, partitions, profile, accepted, compact, force, anew)
+        return again(lambda: _refresh(store, partitions, profile, accepted, compact, force, anew))
 
 
 def _refresh(
@@ -68,9 +67,12 @@ def _refresh(
     anew: bool,
 ) -> StageReport:
     start = time.monotonic()
+    if store.files.state().hold and not anew:
+        held = store.faiss_index.current()
+        return StageReport(rows=held.vectors if held else 0, outcomes=Counter(held=held.vectors if held else 0))
     model = vector_id(profile.embedding)
     existing = set(partitions)
-    segments = {p: s for p, s in store.embeddings.segments().items() if p in existing and s.notes.rows}
+    segments = {p: s for p, s in store.embeddings.segments().items() if p in existing and s.rows}
     stale = [p for p, s in segments.items() if s.notes.model != model]
     if stale:
         raise StalePartitionsError(
@@ -78,7 +80,8 @@ def _refresh(
             f"{', '.join(stale[:5])}{' ...' if len(stale) > 5 else ''}"
         )
     paths = {p: s.path for p, s in segments.items()}
-    published = store.faiss_index.current()
+    over = store.faiss_index.number()
+    published = store.faiss_index.whole() if force else store.faiss_index.current()
     shards = list(published.shards) if published else []
     is_to_be_rebuilt = (
         force
@@ -128,8 +131,7 @@ def _refresh(
         partitions=paths,
         accepted=accepted,
     )
-    store.faiss_index.publish(index, keep_previous=not anew)
-    prune(store)
+    store.faiss_index.publish(index, keep=named_by_corpora(store), over=over)
     gone = rows.filter(pl.col("found") & ~pl.col("wanted")).height
     came = len(want) - rows.filter(pl.col("found") & pl.col("wanted")).height
     report = StageReport(rows=len(want), worked=came + gone, written=1)
@@ -186,45 +188,28 @@ def _build(
             shard.add(vectors[at : at + _BLOCK])
             advance(len(vectors[at : at + _BLOCK]))
         added.append(digests)
-    numbers = (path.rsplit("/", 1)[1].partition(".")[0] for path in store.files.list(_SHARDS))
-    name = f"{_SHARDS}/{max((int(n) for n in numbers if n.isdigit()), default=0) + 1:06d}"
+    name = f"{_SHARDS}/{store.files.new_id()}"
     store.files.write_frame(f"{name}.parquet", pl.concat(added).to_frame())
-    digest = hashlib.sha256()
     with store.files.create(f"{name}.faiss") as f:
-
-        def write(data: bytes) -> None:
-            digest.update(data)
-            f.write(data)
-
-        shard.write(write)
+        shard.write(f.write)
     return ShardFiles(
         file=f"{name}.faiss",
         texts=f"{name}.parquet",
         kind=kind,
         vectors=len(shard),
-        bytes=store.files.size(f"{name}.faiss"),
-        sha256=digest.hexdigest(),
+        bytes=f.bytes,
+        sha256=f.sha256,
     )
 
 
-def live(store: Store) -> list[Index]:
-    """The indexes that somebody may read: the published one, the one before it, and those that live corpora name."""
-    named = map(store.index_of, store.deduped_corpus.live())
-    found = {index.number: index for index in (*store.faiss_index.live(), *named) if index}
-    return list(found.values())
-
-
-def prune(store: Store) -> None:
-    """Delete the snapshots that are not live, and shards that none names, built anew or left by a killed writer."""
-    indexes = live(store)
-    store.faiss_index.prune(index.number for index in indexes)
-    named = {path for index in indexes for path in index.files_named()}
-    store.files.delete(sorted(set(store.files.list(_SHARDS)) - named))
+def named_by_corpora(store: Store) -> set[int]:
+    """The numbers of the indexes that corpora which are kept were published with."""
+    return {index.number for corpus in store.deduped_corpus.kept() if (index := store.index_of(corpus))}
 
 
 def behind(store: Store) -> bool:
     """Whether the published index is not made from the embeddings as they are now."""
-    batches = store.batches.segments()
-    current = {p: s.path for p, s in store.embeddings.segments().items() if p in batches and s.notes.rows}
+    batches, vectors = store.batches.segments(), store.embeddings.segments()
+    rows = vectors.frame().filter(pl.col("rows") > 0).join(batches.frame(), on="partition", how="semi")
     published = store.faiss_index.current()
-    return current != (published.partitions if published else {})
+    return dict(rows.select("partition", "path").iter_rows()) != (published.partitions if published else {})

@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
+from quarry_dagster.errors import StoreError
+from quarry_dagster.progress import log
 from quarry_dagster.store import Files, Store, VectorSegment
 
 _DIGESTS = pl.Schema({"text_digest": pl.String})
@@ -20,16 +22,25 @@ def texts_of(store: Store, segments: Iterable[VectorSegment]) -> pl.Series:
 
 
 def vectors_of(
-    store: Store, segments: Iterable[VectorSegment], wanted: pl.Series
+    store: Store, segments: Iterable[VectorSegment], wanted: pl.Series, *, pass_over_damage: bool = False
 ) -> Iterator[tuple[pl.Series, np.ndarray]]:
-    """Each wanted text once with its vector, in blocks: text digests, and float32 of shape (n, dim)."""
+    """Each wanted text once with its vector, in blocks: text digests, and float32 of shape (n, dim).
+
+    A damaged segment is an error, unless it is to be passed over because vectors are being made again.
+    """
     left = wanted.rename("text_digest").to_frame()
     for segment in segments:
         if left.is_empty():
             return
-        if not np.isin(_keys(left["text_digest"]), _keys_of(store.files, segment.path)).any():
+        try:
+            if not np.isin(_keys(left["text_digest"]), _keys_of(store.files, segment.path)).any():
+                continue
+            digests, vectors = read_vectors(store, segment)
+        except StoreError as e:
+            if not pass_over_damage:
+                raise
+            log.warning("%s; its vectors are not used", e)
             continue
-        digests, vectors = read_vectors(store, segment)
         rows = digests.to_frame().with_row_index("row").join(left, on="text_digest", how="semi")
         found = rows.unique("text_digest", keep="first").sort("row")
         left = left.join(found, on="text_digest", how="anti")

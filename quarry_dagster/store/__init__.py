@@ -16,6 +16,7 @@ from quarry_dagster.store.corpus import (
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
+from quarry_dagster.store.log import LostRace, again
 from quarry_dagster.store.notes import Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshot, Snapshots
@@ -23,6 +24,7 @@ from quarry_dagster.store.store import Store
 from quarry_dagster.store.tables import (
     PagesSegment,
     Segment,
+    Segments,
     SegmentWriter,
     SketchSegment,
     Table,
@@ -42,6 +44,7 @@ __all__ = [
     "Forgotten",
     "Index",
     "Layers",
+    "LostRace",
     "Notes",
     "PagesSegment",
     "Past",
@@ -49,6 +52,7 @@ __all__ = [
     "Root",
     "Segment",
     "SegmentWriter",
+    "Segments",
     "ShardFiles",
     "SketchNotes",
     "SketchSegment",
@@ -60,5 +64,6 @@ __all__ = [
     "TextSegment",
     "VectorNotes",
     "VectorSegment",
+    "again",
     "digest_rows",
 ]

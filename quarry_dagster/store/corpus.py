@@ -109,8 +109,12 @@ class Index:
         return self.snapshot.path(_REMOVED)
 
     def files_named(self) -> list[str]:
-        """Paths of the files of its shards."""
-        return [path for shard in self.shards for path in (shard.file, shard.texts)]
+        """Paths of the files of its shards, and of what is passed over."""
+        return [*(path for shard in self.shards for path in (shard.file, shard.texts)), self.removed_path]
+
+    def segments_named(self) -> list[str]:
+        """Paths of the segments that it was made from."""
+        return list(self.partitions.values())
 
 
 def write_removed(snapshot: Snapshot, positions: pl.DataFrame) -> None:
@@ -245,6 +249,17 @@ class Corpus:
     def number(self) -> int:
         """The number of its snapshot."""
         return self.snapshot.number
+
+    def files_named(self) -> list[str]:
+        """Paths of its layers, its directions, and the layers of corpora that a later one is compared with."""
+        layers = [path for paths in vars(self.layers).values() for path in paths]
+        pasts = [path for past in self.larger for path in past.kept]
+        return [*layers, *pasts, *([self.directions.path] if self.directions else [])]
+
+    def segments_named(self) -> list[str]:
+        """Paths of the segments that it was made from, and of its sketches."""
+        named = (self.inputs.texts, self.inputs.vectors, self.sketches)
+        return [path for paths in named for path in paths.values()]
 
     def documents(self) -> pl.LazyFrame:
         """The kept documents with their texts, schema DEDUPED_CORPUS."""

@@ -1,6 +1,6 @@
 """The blocking checks that stand failed, as their newest answers say.
 
-They are kept in a small JSON file at the data root: what stands failed must block whoever publishes, from whatever
+They are kept in the log of the data root: what stands failed must block whoever publishes, from whatever
 Dagster instance. Only names and times are kept, no word of what a page or a seed said.
 """
 
@@ -12,7 +12,7 @@ from datetime import datetime
 
 from quarry_dagster.store.files import Files
 
-_PATH = "checks/failed.json"
+_KEY = "failed/"
 WHOLE_TABLE = ""
 """In the place of a partition: the check is of a table as a whole."""
 
@@ -28,30 +28,26 @@ class FailedChecks:
         """What stands failed now.
 
         Raises:
-            StoreError: the file is damaged.
+            StoreError: the log is damaged.
         """
-        standing = files.read_json(_PATH) if files.exists(_PATH) else {}
-        if not isinstance(standing, dict) or not all(isinstance(each, dict) for each in standing.values()):
-            raise files.damaged(_PATH, "it is not as it was written")
-        return cls(standing)
+        return cls(files.log.values(_KEY))
 
     @staticmethod
     def note(files: Files, check: str, asked: Collection[str], failing: Collection[str], at: datetime) -> None:
         """Note a check's answer about the partitions `asked`; what it was not asked about stands as it stood.
 
         Raises:
-            StoreError: the file is damaged, or cannot be written.
+            StoreError: the log is damaged, or cannot be written.
         """
-        if not failing and check not in FailedChecks.read(files).standing:
-            return
-        with files.lock("checks"):
-            before = FailedChecks.read(files)
-            earlier = before.standing.get(check, {})
-            since = at.isoformat(timespec="seconds")
-            now = {p: at for p, at in earlier.items() if p not in asked} | {p: earlier.get(p, since) for p in failing}
-            if now != earlier:
-                others = {name: each for name, each in before.standing.items() if name != check}
-                files.write_json(_PATH, others | ({check: dict(sorted(now.items()))} if now else {}))
+        since = at.isoformat(timespec="seconds")
+
+        def change(before: Mapping[str, str] | None) -> dict[str, str] | None:
+            earlier = before or {}
+            stands = {partition: when for partition, when in earlier.items() if partition not in asked}
+            fails = {partition: earlier.get(partition, since) for partition in failing}
+            return dict(sorted((stands | fails).items())) or None
+
+        files.log.set(f"{_KEY}{check}", change)
 
     def of_asset(self, asset: str) -> dict[str, Mapping[str, str]]:
         """What stands failed of one asset: partitions by the name of the check."""

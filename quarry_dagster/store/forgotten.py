@@ -1,6 +1,6 @@
 """The list of pages and hosts that are kept out for good.
 
-It is a small JSON file at the data root. A forgotten page has a row in `raw_pages` with outcome `opted_out` and no
+It is kept in the log, an entry a value. A forgotten page has a row in `raw_pages` with outcome `opted_out` and no
 body, is never requested again, and is in no later table. :mod:`quarry_dagster.takedown` puts entries on the list and
 takes what they name out of every table.
 
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, cast
+from typing import cast
 
+from quarry_dagster.errors import StoreError
 from quarry_dagster.store.files import Files
 from quarry_dagster.urls import FIRST_FORM, FORMS, UrlForm, host_of, same_page_url
 
-_PATH = "forgotten.json"
+_KEY = "forgotten/"
 
 
 @dataclass(frozen=True)
@@ -31,29 +32,25 @@ class Forgotten:
         """The list as it stands.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: the log is damaged, or of a later version.
         """
-        stored = files.read_json(_PATH) if files.exists(_PATH) else {}
-        if not isinstance(stored, dict):
-            raise files.damaged(_PATH, "it is not as it was written")
         entries: dict[UrlForm, dict[str, str]] = {}
-        for key, said in stored.items():
+        for key, said in files.log.values(_KEY).items():
             match said:
                 case str() as day:
                     entries.setdefault(FIRST_FORM, {})[key] = day
                 case {"day": str() as day, "urls": form} if form in FORMS:
                     entries.setdefault(cast(UrlForm, form), {})[key] = day
                 case _:
-                    raise files.damaged(_PATH, "it is not as it was written")
+                    raise StoreError(f"what {files.url('log')} says of {key!r}, which is forgotten, is unknown here")
         return cls(entries)
 
-    def write(self, files: Files) -> None:
-        """Put this list in the place of the one that is there."""
-        stored: dict[str, Any] = {}
-        for form, days in self.entries.items():
-            # Version 0.1 wrote the day alone.
-            stored |= {key: day if form == FIRST_FORM else {"day": day, "urls": form} for key, day in days.items()}
-        files.write_json(_PATH, stored)
+    @staticmethod
+    def put(files: Files, key: str, form: UrlForm, day: date) -> None:
+        """Put one more host, or page by its URL in this form, on the list; one that is on it keeps its day."""
+        # Version 0.1 wrote the day alone.
+        said = day.isoformat() if form == FIRST_FORM else {"day": day.isoformat(), "urls": form}
+        files.log.set(f"{_KEY}{key}", lambda before: before or said)
 
     def with_entry(self, key: str, form: UrlForm, day: date) -> Forgotten:
         """The list with one more host, or page by its URL in this form; one that is on it keeps its day."""

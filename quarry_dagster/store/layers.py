@@ -9,7 +9,7 @@ Why so: "Kept documents, decisions and pairs are layers" in docs/decisions.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -55,13 +55,9 @@ class Layers:
             layer = pl.concat([older.join(layer, on=self.key, how="anti"), layer])
         if not below:
             layer = layer.filter(~pl.col(_GONE))
-        path = f"{self.name}/{max(map(_number, self.files.list(self.name)), default=0) + 1:06d}.parquet"
+        path = f"{self.name}/{self.files.new_id()}.parquet"
         self.files.write_frame(path, layer.sort(self.key))
         return [*below, path]
-
-    def prune(self, keep: Iterable[str]) -> None:
-        """Delete all layers but these."""
-        self.files.delete(sorted({*self.files.list(self.name)} - {*keep}))
 
     def _rows(self, path: str) -> int:
         with self.files.parquet(path) as f:
@@ -73,9 +69,3 @@ class Layers:
             layer = self.files.scan([path], self._stored)
             out = pl.concat([out.join(layer.select(self.key), on=self.key, how="anti"), layer])
         return out
-
-
-def _number(path: str) -> int:
-    """The number in a layer's name; 0 for a file that is none."""
-    name = path.rsplit("/", 1)[-1].removesuffix(".parquet")
-    return int(name) if name.isdigit() else 0

@@ -1,7 +1,7 @@
 """What a data root knows of itself: what it was begun with, and keeps.
 
-It is a small JSON file at the root, written before the first batch. A root that has batches and no such file was
-begun by version 0.1.
+It is a value of the log, written before the first batch. A root that has batches and no such value was begun by
+version 0.1.
 
 Why so: "The normal form of a URL has a version, and a data root keeps its own" in docs/decisions.md.
 """
@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from quarry_dagster.errors import StoreError
 from quarry_dagster.store.files import Files
 from quarry_dagster.urls import CURRENT_FORM, FIRST_FORM, FORMS, UrlForm
 
-_PATH = "root.json"
+_KEY = "root"
 _TEXTS = ("name", "description")
 """Settings that are no section."""
 
@@ -47,32 +48,26 @@ class Root:
         """What the root says of itself; of one without batches, what it will say.
 
         Raises:
-            StoreError: the file is damaged, or of a later version.
+            StoreError: it is of a later version, or the log is damaged.
         """
-        if not files.exists(_PATH) and not any(path.endswith(".parquet") for path in files.list("batches")):
+        state = files.state()
+        stored = state.values.get(_KEY)
+        if stored is None and state.table("batches").newest < 0 and state.table("batches").frame().is_empty():
             return cls.new()
-        # Asked again: the first batch, and this file before it, may have come meanwhile.
-        stored = _stored(files) if files.exists(_PATH) else {}
-        root = cls(**{f.name: stored[f.name] for f in fields(cls) if f.name in stored})
+        root = cls(**{f.name: stored[f.name] for f in fields(cls) if f.name in stored} if stored else {})
         settings = {} if root.settings is None else root.settings
         sections = (
             [value for name, value in settings.items() if name not in _TEXTS] if isinstance(settings, dict) else []
         )
         mappings = (settings, root.made_with, *sections)
         if not all(isinstance(each, dict) for each in mappings) or not isinstance(root.confirmed, list | tuple):
-            raise files.damaged(_PATH, "it is not as it was written")
+            raise StoreError(f"what {files.url('log')} says of the root is not as it was written")
         if root.urls not in FORMS:
-            raise files.damaged(_PATH, f"it names {root.urls!r}, which this version does not know, as form of URLs")
+            raise StoreError(
+                f"{files.url('log')} names {root.urls!r}, which this version does not know, as form of URLs"
+            )
         return root
 
     def write(self, files: Files) -> None:
         """Put this in the place of what is there; what a later version wrote beside it stays."""
-        before = _stored(files) if files.exists(_PATH) else {}
-        files.write_json(_PATH, before | asdict(self))
-
-
-def _stored(files: Files) -> dict[str, Any]:
-    stored = files.read_json(_PATH)
-    if not isinstance(stored, dict):
-        raise files.damaged(_PATH, "it is not as it was written")
-    return stored
+        files.log.set(_KEY, lambda before: (before or {}) | asdict(self))

@@ -1,19 +1,23 @@
-"""Snapshots of a global asset: a folder of files behind one pointer that is replaced atomically.
+"""Snapshots of a global asset: folders of files that never change; which one is published, the log says.
 
-A reader follows the pointer once and then reads files that do not change; the snapshot before the current one
-is kept so that a reader who followed the pointer a moment ago can finish.
+A snapshot is begun, its files are written, and one commit publishes it. Those before stay readable as long as they are
+kept (`store.keep_publishes`, tags); their files go with :mod:`quarry_dagster.stages.sweep`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from quarry_dagster.errors import StoreError
+from quarry_dagster.store.disk import log
 from quarry_dagster.store.files import Files
+from quarry_dagster.store.log import LostRace
+from quarry_dagster.store.state import Line, Publish, State
 
 MANIFEST = "manifest.json"
-_POINTER = "CURRENT.json"
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,11 @@ class Snapshot:
     files: Files = field(repr=False)
     name: str
     number: int
+    folder: str = field(compare=False)
 
     def path(self, file: str) -> str:
         """Path of one of its files."""
-        return f"{self.name}/{self.number:06d}/{file}"
+        return f"{self.name}/{self.folder}/{file}"
 
 
 class Content(Protocol):
@@ -37,6 +42,10 @@ class Content(Protocol):
 
     def stored(self) -> dict[str, Any]:
         """The manifest: JSON values by name."""
+        ...
+
+    def files_named(self) -> Sequence[str]:
+        """Paths of all files that it is made of and that are no segment of a table, but the manifest."""
         ...
 
 
@@ -63,77 +72,110 @@ class Snapshots(Generic[C]):
         Raises:
             StoreError: its manifest is damaged.
         """
-        numbers = self._live()
-        return self._content(numbers[0]) if numbers else None
+        number = self.number()
+        return None if number is None else self.at(number)
+
+    def number(self) -> int | None:
+        """The number of what is published."""
+        return self.files.state().currents.get(self.name)
 
     def at(self, number: int) -> C | None:
-        """What one snapshot holds; None where it is not there.
+        """What one snapshot holds; None where it is not kept.
 
         Raises:
             StoreError: its manifest is damaged.
         """
-        there = self.files.exists(Snapshot(self.files, self.name, number).path(MANIFEST))
-        return self._content(number) if there else None
+        publish = self.files.state().publish(self.name, number)
+        return self._content(publish) if publish else None
 
-    def live(self) -> list[C]:
-        """What is published, and what was before it, that readers may still be in."""
-        return [content for number in self._live() if (content := self._content(number))]
+    def kept(self) -> list[C]:
+        """What all snapshots hold that are kept, the oldest first.
+
+        Raises:
+            StoreError: a manifest is damaged.
+        """
+        publishes = [each for each in self.files.state().publishes if each.asset == self.name]
+        return [content for each in publishes if (content := self._content(each))]
+
+    def whole(self) -> C | None:
+        """What is published; None where its manifest, or a file that it names, is not as it was written.
+
+        For whoever makes it again from what it is made of.
+        """
+        files, state = self.files, self.files.state()
+        try:
+            content = self.current()
+        except StoreError as e:
+            log.warning("%s; it is made again without it", e)
+            return None
+        for path in content.files_named() if content else ():
+            if wrong := files.verify(path, *state.files.get(path, (None, None))):
+                log.warning("%s is damaged (%s); what it is of is made again without it", files.url(path), wrong)
+                return None
+        return content
+
+    def latest(self, count: int) -> list[C]:
+        """What is published and what was before it, the newest first, as far as they are kept."""
+        now = self.files.state().currents.get(self.name, -1)
+        publishes = [e for e in self.files.state().publishes if e.asset == self.name and e.number <= now]
+        last = reversed(publishes[-count:])
+        return [content for each in last if (content := self._content(each))]
 
     def begin(self) -> Snapshot:
-        """Begin the next snapshot; returns it, to put files into. :meth:`publish` makes it the current one.
+        """Begin the next snapshot; returns it, to put files into. :meth:`publish` makes it the current one."""
+        publishes = self.files.state().publishes
+        number = max((each.number for each in publishes if each.asset == self.name), default=0) + 1
+        return Snapshot(self.files, self.name, number, f"{number:06d}-{self.files.new_id()}")
 
-        Only one process may write a snapshot at a time.
+    def publish(self, content: C, *, keep: Collection[int], over: int | None, lines: Sequence[Line] = ()) -> None:
+        """Publish a snapshot that was begun, and with it what `lines` say, all in one commit.
+
+        A process that is killed before that leaves the old one published.
+
+        Args:
+            content: what it holds.
+            keep: numbers of the snapshots of before that stay readable.
+            over: the number that was published when it was begun.
+
+        Raises:
+            LostRace: another one was published meanwhile.
         """
-        return Snapshot(self.files, self.name, max(self._numbers(), default=0) + 1)
+        snapshot = content.snapshot
+        manifest = snapshot.path(MANIFEST)
+        self.files.write_json(manifest, content.stored())
+        self._commit(snapshot.number, manifest, content, keep, over, lines)
 
-    def publish(self, content: C, *, keep_previous: bool = True) -> None:
-        """Write the manifest of a snapshot that was begun, and let the pointer name it; :meth:`prune` follows.
+    def amend(self, content: C, *, keep: Collection[int]) -> None:
+        """Publish another manifest under the same number: what it is made of is the same, what it names is not."""
+        snapshot = content.snapshot
+        manifest = snapshot.path(f"manifest-{self.files.new_id()}.json")
+        self.files.write_json(manifest, content.stored())
+        self._commit(snapshot.number, manifest, content, {*keep} - {snapshot.number}, snapshot.number, ())
 
-        A process that is killed before that leaves the pointer at the old snapshot.
-        """
-        published = self._live()
-        new = content.snapshot
-        self.files.write_json(new.path(MANIFEST), content.stored())
-        previous = published[0] if published and keep_previous else None
-        self.files.write_json(f"{self.name}/{_POINTER}", {"snapshot": new.number, "previous": previous})
+    def _commit(
+        self,
+        number: int,
+        manifest: str,
+        content: C,
+        keep: Collection[int],
+        over: int | None,
+        lines: Sequence[Line],
+    ) -> None:
+        def decide(state: State) -> list[Line]:
+            if state.currents.get(self.name) != over:
+                raise LostRace(f"another {self.name} was published meanwhile")
+            said = {"asset": self.name, "number": number, "manifest": manifest, "kept": sorted(keep)}
+            return [*self.files.lines([*content.files_named(), manifest], state), {"publish": said}, *lines]
 
-    def amend(self, content: C) -> None:
-        """Write the manifest of a published snapshot again: what it is made of is the same, what it names is not."""
-        self.files.write_json(content.snapshot.path(MANIFEST), content.stored())
+        self.files.log.commit(decide)
 
-    def there(self) -> list[C]:
-        """What all snapshots hold whose files are there, the newest first; one that was never published has none."""
-        found = (self.at(number) for number in sorted(self._numbers(), reverse=True))
-        return [content for content in found if content]
-
-    def prune(self, keep: Iterable[int] = ()) -> None:
-        """Delete the snapshots that are neither live nor in `keep` (numbers)."""
-        for number in self._numbers() - {*self._live(), *keep}:
-            self.files.delete_folder(f"{self.name}/{number:06d}")
-
-    def _live(self) -> list[int]:
-        """The numbers of the published snapshot and of the one before it, as far as there are any."""
-        path = f"{self.name}/{_POINTER}"
+    def _content(self, publish: Publish) -> C | None:
+        folder = publish.manifest.split("/")[1]
+        snapshot = Snapshot(self.files, self.name, publish.number, folder)
+        content = self.files.content(publish.manifest)
         try:
-            pointer = self.files.read_json(path)
-            return [int(n) for n in (pointer["snapshot"], pointer["previous"]) if n is not None]
-        except FileNotFoundError:
-            return []
+            return self._read(snapshot, json.loads(content))
         except KeyError as e:
-            raise self.files.damaged(path, f"it lacks {e}") from e
-        except (TypeError, ValueError) as e:
-            raise self.files.damaged(path, "it is not as it was written") from e
-
-    def _content(self, number: int) -> C | None:
-        snapshot = Snapshot(self.files, self.name, number)
-        path = snapshot.path(MANIFEST)
-        try:
-            return self._read(snapshot, self.files.read_json(path))
-        except KeyError as e:
-            raise self.files.damaged(path, f"it lacks {e}") from e
+            raise self.files.damaged(publish.manifest, f"it lacks {e}") from e
         except (TypeError, ValueError, AttributeError) as e:
-            raise self.files.damaged(path, "it is not as it was written") from e
-
-    def _numbers(self) -> set[int]:
-        """Numbers of all snapshots that are there, unpublished ones that a killed writer left included."""
-        return {int(part) for p in self.files.list(self.name) if (part := p.split("/")[1]).isdigit()}
+            raise self.files.damaged(publish.manifest, "it is not as it was written") from e

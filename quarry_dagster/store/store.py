@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 
-from quarry_dagster.errors import StoreError
+from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import schemas
 from quarry_dagster.store.corpus import Corpus, Index, decision_layers, kept_layers, pair_layers
 from quarry_dagster.store.failed_checks import FailedChecks
@@ -14,6 +15,7 @@ from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshots
+from quarry_dagster.store.state import CORPUS, Line, State
 from quarry_dagster.store.tables import Table
 
 
@@ -87,13 +89,35 @@ class Store:
 
     @cached_property
     def faiss_index(self) -> Snapshots[Index]:
-        """The published index, and the one before it."""
+        """The published index, and those of before that corpora are kept with."""
         return Snapshots(self.files, "faiss_index", Index.of)
 
     @cached_property
     def deduped_corpus(self) -> Snapshots[Corpus]:
-        """The published corpus, and the one before it."""
+        """The published corpus, and those of before that are kept."""
         return Snapshots(self.files, "deduped_corpus", Corpus.of)
+
+    def corpus(self, number: int) -> Corpus:
+        """A published corpus that is kept.
+
+        Raises:
+            ConfigError: none of that number is.
+        """
+        if corpus := self.deduped_corpus.at(number):
+            return corpus
+        there = [each.number for each in self.files.state().publishes if each.asset == CORPUS]
+        raise ConfigError(f"no corpus {number} is kept: there are {', '.join(map(str, there)) or 'none'}")
+
+    def commit_of(self, number: int) -> int:
+        """The commit that published a corpus: what the tables were then, they were at it.
+
+        Raises:
+            ConfigError: none of that number is kept.
+        """
+        self.corpus(number)
+        publish = self.files.state().publish(CORPUS, number)
+        assert publish is not None
+        return publish.commit
 
     def root(self) -> Root:
         """What the data root knows of itself."""
@@ -118,10 +142,26 @@ class Store:
 
         A corpus of before corpora named it was made from the vectors that its index holds.
         """
-        named = [self.faiss_index.at(corpus.index)] if corpus.index is not None else self.faiss_index.there()
+        named = [self.faiss_index.at(corpus.index)] if corpus.index is not None else self.faiss_index.kept()
         return next((index for index in named if index and index.partitions == corpus.inputs.vectors), None)
 
-    def sweep(self) -> None:
-        """Delete what killed writers left unfinished."""
-        for name in (*(table.name for table in self.tables()), self.faiss_index.name, self.deduped_corpus.name):
-            self.files.sweep(name)
+    def delete_partitions(self, partitions: Collection[str]) -> None:
+        """Take partitions out of every table, in one commit. What is published stays as it is until the next is."""
+        names = sorted(partitions)
+
+        def decide(state: State) -> list[Line]:
+            found = [(table.name, state.table(table.name).get(name)) for table in self.tables() for name in names]
+            gone = [(table, entry) for table, entry in found if entry]
+            return [{"remove": {"table": table, "partition": e.partition, "path": e.path}} for table, e in gone]
+
+        self.files.log.commit(decide)
+
+    def keeping(self, corpora: int) -> list[int]:
+        """The numbers of the corpora that stay readable when another is published, of so many in all, and the tagged.
+
+        One that somebody went back to stays as long as it is published.
+        """
+        state = self.files.state()
+        numbers = [each.number for each in state.publishes if each.asset == CORPUS]
+        last = numbers[len(numbers) - max(0, corpora - 1) :]
+        return sorted({*last, *state.tags.values(), *([state.hold.number] if state.hold else [])} & {*numbers})

@@ -1,18 +1,18 @@
-"""Partitioned tables: one Parquet file a partition and version, the highest version is current.
+"""Partitioned tables: one Parquet file a partition and version; which one is current, the log says.
 
-A segment (one file) never changes once it is there: a new version is a new file, so a snapshot can go on
-reading the versions that it was made from while a partition is written again. :meth:`Table.prune` deletes
-versions that nobody needs.
+A segment (one file) never changes once it is there: a new version is a new file under a name of its own, so readers go
+on reading the versions that they began with. Versions that nobody needs go with :mod:`quarry_dagster.stages.sweep`.
 
-Why so: "Versions are files, current is the highest" in docs/decisions.md.
+Why so: "One log for the data root" in docs/decisions.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -20,7 +20,9 @@ import polars as pl
 
 from quarry_dagster.digests import digest_of
 from quarry_dagster.store.files import Files, arrow_schema
+from quarry_dagster.store.log import LostRace
 from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.state import Entry, Line, Partitions, State
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +52,8 @@ class Segment(Generic[N]):
     version: int
     schema: pl.Schema = field(repr=False, compare=False)
     notes_type: type[N] = field(repr=False, compare=False)
+    entry: Entry | None = field(default=None, repr=False, compare=False)
+    """What the log says of it; None where it names it no longer."""
 
     @property
     def notes(self) -> N:
@@ -59,6 +63,8 @@ class Segment(Generic[N]):
             StoreError: the file is damaged, or lacks a note.
         """
         try:
+            if self.entry:
+                return self.notes_type.of(json.loads(self.entry.notes))
             return _notes(self.files, self.path, self.notes_type)  # pyright: ignore[reportArgumentType]
         except KeyError as e:
             raise self.files.damaged(self.path, f"its footer lacks {e}") from e
@@ -67,12 +73,16 @@ class Segment(Generic[N]):
 
     @property
     def rows(self) -> int:
+        if self.entry:
+            return self.entry.rows
         with self.files.parquet(self.path) as f:
             return f.metadata.num_rows
 
     @property
     def bytes(self) -> int:
         """Size of its file."""
+        if self.entry:
+            return self.entry.bytes
         return self.files.size(self.path)
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
@@ -97,7 +107,7 @@ SketchSegment = Segment[SketchNotes]
 
 @lru_cache(maxsize=65_536)
 def _notes(files: Files, path: str, notes_type: type[N]) -> N:
-    """Read once a process: a segment never changes, and a sensor asks for all of them every half minute."""
+    """Read once a process: a segment never changes."""
     with files.parquet(path) as f:
         return notes_type.of(json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
 
@@ -117,34 +127,44 @@ class Table(Generic[N]):
         self.schema = schema
         self.notes_type = notes_type
 
-    def segments(self) -> dict[str, Segment[N]]:
-        """The current segment of every partition, in order of partition."""
-        current: dict[str, Segment[N]] = {}
-        for segment in self._all():
-            old = current.get(segment.partition)
-            if old is None or old.version < segment.version:
-                current[segment.partition] = segment
-        return dict(sorted(current.items()))
+    def segments(self, commit: int | None = None) -> Segments[N]:
+        """The current segment of every partition, in order of partition; or those that were current at a commit."""
+        state = self.files.state()
+        if commit is None:
+            return Segments(self, state.table(self.name))
+        return Segments(self, Partitions(state.table_at(self.name, commit), {}))
 
     def segment(self, partition: str) -> Segment[N] | None:
         """The current segment of one partition, or None."""
-        return max(self._all(partition), key=lambda s: s.version, default=None)
+        entry = self.files.state().table(self.name).get(partition)
+        return self._of(entry) if entry else None
+
+    def changed(self) -> int:
+        """The commit that last changed a partition; -1 where none did."""
+        return self.files.state().table(self.name).newest
 
     def scan(self, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
         """The current rows of these partitions, or of all, as a lazy table."""
-        segments = self.segments()
-        names = segments if partitions is None else [p for p in partitions if p in segments]
-        return self.files.scan([segments[p].path for p in names], self.schema)
+        paths = self.segments().paths()
+        names = paths if partitions is None else [p for p in partitions if p in paths]
+        return self.files.scan([paths[p] for p in names], self.schema)
 
     @contextmanager
-    def write(self, partition: str, schema: pl.Schema | None = None) -> Iterator[SegmentWriter[N]]:
+    def write(
+        self, partition: str, schema: pl.Schema | None = None, *, since: int | None = None
+    ) -> Iterator[SegmentWriter[N]]:
         """Write the next version of a partition; it becomes current when the block ends. With an exception none does.
 
-        `schema` is for a table whose types depend on settings (the dimension of a vector).
+        `schema` is for a table whose types depend on settings (the dimension of a vector). Where another process wrote
+        a version from the same input meanwhile, that one stays, and the writer's segment is that one.
+
+        Raises:
+            LostRace: another process wrote one from another input; with `since`, any partition after that commit.
+            StoreError: it cannot be written.
         """
         old = self.segment(partition)
         version = (old.version if old else 0) + 1
-        path = f"{self.name}/{partition}/{version:06d}.parquet"
+        path = f"{self.name}/{partition}/{version:06d}-{self.files.new_id()}.parquet"
         segment = Segment(self.files, path, partition, version, schema or self.schema, self.notes_type)
         with self.files.create(path) as file:
             writer = SegmentWriter(segment, file)
@@ -152,52 +172,92 @@ class Table(Generic[N]):
                 yield writer
             finally:
                 writer.close()
+        notes, sha256 = writer.notes, file.sha256
+        made_from, content = notes.get("input", ""), notes.get("content", "")
+        stored, at = json.dumps(notes, sort_keys=True), datetime.min
+        entry = Entry(partition, path, writer.rows, file.bytes, sha256, made_from, content, stored, -1, at)
+
+        def decide(state: State) -> list[Line]:
+            now = state.table(self.name).get(partition)
+            is_as_before = (now.path if now else None) == (old.path if old else None)
+            if since is not None and state.table(self.name).newest > since:
+                is_as_before = False
+            if is_as_before:
+                return [entry.line(self.name, old.path if old else None), *writer.further(state)]
+            if now and now.input and (now.input, now.content) == (made_from, content):
+                return []
+            raise LostRace(f"{self.name} of {partition} was written by another process meanwhile")
+
+        try:
+            state = self.files.log.commit(decide)
+        except BaseException:
+            self.files.delete([path, *writer.files])
+            raise
+        now = state.table(self.name).get(partition)
+        is_ours = now is not None and now.path == path
+        if not is_ours and path not in {*state.past()["path"]}:  # another made the same; else it came after ours
+            self.files.delete([path, *writer.files])
+        if now:
+            writer.segment = self._of(now)
 
     def lock(self, partition: str) -> AbstractContextManager[None]:
         """Hold a partition, among the processes of this machine, from reading what it is made from to writing it."""
         return self.files.lock(f"{self.name}/{partition}")
 
-    def delete(self, partition: str) -> None:
-        """Delete every version of a partition."""
-        self.files.delete_folder(f"{self.name}/{partition}")
-
-    def prune(
-        self,
-        keep: Iterable[str] = (),
-        *,
-        partition: str = "",
-        existing: Iterable[str] | None = None,
-        previous: bool = True,
-    ) -> None:
-        """Delete versions that are neither current nor in `keep` (paths), of one partition or of all.
-
-        With `previous` the version before the current one stays too, so that a reader who looked a moment ago
-        can finish. Of partitions that are not in `existing`, where that is given, only `keep` stays.
-        """
-        wanted = set(keep)
-        known = None if existing is None else set(existing)
-        by_partition: dict[str, list[Segment[N]]] = {}
-        for segment in self._all(partition):
-            by_partition.setdefault(segment.partition, []).append(segment)
-        for name, versions in by_partition.items():
-            if known is None or name in known:
-                versions.sort(key=lambda s: -s.version)
-                wanted |= {s.path for s in versions[: 2 if previous else 1]}
-        self.files.delete([s.path for v in by_partition.values() for s in v if s.path not in wanted])
-
     def at(self, path: str) -> Segment[N]:
         """The segment of a path that :class:`Segment` once reported."""
         _, partition, name = path.split("/")
-        version = int(name.removesuffix(".parquet"))
+        version = int(name.removesuffix(".parquet").partition("-")[0])
         return Segment(self.files, path, partition, version, self.schema, self.notes_type)
 
     def segments_at(self, paths: Mapping[str, str]) -> dict[str, Segment[N]]:
         """The segments of these paths, by partition, as something that is published names them."""
-        return {partition: self.at(path) for partition, path in paths.items()}
+        now = self.segments()
+        found: dict[str, Segment[N]] = {}
+        for partition, path in paths.items():
+            current = now.get(partition)
+            found[partition] = current if current and current.path == path else self.at(path)
+        return found
 
-    def _all(self, partition: str = "") -> list[Segment[N]]:
-        folder = f"{self.name}/{partition}".rstrip("/")
-        return [self.at(p) for p in self.files.list(folder) if p.endswith(".parquet")]
+    def _of(self, entry: Entry) -> Segment[N]:
+        version = int(entry.path.rpartition("/")[2].removesuffix(".parquet").partition("-")[0])
+        return Segment(self.files, entry.path, entry.partition, version, self.schema, self.notes_type, entry)
+
+
+class Segments(Mapping[str, Segment[N]]):
+    """Segments of a table by partition, in order of partition; each is made when it is asked for."""
+
+    def __init__(self, table: Table[N], partitions: Partitions) -> None:
+        self._table = table
+        self._partitions = partitions
+
+    def __getitem__(self, partition: str) -> Segment[N]:
+        if entry := self._partitions.get(partition):
+            return self._table._of(entry)
+        raise KeyError(partition)
+
+    def __contains__(self, partition: object) -> bool:
+        return isinstance(partition, str) and self._partitions.get(partition) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._partitions.frame()["partition"].to_list())
+
+    def __len__(self) -> int:
+        return self._partitions.frame().height
+
+    def items(self) -> ItemsView[str, Segment[N]]:
+        return {segment.partition: segment for segment in map(self._table._of, self._partitions.entries())}.items()
+
+    def values(self) -> ValuesView[Segment[N]]:
+        return dict(self.items()).values()
+
+    def paths(self) -> dict[str, str]:
+        """The path of each, by partition."""
+        return dict(self.frame().select("partition", "path").iter_rows())
+
+    def frame(self) -> pl.DataFrame:
+        """What the log says of them: columns partition, path, rows, bytes, input, content, notes and others."""
+        return self._partitions.frame()
 
 
 class SegmentWriter(Generic[N]):
@@ -207,7 +267,14 @@ class SegmentWriter(Generic[N]):
         import pyarrow.parquet as pq
 
         self.segment = segment
+        """The segment that is written; after the block that which counts."""
         self.rows = 0
+        self.notes: dict[str, Any] = {}
+        """What was noted, as JSON values."""
+        self.files: list[str] = []
+        """Paths of files that come with the segment: one commit brings all."""
+        self.lines: list[Line] = []
+        """Lines that come with the segment."""
         self._schema = segment.schema
         self._arrow = _written(arrow_schema(self._schema))
         names = self._schema.names()
@@ -219,6 +286,7 @@ class SegmentWriter(Generic[N]):
             use_dictionary=[c for c in names if c not in _NOISE | _LARGE],  # pyright: ignore[reportArgumentType]
             data_page_size=_PAGE_BYTES,
             write_batch_size=_PAGE_STEP,
+            write_page_checksum=True,
         )
         self._group_bytes = _VECTORS_BYTES if "embedding" in names else _ROW_GROUP_BYTES
         self._pending: list[pl.DataFrame] = []
@@ -238,7 +306,12 @@ class SegmentWriter(Generic[N]):
 
     def note(self, notes: N) -> None:
         """Record the segment's notes."""
-        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(notes.stored(), sort_keys=True).encode()})
+        self.notes = notes.stored()
+        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(self.notes, sort_keys=True).encode()})
+
+    def further(self, state: State) -> list[Line]:
+        """What the commit says besides the segment."""
+        return [*self.segment.files.lines(self.files, state), *self.lines]
 
     def close(self) -> None:
         self._flush()

@@ -24,6 +24,7 @@ from quarry_dagster.reader import scan
 from quarry_dagster.report.charts import LENGTHS, SCORES
 from quarry_dagster.stages.corpus import deduped_corpus as stage
 from quarry_dagster.stages.corpus.shrinkage import Shrinkage
+from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST, SCORED_LEVELS
 
 _HOSTS_SHOWN = 10
@@ -71,12 +72,15 @@ def deduped_corpus(
                 force=config.force or bool(store.failed_checks().of_asset("deduped_corpus").keys() - {SHRANK.name}),
                 anew=is_takedown,
                 gpu=profile.embedding.device != "cpu",
+                keep=profile.store.keep_publishes,
             )
         except CorpusShrankError as e:
             yield dg.AssetCheckResult(check_name=SHRANK.name, passed=False, description=str(e))
             raise
         if is_takedown:
             takedown.finish(store)
+        else:
+            sweep(store)
         yield _shrank(report.shrinkage)
         yield dg.MaterializeResult(metadata=describe(report) | _LINEAGE | _show(store.files.root) | _accepted(accepted))
 

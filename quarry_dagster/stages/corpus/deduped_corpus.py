@@ -7,7 +7,7 @@ A corpus that would lose too many of its documents is not published (:mod:`quarr
 
 A corpus holds no copy of the texts: it names the kept documents and the `extracted_text` segments that they are read
 from. It names the layers of its tables as well, which share what did not change with those of the corpus before. What
-a live snapshot names is not deleted.
+a corpus that is kept names is not deleted.
 
 Why so: "The corpus snapshot holds no text" in docs/decisions.md.
 """
@@ -26,13 +26,13 @@ import polars as pl
 from quarry_dagster.dedup import candidates, decide, verify
 from quarry_dagster.errors import CorpusShrankError, StoreError
 from quarry_dagster.profiles.settings import Checks, Deduplication
-from quarry_dagster.stages import faiss_index
 from quarry_dagster.stages.corpus import directions, pairs, sketches
 from quarry_dagster.stages.corpus.shrinkage import Shrinkage, compare, remembered
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Acceptance, Corpus, CorpusInputs, CorpusLayers, Index, Store
+from quarry_dagster.store import Acceptance, Corpus, CorpusInputs, CorpusLayers, Index, Store, again
 from quarry_dagster.store.failed_checks import WHOLE_TABLE, FailedChecks
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, KEPT
+from quarry_dagster.store.state import Line
 
 SHRINK = "shrink"
 """What an acceptance of a loss is of."""
@@ -57,20 +57,21 @@ def refresh(
     force: bool = False,
     anew: bool = False,
     gpu: bool = False,
+    keep: int = 5,
 ) -> CorpusReport:
-    """Bring the corpus in line with the published index; returns what was done.
+    """Bring the corpus in line with the published index; returns what was done, which is nothing while one is held.
 
     `checks` bound what it may lose; `accepted` is what somebody said to publish nevertheless: what was made while a
     check stood failed is made anew. `force` scores and decides anew although nothing changed. `anew` decides anew and
-    keeps no earlier snapshot, so that nothing of a removed document is left. `gpu` lets a GPU compare vectors, where
-    there is one and they are many; the result is the same.
+    keeps no earlier corpus, so that nothing of a removed document is left; else `keep` corpora stay readable, this one
+    among them. `gpu` lets a GPU compare vectors, where there is one and they are many; the result is the same.
 
     Raises:
         CorpusShrankError: too many documents would leave; the corpus of before stands.
         StoreError: there is no index yet, or the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return _refresh(store, settings, run_id, checks or Checks(), accepted, force, anew, gpu)
+        return again(lambda: _refresh(store, settings, run_id, checks or Checks(), accepted, force, anew, gpu, keep))
 
 
 def _refresh(
@@ -82,8 +83,13 @@ def _refresh(
     force: bool,
     anew: bool,
     gpu: bool,
+    keep: int,
 ) -> CorpusReport:
     start = time.monotonic()
+    hold = store.files.state().hold
+    if hold and not anew and (held := store.deduped_corpus.current()):
+        stands = Shrinkage(held.kept_documents, datetime.now(UTC).date().isoformat())
+        return CorpusReport(rows=held.kept_documents, outcomes=Counter(held=held.kept_documents), shrinkage=stands)
     index = store.faiss_index.current()
     if index is None:
         raise StoreError("there is no faiss_index yet: materialize faiss_index first")
@@ -97,7 +103,8 @@ def _refresh(
         rules=list(decide.RULES),
         evidence=_evidence_version(settings, index),
     )
-    published = store.deduped_corpus.current()
+    over = store.deduped_corpus.number()
+    published = store.deduped_corpus.whole() if force else store.deduped_corpus.current()
     is_distrusted = published is not None and any(each.what != SHRINK for each in published.accepted)
     base = None if anew or force or is_distrusted else published
     if base and base.inputs == inputs:
@@ -105,14 +112,13 @@ def _refresh(
         unchanged = Shrinkage(base.kept_documents, datetime.now(UTC).date().isoformat())
         report = CorpusReport(rows=base.kept_documents, shrinkage=unchanged)
         if base.index != index.number:  # the same texts, in an index that was built anew
-            store.deduped_corpus.amend(replace(base, index=index.number))
-            prune(store)
+            store.deduped_corpus.amend(replace(base, index=index.number), keep=store.keeping(keep + 1))
         report.outcomes = Counter(base.outcomes)
         report.seconds = time.monotonic() - start
         return report
 
     along = directions.current(store, base, vectors, index.model)
-    tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along), along)
+    tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along, anew=force), along)
     documents = sketches.documents(store, tables.sketches.values())
     known = _known(store, None if force or is_distrusted else published, inputs)
     scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
@@ -146,8 +152,8 @@ def _refresh(
         kept_documents=kept.height,
         outcomes=dict(outcomes),
     )
-    store.deduped_corpus.publish(corpus, keep_previous=not anew)
-    prune(store)
+    is_over: list[Line] = [{"release": {}}] if hold else []  # a takedown publishes whatever is held
+    store.deduped_corpus.publish(corpus, keep=[] if anew else store.keeping(keep), over=over, lines=is_over)
     report = CorpusReport(rows=kept.height, worked=compared, written=1, outcomes=outcomes, shrinkage=shrinkage)
     report.seconds = time.monotonic() - start
     return report
@@ -160,35 +166,10 @@ def behind(store: Store) -> bool:
         return False
     if published is None:
         return True
-    current = store.extracted_text.segments()
-    texts = {partition: current[partition].path for partition in index.partitions if partition in current}
+    current = store.extracted_text.segments().paths()
+    texts = {partition: current[partition] for partition in index.partitions if partition in current}
     made_from = (published.index, published.inputs.vectors, published.inputs.texts)
     return made_from != (index.number, index.partitions, texts)
-
-
-def prune(store: Store, *, previous: bool = True) -> None:
-    """Delete what no live snapshot reads any more: snapshots, versions of tables, layers; see :meth:`Table.prune`."""
-    store.deduped_corpus.prune()
-    faiss_index.prune(store)
-    corpora = store.deduped_corpus.live()
-    texts = [corpus.inputs.texts for corpus in corpora]
-    vectors = [
-        *(index.partitions for index in faiss_index.live(store)),
-        *(corpus.inputs.vectors for corpus in corpora),
-    ]
-    batches = store.batches.segments()
-    store.extracted_text.prune(
-        (path for paths in texts for path in paths.values()), existing=batches, previous=previous
-    )
-    store.embeddings.prune((path for paths in vectors for path in paths.values()), existing=batches, previous=previous)
-    named = (path for corpus in corpora for path in corpus.sketches.values())
-    store.sketches.prune(named, existing=batches, previous=False)
-    directions.prune(store, corpora)
-    compared = (past.kept for corpus in corpora for past in corpus.larger)  # a later corpus is compared with these
-    kept = (corpus.layers.kept for corpus in corpora)
-    store.kept.prune(path for paths in (*kept, *compared) for path in paths)
-    store.decisions.prune(path for corpus in corpora for path in corpus.layers.decisions)
-    store.pairs.prune(path for corpus in corpora for path in corpus.layers.pairs)
 
 
 def _evidence_version(settings: Deduplication, index: Index) -> list[Any]:

@@ -6,7 +6,7 @@ made from a sample of the vectors, and stay until the corpus has outgrown it. Th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,17 +41,11 @@ def current(
         StoreError: the file of the published directions is damaged.
     """
     known = published.directions if published else None
-    if published and known and known.model == model and store.files.exists(known.path):
+    if published and known and known.model == model:
         new = (segment.notes.rows for partition, segment in vectors.items() if partition not in published.sketches)
         if min(published.decided + sum(new), SAMPLE) < _OUTGROWN * known.made_of:
             return Directions(known, _read(store, known))
     return _made(store, vectors, model)
-
-
-def prune(store: Store, corpora: Sequence[Corpus]) -> None:
-    """Delete all files of directions that none of these corpora names."""
-    named = {corpus.directions.path for corpus in corpora if corpus.directions}
-    store.files.delete(sorted({*store.files.list(FOLDER)} - named))
 
 
 def _made(store: Store, vectors: Mapping[str, VectorSegment], model: str) -> Directions | None:
@@ -69,8 +63,7 @@ def _made(store: Store, vectors: Mapping[str, VectorSegment], model: str) -> Dir
 
 
 def _read(store: Store, file: DirectionsFile) -> np.ndarray:
-    with store.files.open(file.path) as f:
-        content = f.read()
+    content = store.files.content(file.path)
     if _path(content) != file.path:  # outlines along other directions would not tell what is near
         raise store.files.damaged(file.path, "its content is not what its name says")
     return np.frombuffer(content, np.float32).reshape(file.dim, -1)

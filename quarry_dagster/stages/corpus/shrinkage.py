@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from quarry_dagster.stages.corpus import causes as why
 from quarry_dagster.store import Corpus, Past, Root, Store
 from quarry_dagster.store.corpus import kept_layers
-from quarry_dagster.store.schemas import ACCEPTED, CAME_OF_IT, HOST, IS_WITHDRAWN, WITHDRAWN
+from quarry_dagster.store.schemas import HOST
 
 REMEMBERED = timedelta(days=30)
 """So long a corpus is remembered that losses are counted against."""
@@ -195,49 +196,36 @@ def _causes(
 
     The cause is null for a document whose place a new one takes.
     """
-    ids = gone.lazy().select("doc_id")
-    partitions = gone["partition"].unique().to_list()
-    existing = [partition for partition in partitions if store.batches.segment(partition)]
-    rows = gone.join(_as_duplicates(decisions, before), on="doc_id", how="left")
-    has_body = pl.col("body_digest").is_not_null()
-    page = pl.when(IS_WITHDRAWN).then(pl.lit(WITHDRAWN)).otherwise(CAME_OF_IT)
-    pages = store.raw_pages.scan(existing).select("doc_id", "status", page=page, has_body=has_body)
-    texts = store.extracted_text.scan(existing).select("doc_id", text="outcome", is_accepted=ACCEPTED)
-    for table in (pages, texts):
-        rows = rows.join(table.join(ids, on="doc_id", how="semi").collect(), on="doc_id", how="left")
-    forgotten = store.forgotten()
-    is_forgotten = [forgotten.reason(url) is not None for url in rows["url"]]
-    rows = rows.with_columns(pl.Series("is_forgotten", is_forgotten, pl.Boolean))
-    status = pl.when(pl.col("status") >= 400).then(pl.format(" {}", "status")).otherwise(pl.lit(""))
+    batches = store.batches.segments()
+    existing = [partition for partition in gone["partition"].unique() if partition in batches]
+    removed = _as_duplicates(decisions, before)
+    found = why.causes(
+        gone,
+        removed,
+        store.raw_pages.scan(existing),
+        store.extracted_text.scan(existing),
+        existing,
+        store.forgotten(),
+    ).join(removed.select("doc_id", "is_replaced"), on="doc_id", how="left")
 
     def setting(section: str) -> pl.Expr:
         return pl.lit(section in meant_sections)
 
-    # The first that holds is the cause.
-    causes: list[tuple[pl.Expr, pl.Expr, pl.Expr]] = [
-        (~pl.col("partition").is_in(existing), pl.lit("partition deleted"), pl.lit(True)),
-        (pl.col("is_forgotten"), pl.lit("forgotten"), pl.lit(True)),
-        (pl.col("is_replaced"), pl.lit(None, pl.String), pl.lit(True)),
-        (
-            pl.col("level").is_not_null(),
-            pl.format("duplicate by level {}", "level"),
-            setting("deduplication") | setting("embedding"),
-        ),
-        (pl.col("page") == "opted_out", pl.lit("opted out"), pl.lit(True)),
-        (pl.col("page") == WITHDRAWN, pl.lit("no longer in a mirror"), pl.lit(True)),
-        (
-            ~pl.col("has_body"),
-            pl.format("{}{}", "page", status),
-            pl.col("page").is_in(["too_large", "unsupported_type"]) & setting("crawl"),
-        ),
-        (~pl.col("is_accepted"), pl.format("text {}", "text"), setting("extraction")),
-        (pl.col("is_accepted"), pl.lit("text not embedded yet"), pl.lit(False)),
-    ]
-    cause, is_meant = pl.lit("its partition has no row of it"), pl.lit(False)
-    for holds, name, meant in reversed(causes):
-        cause = pl.when(holds.fill_null(False)).then(name).otherwise(cause)
-        is_meant = pl.when(holds.fill_null(False)).then(meant).otherwise(is_meant)
-    return rows.select("doc_id", "host", cause=cause, is_meant=is_meant)
+    cause = pl.col("cause")
+    is_refused = pl.col("page").is_in(["too_large", "unsupported_type"]).fill_null(False)
+    is_meant = (
+        cause.is_in([why.DELETED, why.FORGOTTEN, why.OPTED_OUT, why.UNNAMED])
+        | (cause.str.starts_with(why.DUPLICATE) & (setting("deduplication") | setting("embedding")))
+        | (cause.str.starts_with(why.PAGE) & is_refused & setting("crawl"))
+        | (cause.str.starts_with(why.TEXT) & (cause != why.NOT_EMBEDDED) & setting("extraction"))
+    )
+    is_replaced = cause.str.starts_with(why.DUPLICATE) & pl.col("is_replaced").fill_null(False)
+    return found.select(
+        "doc_id",
+        "host",
+        cause=pl.when(~is_replaced).then(cause),
+        is_meant=is_meant | is_replaced,
+    )
 
 
 def _as_duplicates(decisions: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:

@@ -30,10 +30,13 @@ def refresh(
     texts: Mapping[str, TextSegment],
     vectors: Mapping[str, VectorSegment],
     directions: Directions | None,
+    *,
+    anew: bool = False,
 ) -> dict[str, SketchSegment]:
     """Bring the sketches of partitions in line with their texts and vectors; returns their segments by partition.
 
-    Vectors are outlined along `directions`; these are None where there is no vector.
+    Vectors are outlined along `directions`; these are None where there is no vector. `anew` makes all again, and reads
+    none of those that there are.
 
     Raises:
         StoreError: the store cannot be written.
@@ -44,10 +47,11 @@ def refresh(
         outlined_along = str(directions.file.path if directions else None)
         made_from = Fingerprint((segment.path, vectors[partition].path, outlined_along), VERSION)
         old = existing.get(partition)
-        if old and old.notes.input == made_from:
+        if old and old.notes.input == made_from and not anew:
             current[partition] = old
         else:
-            current[partition] = _sketch(store, segment, vectors[partition], directions, old, made_from)
+            taken_over = None if anew else old
+            current[partition] = _sketch(store, segment, vectors[partition], directions, taken_over, made_from)
     return current
 
 

@@ -31,11 +31,12 @@ from quarry_dagster.crawl.journal import Journal
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles.settings import Crawl
+from quarry_dagster.progress import log
 from quarry_dagster.stages.pages.crawling import fetch, open_journal
 from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store import Forgotten, Notes, PagesSegment, RawPagesNotes, Segment, Store, digest_rows
+from quarry_dagster.store import Forgotten, LostRace, Notes, PagesSegment, RawPagesNotes, Segment, Store, digest_rows
 from quarry_dagster.store.schemas import CAME, FAILED, FETCH_OUTCOMES, KEPT_BODY, RAW_PAGES, WITH_BODY
 
 CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched_at", "own_columns")
@@ -83,10 +84,12 @@ def refresh(
                 if not state.holds(store):  # seeds and takedowns may have come meanwhile
                     state = _State(store, partition, how)
                 if state.batch.segment == crawled.batch.segment:
-                    report.written = _bring_in(store, state, journal, how)
-                    break
+                    try:
+                        report.written = _bring_in(store, state, journal, how)
+                        break
+                    except LostRace:  # to another machine: what was fetched is in the journal
+                        state = _State(store, partition, how)
     journal.delete()
-    store.raw_pages.prune(partition=partition)
     report.rows = len(state.rows)
     report.outcomes = Counter("held" if _is_held(row) else row["outcome"] for row in state.rows.values())
     report.seconds = time.monotonic() - start
@@ -117,9 +120,8 @@ class _State:
         self._refetch, self._only_failed = how.refetch, how.only_failed
         self.forgotten = store.forgotten()
         self.batch = _Version(store.batches.segment(partition))
-        self.old = _Version(store.raw_pages.segment(partition))
-        if how.force:
-            self.old.drop_unsound()
+        segment = store.raw_pages.segment(partition)
+        self.old = _sound(segment) if how.force else _Version(segment)
         if self.batch.segment is None:
             raise StoreError(f"partition {partition!r} has no batch under {store.files.url('batches')}")
         self.batch_version, self.policy = self.batch.segment.version, policy_of(how.settings)
@@ -205,6 +207,18 @@ class _Version(Generic[N]):
         if self.segment and ids:
             for frame in self.segment.batches(["doc_id", "body"]):
                 yield from frame.filter(pl.col("doc_id").is_in(list(ids))).iter_rows()
+
+
+def _sound(segment: PagesSegment | None) -> _Version[RawPagesNotes]:
+    """A version without the rows that break the contract; without any where its file is damaged."""
+    try:
+        version = _Version(segment)
+        version.drop_unsound()
+    except StoreError as e:
+        log.warning("%s; its pages are asked for again", e)
+        version = _Version[RawPagesNotes](None)
+        version.segment = segment
+    return version
 
 
 def policy_of(settings: Crawl) -> str:
@@ -335,7 +349,8 @@ def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None
             writer.append([rows[i] | {"body": body, "partition": state.partition}])
         writer.note(RawPagesNotes(content=digest_rows(content), rows=len(rows), batch=batch_version, policy=policy))
         if warc:
-            write_warc(store, writer.segment, _pages(rows, *found))
+            path = write_warc(store, writer.segment, _pages(rows, *found))
+            writer.files += [path] if path else []
 
 
 def _bodies(
