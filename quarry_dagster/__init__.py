@@ -2,6 +2,7 @@
 
 import quarry_dagster
 quarry_dagster.scan("deduped_corpus", data="path-or-url")  # -> polars.LazyFrame
+quarry_dagster.changes("path-or-url", since=3)  # -> documents that came, went or differ, each with its cause
 quarry_dagster.deduplicate(frame, text="text", id="id")  # -> kept, removed and skipped rows
 """
 
@@ -11,18 +12,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quarry_dagster.differences import changes
     from quarry_dagster.frames import deduplicate
     from quarry_dagster.reader import scan
 
-__all__ = ["deduplicate", "scan"]
+__all__ = ["changes", "deduplicate", "scan"]
 
 __version__ = "0.2.0"
+
+_MODULES = {"changes": "differences", "deduplicate": "frames", "scan": "reader"}
+"""Where each is."""
 
 
 def __getattr__(name: str) -> Any:
     # On first use: a worker process that only extracts text must not pay for polars, nor fork its threads.
-    if name == "scan":
-        return importlib.import_module("quarry_dagster.reader").scan
-    if name == "deduplicate":
-        return importlib.import_module("quarry_dagster.frames").deduplicate
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"quarry_dagster.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

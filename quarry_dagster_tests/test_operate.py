@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +23,9 @@ import yaml
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.intake import take_in_seeds
-from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
+from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process, unseen_runs
 from quarry_dagster.orchestration.partitions import sync_partitions
+from quarry_dagster.processes import Process
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import LOOPBACK, Corpus, profile, words
 from quarry_dagster_tests.site import html
@@ -121,24 +123,33 @@ def _status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunSt
 
 
 def test_only_runs_of_this_host_whose_process_is_gone_are_failed(instance: dg.DagsterInstance) -> None:
-    alive, reused, elsewhere, retry, exited = (_started_run(instance) for _ in range(5))
+    alive, reused, elsewhere, container, retry, exited = (_started_run(instance) for _ in range(6))
     note_process(instance, alive.run_id)
-    noted = instance.get_runs(dg.RunsFilter(run_ids=[alive.run_id]))[0].tags[NOTE]
-    run_id, host, pid, identity = noted.split()
-    instance.add_run_tags(reused.run_id, {NOTE: f"{reused.run_id} {host} {pid} {identity}0"})
-    instance.add_run_tags(elsewhere.run_id, {NOTE: f"{elsewhere.run_id} another.host {pid} {identity}0"})
-    instance.add_run_tags(retry.run_id, {NOTE: f"{run_id} {host} {pid} {identity}0"})  # its parent's
+    me = Process.this()
+    assert me is not None
+    late = replace(me, start=f"{me.start}0")
+
+    def note(run: dg.DagsterRun, process: Process, of: dg.DagsterRun | None = None) -> None:
+        instance.add_run_tags(run.run_id, {NOTE: f"{(of or run).run_id} {json.dumps(process.stored())}"})
+
+    note(reused, late)
+    note(elsewhere, replace(late, host="another.host"))
+    note(container, replace(late, namespace="pid:[4]"))  # of the same host name
+    note(retry, late, of=alive)  # its parent's
     with subprocess.Popen(["true"]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody asked for its status
-        instance.add_run_tags(exited.run_id, {NOTE: f"{exited.run_id} {host} {child.pid} {identity}"})
+        note(exited, replace(me, pid=child.pid))
         assert set(fail_dead_runs(instance)) == {reused.run_id, exited.run_id}
     for run in (reused, exited):
         assert _status(instance, run) == dg.DagsterRunStatus.FAILURE
-    for run in (alive, elsewhere, retry):
+    for run in (alive, elsewhere, container, retry):
         assert _status(instance, run) == dg.DagsterRunStatus.STARTED
     (message,) = [e.message for e in instance.all_logs(reused.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)]
-    assert f"Its process ({pid}) is gone" in message and "Run it again: it resumes" in message
+    assert f"Its process ({me.pid}) is gone" in message and "Run it again: it resumes" in message
     assert fail_dead_runs(instance) == []
+    named = " ".join(unseen_runs(instance))
+    for run in (elsewhere, container):
+        assert f"run {run.run_id} is of host" in named and "terminate it in the UI" in named
 
 
 def test_a_finished_run_gives_its_pool_slot_back(instance: dg.DagsterInstance) -> None:

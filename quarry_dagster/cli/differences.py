@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from quarry_dagster.changes import between, counted
 from quarry_dagster.cli.options import print_json
 from quarry_dagster.cli.terminal import print_rows, safe
+from quarry_dagster.differences import between, counted
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.rollback import numbered
 from quarry_dagster.store import Store

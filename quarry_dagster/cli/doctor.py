@@ -25,6 +25,7 @@ from quarry_dagster.store import Files, Store
 
 _PACKAGES = ("dagster", "polars", "torch", "sentence-transformers", "numpy", "pyarrow", "trafilatura")
 _LOW_DISK_GIB = 5
+_SHOWN = 5
 _Say = Callable[[str, str], None]
 """Takes one fact: its name, "" where it goes on the line before, and what is to be said of it."""
 _FAISS_VECTORS = 10_000
@@ -148,6 +149,28 @@ def _check_data(root: str, say: _Say) -> Iterator[str]:
         say("disk", f"{free:.0f} GiB free")
         if free < _LOW_DISK_GIB:
             yield f"only {free:.1f} GiB are free where the data lies"
+    yield from _check_instance(root)
+
+
+def _check_instance(root: str) -> Iterator[str]:
+    """What the Dagster instance would have taken out, and whose runs it cannot see."""
+    store = Store(root)
+    has_instance = os.environ.get("DAGSTER_HOME") or (store.files.is_local and store.files.exists(".dagster"))
+    if not has_instance or not store.batches.segments():
+        return
+    from quarry_dagster.orchestration import runner
+    from quarry_dagster.orchestration.dead_runs import unseen_runs
+    from quarry_dagster.orchestration.partitions import deleted_partitions
+
+    with runner.instance(root) as instance:
+        if gone := sorted(deleted_partitions(instance, store)):
+            more = f" and {len(gone) - _SHOWN:,} more" if len(gone) > _SHOWN else ""
+            yield (
+                f"the next run takes out the documents of {', '.join(gone[:_SHOWN])}{more}: the Dagster instance does "
+                "not list these partitions, and had materialized them; where nobody deleted them there, name the "
+                "instance that belongs to this data root by DAGSTER_HOME"
+            )
+        yield from unseen_runs(instance)
 
 
 def _printed(name: str, text: str) -> None:

@@ -41,7 +41,7 @@ _SHAPES: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 """Whether each is as it was written."""
 _ENTRY = {"state", "urls", "added", "replaced", "problem_count", "problems"}
-MARK = "batches/log/this data root was written by a later version of QuarryCore, upgrade this one.parquet"
+MARK = "batches/.quarry/this data root was written by a later version of QuarryCore, upgrade this one.parquet"
 """A version of before takes it for a batch, and fails with these words."""
 _KEY = b"quarry"
 
