@@ -187,6 +187,38 @@ def test_wrong_settings_are_told_and_cost_their_seed_alone(corpus: Corpus, setti
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("text: boddy", "no column 'boddy'", ),
+        ("text: doc.boddy", "no column 'doc.boddy'"),
+        ("id: uuid\ntext: doc.body", "no column 'uuid'"),
+        ("text: doc.body\nauthor: by", "no column 'by'"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_field_that_no_row_has_is_one_problem_that_names_the_sidecar(
+    kind: str, settings: str, said: str, tmp_path: Path
+) -> None:
+    rows = [{"id": i, "text": words(i), "doc": {"body": words(i)}} for i in range(150)]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if kind == "parquet":
+        pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+        data = (tmp_path / "a.parquet").read_bytes()
+    parsed = parse_settings(settings.encode(), "a")
+    (problem,) = read_seeds(io.BytesIO(data), f"a.{kind}", max_body=10_000, settings=parsed)
+    assert isinstance(problem, Problem) and problem.line is None and problem.costs_row
+    assert said in problem.reason and f"a.{kind}.yaml names for" in problem.reason
+    assert ("did you mean" in problem.reason) == ("'by'" not in said)
+
+
+def test_a_field_that_only_later_rows_have_is_no_problem() -> None:
+    rows = [{"id": i, "text": words(i), **({"by": None} if i == 140 else {})} for i in range(150)]
+    data = io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode())
+    found = list(read_seeds(data, "a.jsonl", max_body=10_000, settings=parse_settings(b"author: by", "a")))
+    assert len(found) == 150 and all(isinstance(each, Seed) for each in found)
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([{"id": "", "text": "x"}], "a.jsonl:1: no id in this row; fill its column 'id', or delete the row"),

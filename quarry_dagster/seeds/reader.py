@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -137,7 +138,7 @@ def read_seeds(
     source = _Watched(file)
     unpacked = _unpacked(source, suffix)
     buffered = io.BufferedReader(unpacked, buffer_size=_BUFFER)
-    settings = settings or default_settings(name)
+    settings = replace(settings or default_settings(name), sidecar=shown(sidecar_of(PurePosixPath(name).name)))
     place = Place() if place is None else place
     sitemaps = Sitemaps(fetch, place)
     empty = place == Place()

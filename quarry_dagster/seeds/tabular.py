@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
@@ -124,6 +124,9 @@ def read_jsonl(file: BinaryIO, max_body: int, place: Place, settings: SeedSettin
     table = Table(max_body, settings)
     without: list[Problem] | None = None if place.at else []  # None from the first row that has a url or an id
     keys: dict[str, None] = {}
+    if settings.columns and not place.at and (problem := table.unfilled(_objects(file, max_body))):
+        yield problem
+        return
     file.seek(place.at)
     for line in Lines(file, _document_line(max_body), place):
         if isinstance(line, Problem):
@@ -147,6 +150,19 @@ def read_jsonl(file: BinaryIO, max_body: int, place: Place, settings: SeedSettin
         yield from table.seed(place.line, row)
     if without:
         yield table.missing(keys) or without[0]
+
+
+def _objects(file: BinaryIO, max_body: int) -> Iterator[dict[str, Any]]:
+    """The objects of a file from its start, each as :func:`_outline` has it."""
+    file.seek(0)
+    for line in Lines(file, _document_line(max_body), Place()):
+        if isinstance(line, str) and line.strip() and isinstance(row := _json_object(line, 0), dict):
+            yield _outline(row)
+
+
+def _outline(value: Any) -> Any:
+    """An object with None in the place of every value that is none."""
+    return {key: _outline(each) for key, each in value.items()} if isinstance(value, dict) else None
 
 
 def _json_object(line: str, number: int) -> dict[str, Any] | Problem:
@@ -174,6 +190,9 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
         return
     table = Table(max_body, settings)
     if problem := table.missing(columns) or _twice(columns):
+        yield problem
+        return
+    if problem := table.unfilled([_outline_of(parquet.schema_arrow)]):
         yield problem
         return
     ours = {column for column, _ in table.layout(columns).ours.values()}
@@ -204,6 +223,13 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
             reason = f"rows {line + 1} to {end} cannot be read: {_first_line(e)}; write the file again"
             yield Problem(line + 1, reason)
         line = end
+
+
+def _outline_of(fields: Iterable[pa.Field]) -> dict[str, Any]:
+    """What :func:`_outline` makes of rows with these columns."""
+    import pyarrow.types as types
+
+    return {f.name: _outline_of(f.type.fields) if types.is_struct(f.type) else None for f in fields}
 
 
 def _parquet_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError]:
