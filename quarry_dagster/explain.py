@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.crawl.addresses import remedy
 from quarry_dagster.naming import own_id_of, seed_of
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
@@ -108,8 +108,8 @@ def _page(row: dict[str, Any]) -> str:
     parts += [str(row["content_type"])] if row["content_type"] else []
     parts += [f"redirected to {row['final_url']}"] if row["final_url"] not in (None, row["url"]) else []
     parts += [str(row["detail"])] if row["detail"] else []
-    blocked = row["came_of_it"] == "blocked_address"
-    return ", ".join(parts) + (f"; {REMEDY}" if blocked else "")
+    todo = remedy(row["detail"]) if row["came_of_it"] == "blocked_address" else None
+    return ", ".join(parts) + (f"; {todo}" if todo else "")
 
 
 def _text(row: dict[str, Any]) -> str:

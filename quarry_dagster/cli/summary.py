@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from quarry_dagster.cli import terminal
-from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.crawl.addresses import HOPELESS, REMEDY
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
@@ -61,7 +63,7 @@ class Summary:
     held: int
     """Pages that did not come this time, and are as they were before."""
     is_blocked: bool
-    """Whether a page was at an address that may not be crawled."""
+    """Whether a page was at an address that may not be crawled, but could be allowed."""
     is_refused: bool
     """Whether the new corpus was refused, and the one before stands."""
     left: str
@@ -81,7 +83,8 @@ class Summary:
 def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
     """The facts of a run that took so many seconds."""
     pages = scan("raw_pages", store.files.root)
-    counts = pages.select(held=HELD.sum(), blocked=(CAME_OF_IT == "blocked_address").any(ignore_nulls=False)).collect()
+    is_blocked = (CAME_OF_IT == "blocked_address") & ~pl.col("detail").str.contains(HOPELESS).fill_null(False)
+    counts = pages.select(held=HELD.sum(), blocked=is_blocked.any(ignore_nulls=False)).collect()
     held, blocked = counts.row(0)
     failed = len([a for a in outcome.answers if not a.passed and a.is_error])
     passed = len([a for a in outcome.answers if a.passed])

@@ -234,7 +234,7 @@ class Table:
         outcome, detail = "given", None
         if len(document) > self._max_body:
             outcome, detail = "too_large", f"{len(document)} bytes"
-        elif detail := unsupported(content_type, document):
+        elif detail := unsupported(content_type, document, is_served=False):
             outcome = "unsupported_type"
         yield Seed(
             url,
