@@ -18,7 +18,7 @@ from quarry_dagster.cli.screen import Screen
 from quarry_dagster.cli.seed_reports import print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
-from quarry_dagster.environment import allowed_addresses, profile_name
+from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
 from quarry_dagster.profiles.remembered import choose_for
@@ -69,6 +69,10 @@ def prepare(
         QuarryError: what a user can act on.
     """
     store = Store(root)
+    allowed_networks(allowed_addresses())  # what is wrong with the settings is told before anything is made
+    check_dagster_home(is_local=store.files.is_local)
+    if not seed_files and store.files.is_local and not store.files.exists(""):
+        raise ConfigError(f"there is no data root {root}: name the one that is there by --data, or give seeds to begin it")
     choice = choose_for(store, profile_name(profile))
     settings = choice.profile
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
