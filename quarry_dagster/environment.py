@@ -46,7 +46,9 @@ def check_dagster_home(*, is_local: bool) -> None:
         return
     folder = Path(home).expanduser()
     if not (folder.is_absolute() and folder.is_dir()):
-        raise ConfigError(f"DAGSTER_HOME is {home!r}, which is no folder by its full path: make it, or unset DAGSTER_HOME")
+        raise ConfigError(
+            f"DAGSTER_HOME is {home!r}, which is no folder by its full path: make it, or unset DAGSTER_HOME"
+        )
 
 
 def who() -> str:

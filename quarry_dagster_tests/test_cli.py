@@ -226,7 +226,13 @@ def test_a_misspelt_profile_key_is_named_before_anything_is_done(quarry: Quarry,
     ],
 )
 def test_what_is_wrong_with_the_settings_is_told_before_anything_is_made(
-    quarry: Quarry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str, value: str, said: str
+    quarry: Quarry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    name: str,
+    value: str,
+    said: str,
 ) -> None:
     (tmp_path / "a.txt").write_text("http://a.test/\n")
     if name:

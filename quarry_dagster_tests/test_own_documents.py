@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,10 @@ def test_wrong_settings_are_told_and_cost_their_seed_alone(corpus: Corpus, setti
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("text: boddy", "no column 'boddy'", ),
+        (
+            "text: boddy",
+            "no column 'boddy'",
+        ),
         ("text: doc.boddy", "no column 'doc.boddy'"),
         ("id: uuid\ntext: doc.body", "no column 'uuid'"),
         ("text: doc.body\nauthor: by", "no column 'by'"),
@@ -320,9 +324,13 @@ def test_a_folder_brings_the_seeds_in_it_with_their_settings(quarry: Quarry, tmp
     (folder / "a.jsonl").write_bytes(_lines([{"id": 1, "text": words(1)}]))
     (folder / "b" / "c.jsonl").write_bytes(_lines([{"key": 1, "text": words(2)}]))
     (folder / "b" / "c.jsonl.yaml").write_text("id: key\nname: shelf-c\n")
-    (folder / "notes.md").write_text("not a seed")
+    for name in ("notes.md", "b/readme", ".hidden", "half.jsonl.part", "gone.csv.yaml"):
+        (folder / name).write_text("not a seed")
+    (folder / "away.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
     status, _, err = quarry("run", folder)
     assert status == 0, err
+    assert re.search(r"b/readme, notes\.md are no seed", err) and "hidden" not in err and "half" not in err
+    assert "away.jsonl is passed over, since a link" in err and "gone.csv.yaml is passed over, since the seed" in err
     assert set(scan("deduped_corpus", tmp_path / "data").collect()["url"]) == {urn_of("a", "1"), urn_of("shelf-c", "1")}
     assert quarry("run", folder)[0] == 0
     (folder / "a.jsonl").unlink()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from quarry_dagster.cli import terminal
 from quarry_dagster.cli.options import print_json
-from quarry_dagster.cli.seed_reports import print_reports
+from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.environment import profile_name
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.stages.plan import Plan, Work, plan
@@ -39,6 +39,7 @@ def show_plan(
         terminal.say(text, colour=colour, indent=indent)
 
     say(f"profile  {choice.profile.name}: {choice.reason}", indent=9)
+    print_passed_over(seed_files, say)
     print_reports(found.reports, say)
     terminal.print_rows(_rows(found))
 

@@ -15,7 +15,7 @@ from quarry_dagster import takedown
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.screen import Screen
-from quarry_dagster.cli.seed_reports import print_reports
+from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
@@ -72,7 +72,7 @@ def prepare(
     allowed_networks(allowed_addresses())  # what is wrong with the settings is told before anything is made
     check_dagster_home(is_local=store.files.is_local)
     if not seed_files and store.files.is_local and not store.files.exists(""):
-        raise ConfigError(f"there is no data root {root}: name the one that is there by --data, or give seeds to begin it")
+        raise ConfigError(f"there is no data root {root}: name one by --data, or give seeds to begin it")
     choice = choose_for(store, profile_name(profile))
     settings = choice.profile
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
@@ -80,6 +80,7 @@ def prepare(
     if not dedup_only:
         check_ready(settings)
     files_of(seed_files)  # a name that is no seed's is told before anything is remembered
+    print_passed_over(seed_files, screen.say)
     _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
     store.sweep()

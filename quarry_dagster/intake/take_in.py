@@ -23,6 +23,7 @@ from quarry_dagster.crawl import fetch_one
 from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen, frame_of, row_of
 from quarry_dagster.intake.inbox import Source, pending, settled, source_in
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
+from quarry_dagster.intake.problems import Problems
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import counted
 from quarry_dagster.store import Forgotten, Store
@@ -181,12 +182,13 @@ class Reading:
         """Rows of schema BATCHES, some at a time; problems go to the report."""
         rows: list[tuple[Any, ...]] = []
         size = 0
+        problems = Problems(report)
         for item in items:
             if isinstance(item, seeds.Problem):
-                report.report(item.line, item.reason, item.text, costs_row=item.costs_row)
+                problems.add(item)
                 continue
             if item.outcome == "invalid_url":
-                report.report(item.line, item.detail or "no URL", item.url)
+                problems.add(seeds.Problem(item.line, item.detail or "no URL", item.url))
                 report.invalid += 1
             report.urls += 1
             if reason := self._forgotten.reason(item.url):
@@ -196,6 +198,7 @@ class Reading:
             if len(rows) == self._chunk_rows or size > BODIES_IN_MEMORY:
                 yield frame_of(rows)
                 rows, size = [], 0
+        problems.end()
         if rows:
             yield frame_of(rows)
 

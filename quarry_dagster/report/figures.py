@@ -17,6 +17,7 @@ import quarry_dagster
 from quarry_dagster.dedup import decide
 from quarry_dagster.intake import Ledger
 from quarry_dagster.intake.ledger import Entry
+from quarry_dagster.intake.problems import grouped
 from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
@@ -70,7 +71,7 @@ class Seed:
     name: str
     urls: int
     problem_count: int
-    problems: list[str]  # the first
+    problems: list[str]  # the first of each kind, and how many more there are
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,9 @@ def _most_frequent(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _seeds(ledger: Mapping[str, Entry]) -> list[Seed]:
-    seeds = [Seed(name, e.urls, e.problem_count, e.problems[:TOP]) for name, e in ledger.items()]
+    seeds = [
+        Seed(name, e.urls, e.problem_count, grouped(e.problems, e.problem_count, TOP)) for name, e in ledger.items()
+    ]
     return sorted((s for s in seeds if s.problem_count), key=lambda s: (-s.problem_count, s.name))[:TOP]
 
 

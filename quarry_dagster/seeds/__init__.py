@@ -15,9 +15,10 @@ from quarry_dagster.seeds.reader import (
     read_seeds,
     sidecar_of,
 )
-from quarry_dagster.seeds.settings import InvalidSettings, SeedSettings, parse_settings
+from quarry_dagster.seeds.settings import SIDECAR, InvalidSettings, SeedSettings, parse_settings
 
 __all__ = [
+    "SIDECAR",
     "SUFFIXES",
     "Discovery",
     "Found",

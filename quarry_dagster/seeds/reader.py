@@ -19,7 +19,7 @@ from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.settings import SIDECAR, SeedSettings
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
-from quarry_dagster.seeds.text import read_text
+from quarry_dagster.seeds.text import GIVE_TEXTS, read_text
 from quarry_dagster.urls import canonical_url
 from quarry_dagster.urns import parts_of
 
@@ -226,7 +226,8 @@ def _checked(seed: Seed) -> Seed:
     try:
         canonical_url(seed.url)
     except InvalidUrl as e:
-        remedy = "" if "://" in seed.url else "; write http:// or https:// before it"
+        remedy = f"; {GIVE_TEXTS}" if len(seed.url.split()) > 1 else "; write http:// or https:// before it"
+        remedy = "" if "://" in seed.url else remedy
         return Seed(
             shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}", own_columns=seed.own_columns
         )

@@ -20,10 +20,8 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _SECOND_URL = re.compile(r"(?:^|\s)https?://", re.IGNORECASE)
 _OPTION = re.compile(r"(\w+)\s*=(.*)", re.DOTALL)
 _OPTIONS = ("discover",)
-_NO_URLS = (
-    "words and no URL: this is a list of URLs, one a line; give texts in a table (.jsonl, .csv or .parquet) with the "
-    "columns id and text"
-)
+GIVE_TEXTS = "give texts in a table (.jsonl, .csv or .parquet) with the columns id and text"
+"""What to do where texts stand in place of URLs."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -98,11 +96,10 @@ def prose_problem(file: BinaryIO, encoding: str = "utf-8") -> Problem | None:
     """
     head = file.read(_HEAD).decode(encoding, "replace")
     file.seek(0)
-    lines = [words for line in head.splitlines() if (words := _COMMENT.sub("", line).split())]
-    several = [words for words in lines if len(words) > 1]
-    if "://" in head or len(several) * 2 <= len(lines):
+    lines = [line for each in head.splitlines() if (line := _COMMENT.sub("", each).strip())]
+    if "://" in head or sum(len(line.split()) > 1 for line in lines) * 2 <= len(lines):
         return None
-    return Problem(None, _NO_URLS, shown(" ".join(several[0])))
+    return Problem(None, f"words and no URL: a .txt is a list of URLs, one a line; {GIVE_TEXTS}", shown(lines[0]))
 
 
 def without_options(line: str) -> tuple[str, str | None]:
@@ -120,7 +117,7 @@ def without_options(line: str) -> tuple[str, str | None]:
         if _SECOND_URL.search(rest):
             raise ValueError("more than one URL on the line; write one a line")
         if "://" not in url:
-            raise ValueError(_NO_URLS)
+            return line, None  # words, and no URL: the line has a row that says so
         try:
             meant = str(parse_discovery(rest))
         except ValueError:
