@@ -34,7 +34,7 @@ def code_location() -> str:
 
 
 def check_dagster_home(*, is_local: bool) -> None:
-    """Return if Dagster can keep its run history for a data root: `is_local` tells whether that one lies on a disk here.
+    """Return if Dagster can keep its run history for a data root, which lies on a disk here or not (`is_local`).
 
     Raises:
         ConfigError: $DAGSTER_HOME is no folder by its full path, or it is needed and not set.
