@@ -19,6 +19,7 @@ from quarry_dagster.crawl import Request, Response, crawl
 from quarry_dagster.crawl.addresses import Network, remedy
 from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.extract import Extraction, Extractor, Page
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Crawl, HardwareProfile
 from quarry_dagster.profiles.settings import Extraction as ExtractionSettings
 from quarry_dagster.store.schemas import EXTRACTED
@@ -189,7 +190,7 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
         return replace(found, outcome="unsupported_type", detail=detail, remedy=remedy, content_type=None)
     if size > limit:
         remedy = "crawl.max_body_mb of the profile is the limit"
-        return replace(found, outcome="too_large", detail=f"{size:,} bytes", remedy=remedy)
+        return replace(found, outcome="too_large", detail=plural(size, "byte"), remedy=remedy)
     if wrong := unsupported(content_type, body, is_served=False):
         remedy = f"pages (HTML) and plain text are read. {NOT_READ}"
         return replace(found, outcome="unsupported_type", detail=wrong, remedy=remedy, content_type=None)

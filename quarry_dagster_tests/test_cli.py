@@ -201,7 +201,7 @@ def test_each_bad_input_is_named_and_costs_only_itself(quarry: Quarry, tmp_path:
     (tmp_path / "data" / "seeds" / "dangling.txt").symlink_to(tmp_path / "nowhere")
     (tmp_path / "good.jsonl").write_text(json.dumps({"url": "http://good.test/", "text": words(7)}))
     status, _, err = quarry("run", tmp_path / "good.jsonl")
-    assert status == 0 and "dangling.txt: cannot be read" in err and "good.jsonl: 1 URLs, 1 new" in err
+    assert status == 0 and "dangling.txt: cannot be read" in err and "good.jsonl: 1 row, 1 new" in err
 
 
 def test_a_misspelt_profile_key_is_named_before_anything_is_done(quarry: Quarry, tmp_path: Path) -> None:

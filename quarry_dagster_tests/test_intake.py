@@ -35,7 +35,8 @@ def test_problems_of_one_kind_do_not_hide_another_further_down(
     corpus.seed("a.jsonl", "\n".join(lines) + "\n")
     (report,) = corpus.take_in()
     print_reports([report], lambda text, colour=None, indent=2: print(text))
-    told = capsys.readouterr().out.splitlines()[1:]
+    head, *told = capsys.readouterr().out.splitlines()
+    assert head.endswith("a.jsonl: 153 rows, 3 new, 150 known or repeated")
     assert report.problem_count == 451 and len(told) <= 10
     assert re.search(r"a\.jsonl:1: not JSON: .* \[\{\"id\": 0\]$", told[0]), "no sign for the end of the line"
     assert told[3].strip() == "... and 297 more like it"

@@ -310,7 +310,7 @@ def test_ids_that_are_known_under_another_name_are_told(corpus: Corpus) -> None:
     corpus.seed("books-2.jsonl", _lines(rows))
     (report,) = corpus.take_in()
     assert report.added == 5
-    assert "5 of its first 5 ids are known under the name 'books-1', of books-1.jsonl" in report.problems[0]
+    assert "5 of its first 5 ids known under the name 'books-1', of books-1.jsonl" in report.problems[0]
     assert "write `name: books-1` in books-2.jsonl.yaml" in report.problems[0]
     corpus.seed("books-3.jsonl.yaml", "name: books-1\n")
     corpus.seed("books-3.jsonl", _lines([*rows, {"id": 5, "text": words(5)}]))

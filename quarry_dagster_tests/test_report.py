@@ -266,7 +266,19 @@ def test_a_corpus_that_is_behind_its_texts_says_so(corpus: Corpus) -> None:
     corpus.run()
     assert published is not None
     corpus.store.files.write_json("deduped_corpus/CURRENT.json", {"snapshot": published.number, "previous": None})
-    assert "decided on 1 texts" in " ".join(_page(corpus).text_content().split())
+    assert "decided on 1 text:" in " ".join(_page(corpus).text_content().split())
+
+
+def test_documents_that_were_given_by_their_ids_are_counted_by_seed(corpus: Corpus) -> None:
+    for name, ids in {"books.jsonl": range(4), "letters.jsonl": range(4, 6)}.items():
+        corpus.seed(name, "".join(json.dumps({"id": i, "text": words(i)}) + "\n" for i in ids))
+    corpus.run()
+    hosts = " ".join(_page(corpus).get_element_by_id("hosts").text_content().split())
+    assert "No page has a host yet" not in hosts and "by seed" in hosts and "books.jsonl 4" in hosts
+    corpus.seed_texts("pages.jsonl", {"http://a.test/": words(9)})
+    corpus.run()
+    hosts = " ".join(_page(corpus).get_element_by_id("hosts").text_content().split())
+    assert "a.test" in hosts and "letters.jsonl 2" in hosts
 
 
 def test_lists_are_bounded(corpus: Corpus) -> None:

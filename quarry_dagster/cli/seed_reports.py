@@ -7,7 +7,9 @@ from typing import Protocol
 
 from quarry_dagster.cli.terminal import safe
 from quarry_dagster.intake import SeedReport, passed_over
-from quarry_dagster.intake.problems import grouped
+from quarry_dagster.intake.problems import REPEATED, grouped
+from quarry_dagster.plural import plural
+from quarry_dagster.seeds import is_table
 
 _LINES_SHOWN = 20
 
@@ -28,9 +30,10 @@ def print_reports(reports: Sequence[SeedReport], say: Say) -> None:
     """Print what became of each seed file, and its first problems."""
     for report in reports:
         known = report.urls - report.added - report.replaced
-        parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
+        is_repeated = any(REPEATED in problem for problem in report.problems)
+        parts = [plural(report.urls, "row" if is_table(report.name) else "URL"), f"{report.added:,} new"]
         parts += [f"{report.replaced:,} replaced"] if report.replaced else []
-        parts += [f"{known:,} known"] if known else []
+        parts += [f"{known:,} known{' or repeated' if is_repeated else ''}"] if known else []
         parts += [f"{report.withdrawn:,} withdrawn"] if report.withdrawn else []
         say(f"seed     {safe(report.name)}: {', '.join(parts)}", indent=9)
         for line in grouped(report.problems, report.problem_count, _LINES_SHOWN):

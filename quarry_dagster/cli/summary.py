@@ -14,6 +14,7 @@ import polars as pl
 from quarry_dagster.cli import terminal
 from quarry_dagster.crawl.addresses import HOPELESS, REMEDY
 from quarry_dagster.intake import SeedReport
+from quarry_dagster.plural import plural
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.store import Store
@@ -153,7 +154,7 @@ def _rows(s: Summary) -> list[tuple[str, str]]:
     if s.left:
         rows.append(("left", s.left))
     if s.held:
-        rows.append(("held", f"{s.held:,} pages that did not come this time, as they were before"))
+        rows.append(("held", f"{plural(s.held, 'page')} that did not come this time, as before"))
     if s.is_blocked:
         rows.append(("blocked", REMEDY))
     rows += [
@@ -173,20 +174,20 @@ def account(pages: Pages) -> str:
         return "none"
     parts = [f"{pages.kept:,} kept"]
     duplicates = sum(pages.duplicates.values())
-    parts += [_of("duplicate" if duplicates == 1 else "duplicates", pages.duplicates)] if duplicates else []
-    parts += [_of("not accepted", pages.not_accepted)] if pages.not_accepted else []
-    parts += [_of("not fetched", pages.not_fetched)] if pages.not_fetched else []
+    parts += [f"{plural(duplicates, 'duplicate')} ({_each(pages.duplicates)})"] if duplicates else []
+    for what, counts in (("not accepted", pages.not_accepted), ("not fetched", pages.not_fetched)):
+        parts += [f"{sum(counts.values()):,} {what} ({_each(counts)})"] if counts else []
     parts += [f"{pages.waiting:,} not decided on"] if pages.waiting else []
-    return f"{pages.total:,} {'page' if pages.total == 1 else 'pages'}: {', '.join(parts)}"
+    return f"{plural(pages.total, 'page')}: {', '.join(parts)}"
 
 
-def _of(what: str, counts: Mapping[str, int]) -> str:
-    return f"{sum(counts.values()):,} {what} ({', '.join(f'{n:,} {name}' for name, n in counts.items())})"
+def _each(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items())
 
 
 def counted(counts: Mapping[str, int]) -> str:
     """The counts with their sum."""
-    return f"{sum(counts.values()):,}" + (f" ({', '.join(f'{n:,} {k}' for k, n in counts.items())})" if counts else "")
+    return f"{sum(counts.values()):,}" + (f" ({_each(counts)})" if counts else "")
 
 
 def _peak_mib(who: int) -> float:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from quarry_dagster import seeds
 from quarry_dagster.intake.ledger import SeedReport
 
+REPEATED = "stands in this file before"
+"""What the problem of a row says whose document the file has twice."""
 _FIRST = 3
 """So many problems of a kind are told with their rows; the others are counted."""
 _EXCERPT = 80

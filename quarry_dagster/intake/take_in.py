@@ -24,6 +24,7 @@ from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen
 from quarry_dagster.intake.inbox import Source, pending, settled, source_in
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.intake.problems import Problems
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import counted
 from quarry_dagster.store import Forgotten, Store
@@ -216,7 +217,7 @@ class Reading:
             count = known([doc_id(urn_of(other, own), self._form) for own in ids]) if ids else 0
             if count:
                 said = (
-                    f"{count:,} of its first {len(ids):,} ids are known under the name {other!r}, of "
+                    f"{count:,} of its first {plural(len(ids), 'id')} known under the name {other!r}, of "
                     f"{seeds.shown(seed)}, as other documents; where this is an edition of that, write `name: {other}` "
                     f"in {sidecar}"
                 )

@@ -85,6 +85,11 @@ def is_seed_name(name: str) -> bool:
     return is_whole(name) and _suffix(name) is not None
 
 
+def is_table(name: str) -> bool:
+    """Whether a seed of this name has rows, each of which may be a document without a URL."""
+    return any((_suffix(name) or "").startswith(suffix) for suffix in (".csv", ".jsonl", ".ndjson", ".parquet"))
+
+
 def is_whole(name: str) -> bool:
     """Whether a file of this name (or path) is one that somebody put there: not hidden, not half downloaded."""
     path = PurePosixPath(name)
