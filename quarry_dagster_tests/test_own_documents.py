@@ -376,7 +376,30 @@ def test_nothing_leaves_by_a_mirror_that_is_damaged(corpus: Corpus, content: byt
     corpus.seed("books.jsonl", content)
     (report,) = corpus.take_in()
     assert report.withdrawn == 0
-    assert any("not all of it could be read: no document leaves" in problem for problem in report.problems)
+    assert any("it is a mirror, and " in p and p.endswith("no document leaves by it") for p in report.problems)
+
+
+def test_what_a_run_says_of_an_emptied_mirror_and_of_a_sidecar_that_cannot_be_read(
+    quarry: Quarry, tmp_path: Path
+) -> None:
+    books = tmp_path / "books.jsonl"
+    books.write_bytes(_lines([{"id": i, "text": words(i)} for i in range(12)]))
+    (tmp_path / "books.jsonl.yaml").write_text("miror: true\n")
+    status, out, err = quarry("run", books)
+    assert status == 1 and "did you mean 'mirror'" in err
+    assert "no seed could be read" in out and "no seeds in" not in out
+    (tmp_path / "books.jsonl.yaml").write_text("mirror: true\n")
+    assert quarry("run", books)[0] == 0
+    books.write_bytes(_lines([{"id": i, "text": words(i)} for i in range(4)]))
+    status, out, _ = quarry("run", books)
+    assert status == 0 and re.search(
+        r"left +8 of 12 documents leave that the corpus of \S+ had, as it was meant: 8 no longer in a mirror", out
+    )
+    books.write_bytes(b"")
+    status, _, err = quarry("run", books)
+    assert status == 1 and "books.jsonl: no row in it" in err
+    assert "books.jsonl is a mirror, and names no document now. None leaves by it" in err
+    assert "an http(s) URL a line" not in err and scan("deduped_corpus", tmp_path / "data").collect().height == 4
 
 
 def test_a_mirror_that_is_read_in_parts_takes_out_the_same(corpus: Corpus) -> None:

@@ -191,6 +191,18 @@ def test_csv_documents_and_urls() -> None:
     assert third == Seed("http://c.example/", 5)
 
 
+@pytest.mark.parametrize("separator", ";\t")
+def test_csv_that_a_spreadsheet_wrote_with_another_separator_is_read(separator: str) -> None:
+    rows = [["id", "text", "price"], ["1", f'"one{separator}, or"', "1,5"], ["2", "two", "2,5"], ["3", "a", "b", "c"]]
+    items = read("\ufeff".encode() + "\r\n".join(separator.join(row) for row in rows).encode(), "a.csv")
+    assert [s.body for s in items if isinstance(s, Seed)] == [f"one{separator}, or".encode(), b"two"]
+    (problem,) = problems(items)
+    assert "4 fields where the header has 3" in problem.reason and "commas" not in problem.reason
+    # What a comma parts is parted by it, and one column needs no separator.
+    assert urls(read(f"url,a{separator}b\nhttp://a.test/,1\n".encode(), "a.csv")) == [(2, "http://a.test/")]
+    assert urls(read(f"url\nhttp://a.test/a{separator.strip()}b\n".encode(), "a.csv"))[0][0] == 2
+
+
 def test_csv_bad_rows_cost_only_themselves() -> None:
     data = (
         b"url,text\n"

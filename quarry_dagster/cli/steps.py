@@ -21,6 +21,7 @@ from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
+from quarry_dagster.intake.inbox import settings_of
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
@@ -142,7 +143,9 @@ def materialize(
             watcher=screen,
         )
     if not outcome.errors:
-        outcome.errors += total_failures(store, prepared.reports, crawled=not prepared.dedup_only)
+        outcome.errors += _emptied_mirrors(store, prepared.reports) or total_failures(
+            store, prepared.reports, crawled=not prepared.dedup_only
+        )
     return outcome
 
 
@@ -151,6 +154,18 @@ def _take_in(screen: Screen, store: Store, settings: HardwareProfile) -> list[Se
     reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
     print_reports(reports, screen.say)
     return reports
+
+
+def _emptied_mirrors(store: Store, reports: Sequence[SeedReport]) -> list[str]:
+    """What is said of mirrors that name nothing, where no other seed of the run named anything either."""
+    if any(report.urls > report.invalid for report in reports):
+        return []
+    return [
+        f"{report.name} is a mirror, and names no document now. None leaves by it, since the file may be cut off: put "
+        "its rows back, or take documents out by quarry forget"
+        for report in reports
+        if not report.error and settings_of(store, report.name).mirror
+    ]
 
 
 def _check_names(accepted: Sequence[str]) -> None:

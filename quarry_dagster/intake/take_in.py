@@ -229,11 +229,8 @@ class Reading:
         None where a row could not be read: then nothing leaves, for it may have named any document.
         """
         if report.lost:
-            report.report(
-                None,
-                "it is a mirror, and not all of it could be read: no document leaves until it can",
-                costs_row=False,
-            )
+            what = "not all of it could be read" if report.urls else "it names no document, as one that was cut off"
+            report.report(None, f"it is a mirror, and {what}: no document leaves by it", costs_row=False)
             return None
         if seen is None:
             seen = Seen()

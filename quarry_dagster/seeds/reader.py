@@ -160,7 +160,8 @@ def read_seeds(
     if isinstance(unpacked, compressed.Decompressed) and unpacked.problem:
         yield unpacked.problem
     elif empty:
-        yield Problem(None, "no URL in it; delete the file, or put at least one URL in it")
+        what = "row" if is_table(name) else "URL"
+        yield Problem(None, f"no {what} in it; delete the file, or put at least one {what} in it")
 
 
 class _Watched(io.RawIOBase):
