@@ -72,9 +72,9 @@ def prepare(
     store = Store(root)
     allowed_networks(allowed_addresses())  # what is wrong with the settings is told before anything is made
     check_dagster_home(is_local=store.files.is_local)
+    choice = choose_for(store, profile_name(profile))
     if not seed_files and store.files.is_local and not store.files.exists(""):
         raise ConfigError(f"there is no data root {root}: name one by --data, or give seeds to begin it")
-    choice = choose_for(store, profile_name(profile))
     settings = choice.profile
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
     _check_names(accepted)
