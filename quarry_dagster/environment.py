@@ -7,6 +7,8 @@ import os
 import platform
 from pathlib import Path
 
+from quarry_dagster.errors import ConfigError
+
 DEFAULT_DATA = "data"
 
 
@@ -29,6 +31,24 @@ def profile_name(given: str | None = None) -> str | None:
 def code_location() -> str:
     """$QUARRY_CODE_LOCATION, the name under which the UI knows our definitions: that of workspace.yaml by default."""
     return os.environ.get("QUARRY_CODE_LOCATION") or "quarry_dagster"
+
+
+def check_dagster_home(*, is_local: bool) -> None:
+    """Return if Dagster can keep its run history for a data root, which lies on a disk here or not (`is_local`).
+
+    Raises:
+        ConfigError: $DAGSTER_HOME is no folder by its full path, or it is needed and not set.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        if not is_local:
+            raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
+        return
+    folder = Path(home).expanduser()
+    if not (folder.is_absolute() and folder.is_dir()):
+        raise ConfigError(
+            f"DAGSTER_HOME is {home!r}, which is no folder by its full path: make it, or unset DAGSTER_HOME"
+        )
 
 
 def who() -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.crawl.addresses import remedy
 from quarry_dagster.naming import own_id_of, seed_of
+from quarry_dagster.plural import plural
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
@@ -93,7 +94,7 @@ def _in_corpus(data: str, found: History) -> str:
         return ("removed: " if kept.is_empty() else "kept, though ") + _decision(row)
     found.removed = decisions.filter(pl.col("kept_id") == found.doc_id).collect().sort("removed_url")
     n = kept["duplicates"].item()
-    return "kept; no duplicates" if not n else f"kept; stands for {n} {'duplicate' if n == 1 else 'duplicates'}"
+    return f"kept; stands for {plural(n, 'duplicate')}" if n else "kept; no duplicates"
 
 
 def _row(table: pl.LazyFrame, id_: str) -> dict[str, Any] | None:
@@ -108,15 +109,15 @@ def _page(row: dict[str, Any]) -> str:
     parts += [str(row["content_type"])] if row["content_type"] else []
     parts += [f"redirected to {row['final_url']}"] if row["final_url"] not in (None, row["url"]) else []
     parts += [str(row["detail"])] if row["detail"] else []
-    blocked = row["came_of_it"] == "blocked_address"
-    return ", ".join(parts) + (f"; {REMEDY}" if blocked else "")
+    todo = remedy(row["detail"]) if row["came_of_it"] == "blocked_address" else None
+    return ", ".join(parts) + (f"; {todo}" if todo else "")
 
 
 def _text(row: dict[str, Any]) -> str:
     parts = [str(row["outcome"])]
     parts += [str(row["detail"])] if row["detail"] else []
     if row["outcome"] == EXTRACTED:
-        parts += [f"{row['word_count']} words", f"language {row['language']}", f"by {row['extractor']}"]
+        parts += [plural(row["word_count"], "word"), f"language {row['language']}", f"by {row['extractor']}"]
         parts += [f"title {row['title']!r}"] if row["title"] else []
     return ", ".join(parts)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Generic, Literal, TypeVar
 
 import narwhals.stable.v2 as nw
@@ -28,6 +29,9 @@ from quarry_dagster.urns import own_id, urn_of
 
 FrameT = TypeVar("FrameT", bound=IntoFrame)
 
+_TWICE = "two columns of the frame have one name; rename one of them"
+_NAMED = 3
+"""So many bad ids of a kind are named in an error."""
 _ROWS = 1024
 """Rows whose texts are in memory at once, beside the frame."""
 _CHARACTERS = 4_000_000
@@ -51,8 +55,8 @@ class Deduplicated(Generic[FrameT]):
 def deduplicate(
     frame: FrameT,
     *,
-    text: str = "text",
-    id: str | None = None,
+    text: str | int = "text",
+    id: str | int | None = None,
     name: str = "data",
     mode: Literal["strict", "balanced", "annotate"] = "balanced",
     keep: Sequence[Literal["longest", "earliest", "doc_id"]] = ("longest", "earliest", "doc_id"),
@@ -64,7 +68,7 @@ def deduplicate(
     cosines of vectors too, which finds a few more.
 
     Args:
-        frame: a DataFrame or LazyFrame of polars, a DataFrame of pandas, or a Table of pyarrow.
+        frame: a DataFrame or LazyFrame of polars, a DataFrame of pandas, or a Table or RecordBatch of pyarrow.
         text: its column of texts.
         id: its column of ids, texts or whole numbers, each once. Without it a row's id is its number, from 0 on.
         name: what the ids are ids of. Of rows that `keep` does not tell apart the one stays whose id, hashed with this
@@ -82,11 +86,13 @@ def deduplicate(
         has no text, and those of `min_words`.
 
     Raises:
-        ConfigError: an argument is wrong, a column is not there, a text is no text, or an id is missing or not the
-            only one of its kind; the message names the row.
+        ConfigError: an argument is wrong, a column is not there, a text is no text, or ids are missing, are none, or
+            stand in several rows; the message names the rows. A run is less strict about ids: there such a row is
+            reported and lost, and the others are taken.
     """
     settings = _settings(mode, keep)
-    given, is_lazy = _table(frame)
+    min_words = _whole(min_words)
+    given, as_given = _table(frame)
     rows = _Rows(given, text, id, "date" if "earliest" in settings.keep else None)
     doc_ids = _doc_ids(rows, name)
     documents, found, skipped = _documents(rows, doc_ids, min_words)
@@ -118,8 +124,7 @@ def deduplicate(
     left_out = {"id": rows.ids_at(list(skipped)), "reason": rows.series(list(skipped.values()), nw.String())}
     kept_rows = given if stays.all() else given.filter(stays.tolist())
     frames = (kept_rows, nw.from_dict(removed), nw.from_dict(left_out))
-    kept, gone, without = ((each.lazy() if is_lazy else each).to_native() for each in frames)
-    return Deduplicated(kept, gone, without)  # pyright: ignore[reportArgumentType]
+    return Deduplicated(*map(as_given, frames))
 
 
 def _settings(mode: str, keep: Sequence[str]) -> Deduplication:
@@ -135,63 +140,114 @@ def _settings(mode: str, keep: Sequence[str]) -> Deduplication:
         raise ConfigError("; ".join(wrong)) from e
 
 
-def _table(frame: Any) -> tuple[nw.DataFrame[Any], bool]:
-    """The frame as narwhals has it, and whether it was lazy."""
+def _whole(min_words: Any) -> int | None:
+    """The number of words as a whole number, None as it is."""
+    if min_words is None:
+        return None
+    try:
+        found = -1 if isinstance(min_words, bool) else index(min_words)
+    except TypeError:
+        found = -1
+    if found < 0:
+        raise ConfigError(f"min_words={min_words!r} is no whole number from 0 on; write one, as min_words=20, or None")
+    return found
+
+
+def _table(frame: Any) -> tuple[nw.DataFrame[Any], Callable[[nw.DataFrame[Any]], Any]]:
+    """The frame as narwhals has it, and what makes of such a one a frame of the kind that was given."""
+    if type(frame).__module__.partition(".")[0] == "pyarrow":
+        return _of_arrow(frame)
     try:
         given = nw.from_native(frame)
     except TypeError as e:
         kind = f"{type(frame).__module__}.{type(frame).__name__}"
         raise ConfigError(f"a frame of polars, pandas or pyarrow is needed, not a {kind}") from e
     except nw.exceptions.DuplicateError as e:
-        raise ConfigError("two columns of the frame have one name; rename one of them") from e
+        raise ConfigError(_TWICE) from e
     if isinstance(given, nw.DataFrame):
-        return given, False
+        return given, nw.DataFrame.to_native
     if not given.implementation.is_polars():
         raise ConfigError(f"a lazy frame of {given.implementation} is not read; collect it first")
-    return given.collect(), True
+    return given.collect(), lambda found: found.lazy().to_native()
+
+
+def _of_arrow(frame: Any) -> tuple[nw.DataFrame[Any], Callable[[nw.DataFrame[Any]], Any]]:
+    """As :func:`_table`, for what pyarrow has: it cannot choose rows of the types `string_view` and `binary_view`."""
+    import pyarrow as pa
+
+    if not isinstance(frame, pa.Table | pa.RecordBatch):
+        kind = f"{type(frame).__module__}.{type(frame).__name__}"
+        raise ConfigError(f"a frame of polars, pandas or pyarrow is needed, not a {kind}")
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    table = pa.Table.from_batches([frame]) if isinstance(frame, pa.RecordBatch) else frame
+    fields = [field.with_type(plain.get(field.type, field.type)) for field in table.schema]
+
+    def as_given(found: nw.DataFrame[Any]) -> Any:
+        native = found.to_native()
+        if native.column_names == table.column_names:
+            native = native.cast(table.schema)
+        if isinstance(frame, pa.Table):
+            return native
+        batches = native.combine_chunks().to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], native.schema)
+
+    if len(set(table.column_names)) < table.num_columns:
+        raise ConfigError(_TWICE)
+    return nw.from_native(table.cast(pa.schema(fields, table.schema.metadata)), eager_only=True), as_given
 
 
 class _Rows:
     """The columns of a frame that are asked for."""
 
-    def __init__(self, table: nw.DataFrame[Any], text: str, id: str | None, date: str | None) -> None:
+    def __init__(self, table: nw.DataFrame[Any], text: str | int, id: str | int | None, date: str | None) -> None:
         self._table = table
         self._text, self._id = self._column(text, "text"), None if id is None else self._column(id, "id")
         self._text_name, self._id_name = text, id
         self._date = table[date] if date is not None and date in table.columns else None
 
-    def _column(self, name: str, argument: str) -> nw.Series[Any]:
+    def _column(self, name: str | int, argument: str) -> nw.Series[Any]:
         columns = self._table.columns
-        if name in columns:
+        if isinstance(name, str) and name in columns:
             return self._table[name]
-        near = difflib.get_close_matches(str(name), columns, 1)
+        if name in columns:  # pandas has names that are no texts, which narwhals takes for numbers of rows
+            return nw.from_native(self._table.to_native()[name], series_only=True)
+        near = [each for each in columns if str(each) == str(name)]
+        near = near or difflib.get_close_matches(str(name), [each for each in columns if isinstance(each, str)], 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, columns)) or 'none'}"
         raise ConfigError(f"no column {name!r}, which {argument}= names; {hint}")
 
-    def own_ids(self) -> Iterator[str]:
+    def own_ids(self) -> list[str]:
         """The id of each row, as text.
 
         Raises:
-            ConfigError: an id is missing, is no id, or that of another row.
+            ConfigError: an id is missing, is no id, or that of another row; all such rows are counted, and the first of
+                each kind named, so that they can be mended in one go.
         """
         if self._id is None:
-            yield from map(str, range(len(self._table)))
-            return
+            return list(map(str, range(len(self._table))))
+        found: list[str] = []
         seen: dict[str, int] = {}
+        missing: list[str] = []
+        wrong: list[str] = []
+        again: list[str] = []
         for row, (value, is_null) in enumerate(zip(self._id.to_list(), self._id.is_null().to_list(), strict=True)):
             try:
-                found = None if is_null else own_id(value)
+                own = None if is_null else own_id(value)
             except InvalidId as e:
-                raise ConfigError(f"row {row:,} (from 0) of column {self._id_name!r}: {e}") from e
-            if found is None:
-                wrong = f"row {row:,} (from 0) has no id in column {self._id_name!r}"
-                raise ConfigError(f"{wrong}; fill it, drop the row, or leave id= out, and rows are named by number")
-            if found in seen:
-                both = f"rows {seen[found]:,} and {row:,} (from 0)"
-                wrong = f"the id {found[:100]!r} stands in {both} of column {self._id_name!r}"
-                raise ConfigError(f"{wrong}; give each row an id of its own, or leave id= out")
-            seen[found] = row
-            yield found
+                wrong.append(f"row {row:,}: {e}")
+                continue
+            if own is None:
+                missing.append(f"row {row:,} has no id")
+            elif seen.setdefault(own, row) != row:
+                again.append(f"the id {own[:100]!r} stands in rows {seen[own]:,} and {row:,}")
+            else:
+                found.append(own)
+        if count := len(missing) + len(wrong) + len(again):
+            kinds = (_first(each) for each in (missing, wrong, again) if each)
+            where = f"{count:,} of {len(self._table):,} rows have no id of their own in column {self._id_name!r}"
+            todo = "give each row one, drop the row, or leave id= out, and rows are named by number"
+            raise ConfigError(f"{where} (rows are counted from 0): {'; '.join(kinds)}. To mend it, {todo}")
+        return found
 
     def ids_at(self, rows: list[int]) -> nw.Series[Any]:
         """The ids of these rows, as they were given; without ids the numbers."""
@@ -230,6 +286,12 @@ class _Rows:
         )
 
 
+def _first(said: list[str]) -> str:
+    """The first of these, and how many more there are."""
+    more = f", and {len(said) - _NAMED:,} more" if len(said) > _NAMED else ""
+    return ", ".join(said[:_NAMED]) + more
+
+
 def _as_kept(text: str) -> str:
     """A text as a run has it, in UTF-8 and without a byte order mark, in the form in which it is kept."""
     if not text.isascii():
@@ -239,11 +301,10 @@ def _as_kept(text: str) -> str:
 
 def _doc_ids(rows: _Rows, name: str) -> list[str]:
     """The id that a document of each row has in a run."""
-    name = name.strip()
-    if not name:
-        raise ConfigError("name= is empty; name what the ids are ids of, as name='books'")
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError(f"name={name!r} is no text, or is empty; name what the ids are ids of, as name='books'")
     try:
-        return [doc_id(urn_of(name, own), CURRENT_FORM) for own in rows.own_ids()]
+        return [doc_id(urn_of(name.strip(), own), CURRENT_FORM) for own in rows.own_ids()]
     except UnicodeEncodeError as e:
         raise ConfigError(f"name={name!r} has half a character (a lone surrogate); write it anew") from e
 

@@ -6,6 +6,9 @@ documents are those of a run.
 
 from __future__ import annotations
 
+import mimetypes
+import re
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,9 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from quarry_dagster.crawl import Request, Response, crawl
-from quarry_dagster.crawl.addresses import REMEDY, Network
+from quarry_dagster.crawl.addresses import Network, remedy
 from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.extract import Extraction, Extractor, Page
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Crawl, HardwareProfile
 from quarry_dagster.profiles.settings import Extraction as ExtractionSettings
 from quarry_dagster.store.schemas import EXTRACTED
@@ -23,8 +27,11 @@ from quarry_dagster.urls import canonical_url
 
 MARKED = "by mode fast too: of its metadata, its address, or where it stands plainly"
 FOUND = "by mode thorough alone, which looks all over the page"
-_TYPES = {".txt": "text/plain", ".md": "text/plain", ".rst": "text/plain", ".text": "text/plain"}
-"""By suffix what a file is taken for; any other is taken for a page, unless its bytes are none."""
+_TYPES = {".txt": "text/plain", ".md": "text/plain", ".rst": "text/plain", ".text": "text/plain", ".log": "text/plain"}
+"""By suffix what a file is taken for, where Python does not know it as what it is for us."""
+_SNIFFED = 1024
+_PAGE = re.compile(rb"<\s*(?:!doctype|html|head|body|title|meta|p|div|h1)\b", re.IGNORECASE)
+_URL = re.compile(rb"(?:\s*#[^\n]*\n)*\s*https?://\S+\s*(?:\n|#|discover=|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,13 @@ def try_page(named: str, profile: HardwareProfile, allow_addresses: Sequence[Net
         except InvalidUrl as e:
             raise ConfigError(f"{named!r} is no URL of a page: {e}") from e
         return _try_url(named, profile, allow_addresses)
-    if Path(named).is_file():
-        return _try_file(Path(named), profile)
+    path = Path(named)
+    if path.is_file():
+        return _try_file(path, profile)
+    if path.is_dir():
+        raise ConfigError(f"{named!r} is a folder: name one file in it; `quarry run` takes a folder of seeds")
+    if path.exists():
+        raise ConfigError(f"{named!r} is no regular file: save what comes from it in one, and name that")
     raise ConfigError(f"there is no file {named!r}; where a page is meant, write http:// or https:// before it")
 
 
@@ -96,7 +108,7 @@ def _try_url(url: str, profile: HardwareProfile, allow_addresses: Sequence[Netwo
             url,
             response.outcome,
             response.detail,
-            remedy=f"it is an address that is not public: {REMEDY}" if response.outcome == "blocked_address" else None,
+            remedy=remedy(response.detail) if response.outcome == "blocked_address" else None,
             robots=_robots(response, settings, origins),
             consent=_consent(response, settings),
             redirects=list(response.hops),
@@ -127,14 +139,14 @@ def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
             asked, said = str(origin.with_path("/robots.txt")), origins.get(origin)
             if said is None:
                 if response.detail and "robots.txt" in response.detail:
-                    told.append(Robots(asked, response.detail, 0))
+                    told.append(Robots(asked, _without_name(response.detail), 0))
                 continue
             refusal, line = said.rules.refused(url), said.rules.deciding_line(url)
             verdict = "refuses" if refusal else "allows"
             if line:
                 sentence = f"{verdict} it, by the line {line!r}"
             elif refusal:
-                sentence = refusal.detail
+                sentence = _without_name(refusal.detail)
             elif said.rules.no_file:
                 sentence = f"is not there, so all is allowed: {said.rules.no_file}"
             elif said.rules.text:
@@ -143,6 +155,11 @@ def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
                 sentence = "allows it: it has no line for us"
             told.append(Robots(asked, sentence, said.rules.crawl_delay))
     return told
+
+
+def _without_name(detail: str) -> str:
+    """What a detail says of robots.txt, to stand behind its URL."""
+    return re.sub(r"^robots\.txt:? ", "", detail)
 
 
 def _consent(response: Response, settings: Crawl) -> str | None:
@@ -158,23 +175,40 @@ def _consent(response: Response, settings: Crawl) -> str | None:
 
 
 def _try_file(path: Path, profile: HardwareProfile) -> Trial:
-    from quarry_dagster.seeds.payload import unsupported
+    from quarry_dagster.seeds.payload import NOT_READ, unsupported
 
     size, limit = path.stat().st_size, int(profile.crawl.max_body_mb * 2**20)
-    content_type = _TYPES.get(path.suffix.lower(), "text/html")
-    found = Trial(path.name, "given", final_url=path.name, content_type=content_type, bytes=size)
-    if size > limit:
-        remedy = "crawl.max_body_mb of the profile is the limit"
-        return replace(found, outcome="too_large", detail=f"{size:,} bytes", remedy=remedy)
     try:
-        body = path.read_bytes()
+        with path.open("rb") as file:
+            body = file.read(limit + 1)
     except OSError as e:
         raise ConfigError(f"cannot read {path}: {e.strerror or e}") from e
-    if wrong := unsupported(content_type, body):
-        remedy = "PDF and office files are not read: give their text, as a .txt file or in a table"
-        return replace(found, outcome="unsupported_type", detail=wrong, remedy=remedy)
+    content_type = _type_of(path, body)
+    found = Trial(path.name, "given", final_url=path.name, content_type=content_type, bytes=size)
+    if _is_seed(path, body):
+        detail, remedy = "this is a seed, no page", f"quarry run {shlex.quote(str(path))} takes it in; --plan shows how"
+        return replace(found, outcome="unsupported_type", detail=detail, remedy=remedy, content_type=None)
+    if size > limit:
+        remedy = "crawl.max_body_mb of the profile is the limit"
+        return replace(found, outcome="too_large", detail=plural(size, "byte"), remedy=remedy)
+    if wrong := unsupported(content_type, body, is_served=False):
+        remedy = f"pages (HTML) and plain text are read. {NOT_READ}"
+        return replace(found, outcome="unsupported_type", detail=wrong, remedy=remedy, content_type=None)
     with _Extractors(profile.extraction) as extractors:
         return extractors.extract(found, Page(path.name, "", body, content_type))
+
+
+def _type_of(path: Path, body: bytes) -> str:
+    """What a file is taken for: by its suffix, and where that says nothing by its beginning."""
+    known = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+    return known or ("text/html" if _PAGE.search(body[:_SNIFFED]) else "text/plain")
+
+
+def _is_seed(path: Path, body: bytes) -> bool:
+    """Whether a run would take the file in: by its name, and a `.txt` where its first line is a URL."""
+    from quarry_dagster.seeds import is_seed_name
+
+    return is_seed_name(path.name) and (path.suffix.lower() != ".txt" or _URL.match(body) is not None)
 
 
 class _Extractors:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from quarry_dagster.cli import main
+from quarry_dagster.cli import command
 from quarry_dagster.extract import Extractor
 from quarry_dagster.profiles.settings import Extraction
 from quarry_dagster_tests.corpus import PAGES, Corpus, Quarry, extractor, profile, words
@@ -57,7 +57,7 @@ def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["quarry", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            main()
+            command()
         out, err = capsys.readouterr()
         return int(end.value.code or 0), out, err
 

@@ -201,7 +201,7 @@ def test_each_bad_input_is_named_and_costs_only_itself(quarry: Quarry, tmp_path:
     (tmp_path / "data" / "seeds" / "dangling.txt").symlink_to(tmp_path / "nowhere")
     (tmp_path / "good.jsonl").write_text(json.dumps({"url": "http://good.test/", "text": words(7)}))
     status, _, err = quarry("run", tmp_path / "good.jsonl")
-    assert status == 0 and "dangling.txt: cannot be read" in err and "good.jsonl: 1 URLs, 1 new" in err
+    assert status == 0 and "dangling.txt: cannot be read" in err and "good.jsonl: 1 row, 1 new" in err
 
 
 def test_a_misspelt_profile_key_is_named_before_anything_is_done(quarry: Quarry, tmp_path: Path) -> None:
@@ -210,6 +210,37 @@ def test_a_misspelt_profile_key_is_named_before_anything_is_done(quarry: Quarry,
     assert status == 1
     assert "'crawl.concurency'" in err and "'crawl.concurrency'" in err
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value", "said"),
+    [
+        (["run"], "", "", "there is no data root"),
+        (["run", "--dedup-only"], "", "", "there is no data root"),
+        (["run", "--only", "failed"], "", "", "there is no data root"),
+        (["run", "a.txt"], "QUARRY_ALLOW_ADDRESSES", "127.0.0.1/8", "QUARRY_ALLOW_ADDRESSES: '127.0.0.1/8' is not"),
+        (["run", "a.txt"], "QUARRY_PROFILE", "nowhere", "nowhere"),
+        (["run", "a.txt"], "DAGSTER_HOME", "/nowhere", "DAGSTER_HOME is '/nowhere'"),
+        (["doctor"], "QUARRY_ALLOW_ADDRESSES", "127.0.0.1/8", "QUARRY_ALLOW_ADDRESSES: '127.0.0.1/8' is not"),
+        (["doctor", "--data", "a.txt/data"], "", "", "cannot make"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_told_before_anything_is_made(
+    quarry: Quarry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    name: str,
+    value: str,
+    said: str,
+) -> None:
+    (tmp_path / "a.txt").write_text("http://a.test/\n")
+    if name:
+        monkeypatch.setenv(name, value)
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = quarry(*arguments)
+    assert status == 1 and said in out + err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_data_root_that_cannot_be_written_is_named(quarry: Quarry, tmp_path: Path) -> None:
@@ -246,6 +277,7 @@ def test_seeds_that_are_none_are_refused(quarry: Quarry, tmp_path: Path) -> None
     assert "no seed file" in quarry("run", tmp_path / "missing.txt")[2]
     (tmp_path / "notes.doc").touch()
     assert "its name must end in" in quarry("run", tmp_path / "notes.doc")[2]
+    (tmp_path / "data").mkdir()
     status, out, _ = quarry("run")
     assert status == 0 and "nothing to do" in out
 

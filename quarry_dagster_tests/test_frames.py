@@ -100,6 +100,21 @@ def test_categories_are_texts(text: pl.Series) -> None:
     assert len(deduplicate(pa.table({"text": pa.array(text.to_list()).dictionary_encode()})).removed) == 1
 
 
+def test_frames_of_every_make_just_work() -> None:
+    plain = {"text": [WHOLE, WHOLE, "else", None], "more": [b"1", b"2", None, b"4"], "id": list("abcd")}
+    views = {"text": pa.string_view(), "more": pa.binary_view(), "id": pa.string_view()}
+    table = pa.table({name: pa.array(values, views[name]) for name, values in plain.items()})
+    expected = deduplicate(pl.DataFrame(plain), id="id").kept.to_dicts()
+    for frame in (table, table.to_batches()[0], table.to_batches()[0].slice(0, 0)):
+        found = deduplicate(frame, id="id")
+        assert type(found.kept) is type(found.removed) is type(found.skipped) is type(frame)
+        assert found.kept.schema == frame.schema
+        assert found.kept.to_pylist() == (expected if frame.num_rows else [])
+    numbered = pd.DataFrame([plain["id"], plain["text"]]).T
+    found = deduplicate(numbered, text=1, id=0, min_words=np.int64(0))  # pyright: ignore[reportArgumentType]
+    assert found.kept[0].tolist() == [row["id"] for row in expected] and found.kept.columns.tolist() == [0, 1]
+
+
 def test_half_a_character_and_a_byte_order_mark_are_what_they_are_in_a_run() -> None:
     texts = [WHOLE + " \ud800", WHOLE + " ?", "\ufeff" + WHOLE + " ?"]
     found = deduplicate(pd.DataFrame({"text": pd.Series(texts, dtype=object)}))
@@ -129,11 +144,23 @@ def test_one_text_may_be_huge() -> None:
         (pl.DataFrame(ROWS), {"id": "identifier"}, ["no column 'identifier', which id= names", "'tags'"]),
         (pl.DataFrame(ROWS), {"text": "tags"}, ["row 0 (from 0)", "'tags'", "a list", "cast"]),
         (pl.DataFrame({"text": [1]}), {}, ["row 0 (from 0)", "a int", "cast"]),
-        (pl.DataFrame({"id": [7, 8, 7], "text": "a"}), {"id": "id"}, ["the id '7'", "rows 0 and 2", "of its own"]),
-        (pl.DataFrame({"id": ["x", None], "text": "a"}), {"id": "id"}, ["row 1 (from 0) has no id", "leave id= out"]),
-        (pl.DataFrame({"id": ["x", " "], "text": "a"}), {"id": "id"}, ["row 1 (from 0) has no id"]),
-        (pl.DataFrame({"id": [[1]], "text": "a"}), {"id": "id"}, ["row 0 (from 0)", "the id is a list"]),
-        (pl.DataFrame(ROWS), {"name": " "}, ["name= is empty"]),
+        (pl.DataFrame({"id": [7, 8, 7], "text": "a"}), {"id": "id"}, ["the id '7'", "rows 0 and 2", "give each"]),
+        (pl.DataFrame({"id": ["x", None], "text": "a"}), {"id": "id"}, ["row 1 has no id", "leave id= out"]),
+        (pl.DataFrame({"id": ["x", " "], "text": "a"}), {"id": "id"}, ["row 1 has no id"]),
+        (pl.DataFrame({"id": [[1]], "text": "a"}), {"id": "id"}, ["row 0: the id is a list"]),
+        (
+            pd.DataFrame({"id": ["x", None, "x", "y", True, *"xxxx"], "text": "a"}),
+            {"id": "id"},
+            ["7 of 9 rows", "row 1 has no id", "row 4: the id is true", "rows 0 and 2", "rows 0 and 6, and 2 more"],
+        ),
+        (pd.DataFrame({0: ["a"]}), {}, ["no column 'text'", "there are 0"]),
+        (pd.DataFrame({"0": ["a"]}), {"text": 0}, ["no column 0", "did you mean '0'?"]),
+        (pl.DataFrame(ROWS), {"text": 1}, ["no column 1", "there are 'id', 'text', 'tags'"]),
+        (pa.table([["a"], ["b"]], names=["text", "text"]), {}, ["two columns of the frame have one name"]),
+        (pa.array(["a"]), {}, ["a frame of polars, pandas or pyarrow is needed"]),
+        (pl.DataFrame(ROWS), {"name": 3}, ["name=3 is no text"]),
+        *((pl.DataFrame(ROWS), {"min_words": n}, [f"min_words={n!r}", "whole number"]) for n in (-1, 2.5, "20", True)),
+        (pl.DataFrame(ROWS), {"name": " "}, ["name=' ' is no text, or is empty"]),
         (pl.DataFrame(ROWS), {"name": "\ud800"}, ["half a character"]),
         (pl.DataFrame(ROWS), {"mode": "aggressive"}, ["vectors", "use 'balanced'", "quarry run"]),
         (pl.DataFrame(ROWS), {"mode": "gentle"}, ["mode: ", "'strict'", "'gentle'"]),

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import polars as pl
 import pytest
 
 from quarry_dagster import intake
+from quarry_dagster.cli.seed_reports import print_reports
 from quarry_dagster.intake import take_in_seeds
 from quarry_dagster.intake.ledger import Ledger
+from quarry_dagster.intake.listing import list_seeds
+from quarry_dagster.intake.problems import grouped
 from quarry_dagster.store import Table
 from quarry_dagster.urls import CURRENT_FORM, FIRST_FORM, UrlForm
 from quarry_dagster_tests.corpus import Corpus, profile, words
@@ -21,6 +25,26 @@ from quarry_dagster_tests.test_seeds_archive import Archive
 
 def _lines(rows: list[dict[str, str]]) -> str:
     return "".join(json.dumps(r) + "\n" for r in rows)
+
+
+def test_problems_of_one_kind_do_not_hide_another_further_down(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.dumps({"id": i, "title": "t" * 5000, "text": words(1)}) for i in range(3)]
+    lines = [f'{{"id": {i}' for i in range(300)] + ["[]", *rows] + [json.dumps({"id": 1, "text": words(2)})] * 150
+    corpus.seed("a.jsonl", "\n".join(lines) + "\n")
+    (report,) = corpus.take_in()
+    print_reports([report], lambda text, colour=None, indent=2: print(text))
+    head, *told = capsys.readouterr().out.splitlines()
+    assert head.endswith("a.jsonl: 153 rows, 3 new, 150 known or repeated")
+    assert report.problem_count == 451 and len(told) <= 10
+    assert re.search(r"a\.jsonl:1: not JSON: .* \[\{\"id\": 0\]$", told[0]), "no sign for the end of the line"
+    assert told[3].strip() == "... and 297 more like it"
+    assert "a.jsonl:301: not a JSON object" in told[4]
+    assert "its document stands in this file before" in told[5] and told[-1].strip().startswith("... and ")
+    assert max(map(len, told)) < 300
+    listed = grouped(list_seeds(corpus.store)[0].problems, 451, 20)
+    assert [line.strip() for line in told] == listed
 
 
 def test_the_latest_capture_counts_wherever_it_stands_in_the_seed(corpus: Corpus) -> None:

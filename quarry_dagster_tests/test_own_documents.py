@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from backports import zstd
 from quarry_dagster import scan
 from quarry_dagster.checks.raw_pages import fetch_success
 from quarry_dagster.explain import history
+from quarry_dagster.seeds import Problem, Seed, parse_settings, read_seeds
 from quarry_dagster.urns import urn_of
 from quarry_dagster_tests.corpus import Corpus, Quarry, words
 from quarry_dagster_tests.site import Site, html
@@ -187,6 +189,41 @@ def test_wrong_settings_are_told_and_cost_their_seed_alone(corpus: Corpus, setti
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "text: boddy",
+            "no column 'boddy'",
+        ),
+        ("text: doc.boddy", "no column 'doc.boddy'"),
+        ("id: uuid\ntext: doc.body", "no column 'uuid'"),
+        ("text: doc.body\nauthor: by", "no column 'by'"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_field_that_no_row_has_is_one_problem_that_names_the_sidecar(
+    kind: str, settings: str, said: str, tmp_path: Path
+) -> None:
+    rows = [{"id": i, "text": words(i), "doc": {"body": words(i)}} for i in range(150)]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if kind == "parquet":
+        pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+        data = (tmp_path / "a.parquet").read_bytes()
+    parsed = parse_settings(settings.encode(), "a")
+    (problem,) = read_seeds(io.BytesIO(data), f"a.{kind}", max_body=10_000, settings=parsed)
+    assert isinstance(problem, Problem) and problem.line is None and problem.costs_row
+    assert said in problem.reason and f"a.{kind}.yaml names for" in problem.reason
+    assert ("did you mean" in problem.reason) == ("'by'" not in said)
+
+
+def test_a_field_that_only_later_rows_have_is_no_problem() -> None:
+    rows = [{"id": i, "text": words(i), **({"by": None} if i == 140 else {})} for i in range(150)]
+    data = io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode())
+    found = list(read_seeds(data, "a.jsonl", max_body=10_000, settings=parse_settings(b"author: by", "a")))
+    assert len(found) == 150 and all(isinstance(each, Seed) for each in found)
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([{"id": "", "text": "x"}], "a.jsonl:1: no id in this row; fill its column 'id', or delete the row"),
@@ -273,7 +310,7 @@ def test_ids_that_are_known_under_another_name_are_told(corpus: Corpus) -> None:
     corpus.seed("books-2.jsonl", _lines(rows))
     (report,) = corpus.take_in()
     assert report.added == 5
-    assert "5 of its first 5 ids are known under the name 'books-1', of books-1.jsonl" in report.problems[0]
+    assert "5 of its first 5 ids known under the name 'books-1', of books-1.jsonl" in report.problems[0]
     assert "write `name: books-1` in books-2.jsonl.yaml" in report.problems[0]
     corpus.seed("books-3.jsonl.yaml", "name: books-1\n")
     corpus.seed("books-3.jsonl", _lines([*rows, {"id": 5, "text": words(5)}]))
@@ -287,9 +324,13 @@ def test_a_folder_brings_the_seeds_in_it_with_their_settings(quarry: Quarry, tmp
     (folder / "a.jsonl").write_bytes(_lines([{"id": 1, "text": words(1)}]))
     (folder / "b" / "c.jsonl").write_bytes(_lines([{"key": 1, "text": words(2)}]))
     (folder / "b" / "c.jsonl.yaml").write_text("id: key\nname: shelf-c\n")
-    (folder / "notes.md").write_text("not a seed")
+    for name in ("notes.md", "b/readme", ".hidden", "half.jsonl.part", "gone.csv.yaml"):
+        (folder / name).write_text("not a seed")
+    (folder / "away.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
     status, _, err = quarry("run", folder)
     assert status == 0, err
+    assert re.search(r"b/readme, notes\.md are no seed", err) and "hidden" not in err and "half" not in err
+    assert "away.jsonl is passed over, since a link" in err and "gone.csv.yaml is passed over, since the seed" in err
     assert set(scan("deduped_corpus", tmp_path / "data").collect()["url"]) == {urn_of("a", "1"), urn_of("shelf-c", "1")}
     assert quarry("run", folder)[0] == 0
     (folder / "a.jsonl").unlink()
@@ -335,7 +376,30 @@ def test_nothing_leaves_by_a_mirror_that_is_damaged(corpus: Corpus, content: byt
     corpus.seed("books.jsonl", content)
     (report,) = corpus.take_in()
     assert report.withdrawn == 0
-    assert any("not all of it could be read: no document leaves" in problem for problem in report.problems)
+    assert any("it is a mirror, and " in p and p.endswith("no document leaves by it") for p in report.problems)
+
+
+def test_what_a_run_says_of_an_emptied_mirror_and_of_a_sidecar_that_cannot_be_read(
+    quarry: Quarry, tmp_path: Path
+) -> None:
+    books = tmp_path / "books.jsonl"
+    books.write_bytes(_lines([{"id": i, "text": words(i)} for i in range(12)]))
+    (tmp_path / "books.jsonl.yaml").write_text("miror: true\n")
+    status, out, err = quarry("run", books)
+    assert status == 1 and "did you mean 'mirror'" in err
+    assert "no seed could be read" in out and "no seeds in" not in out
+    (tmp_path / "books.jsonl.yaml").write_text("mirror: true\n")
+    assert quarry("run", books)[0] == 0
+    books.write_bytes(_lines([{"id": i, "text": words(i)} for i in range(4)]))
+    status, out, _ = quarry("run", books)
+    assert status == 0 and re.search(
+        r"left +8 of 12 documents leave that the corpus of \S+ had, as it was meant: 8 no longer in a mirror", out
+    )
+    books.write_bytes(b"")
+    status, _, err = quarry("run", books)
+    assert status == 1 and "books.jsonl: no row in it" in err
+    assert "books.jsonl is a mirror, and names no document now. None leaves by it" in err
+    assert "an http(s) URL a line" not in err and scan("deduped_corpus", tmp_path / "data").collect().height == 4
 
 
 def test_a_mirror_that_is_read_in_parts_takes_out_the_same(corpus: Corpus) -> None:

@@ -266,19 +266,31 @@ def test_a_corpus_that_is_behind_its_texts_says_so(corpus: Corpus) -> None:
     before = corpus.store.deduped_corpus.number()
     corpus.run()
     go_back(corpus.store, before, "somebody")
-    assert "decided on 1 texts" in " ".join(_page(corpus).text_content().split())
+    assert "decided on 1 text:" in " ".join(_page(corpus).text_content().split())
+
+
+def test_documents_that_were_given_by_their_ids_are_counted_by_seed(corpus: Corpus) -> None:
+    for name, ids in {"books.jsonl": range(4), "letters.jsonl": range(4, 6)}.items():
+        corpus.seed(name, "".join(json.dumps({"id": i, "text": words(i)}) + "\n" for i in ids))
+    corpus.run()
+    hosts = " ".join(_page(corpus).get_element_by_id("hosts").text_content().split())
+    assert "No page has a host yet" not in hosts and "by seed" in hosts and "books.jsonl 4" in hosts
+    corpus.seed_texts("pages.jsonl", {"http://a.test/": words(9)})
+    corpus.run()
+    hosts = " ".join(_page(corpus).get_element_by_id("hosts").text_content().split())
+    assert "a.test" in hosts and "letters.jsonl 2" in hosts
 
 
 def test_lists_are_bounded(corpus: Corpus) -> None:
     texts = {f"https://h{i}.test/{i}": words(i % 30) for i in range(70)}
     texts |= {f"https://same.test/{i}": words(99) for i in range(20)}
     corpus.seed_texts("a.jsonl", texts)
-    corpus.seed("bad.txt", "".join(f"htp:/{i} x\n" for i in range(40)))
+    corpus.seed("bad.txt", "".join(f"htp:/{'x' * i}\n" for i in range(40)))
     corpus.run()
     found = facts(corpus.store, corpus.profile)
     assert (len(found.top_hosts), len(found.clusters), len(found.sample)) == (20, 10, 10)
     assert found.clusters[0].duplicates == 19 and len(found.clusters[0].removed) == 10
-    assert len(found.seeds[0].problems) == 10 and "and 9 more" in render(found)
+    assert found.seeds[0].problems[3:] == ["... and 37 more like it"] and "and 9 more" in render(found)
 
 
 def test_what_the_kept_text_lacks_is_marked_and_its_passage_found() -> None:

@@ -99,6 +99,48 @@ def test_text_bad_lines_cost_only_themselves() -> None:
     assert all(len(p.text) <= 200 and p.text.isprintable() for p in problems(items))
 
 
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        ("dicover=links:1", "unknown option 'dicover'; did you mean 'discover'?"),
+        ("Dicover = links:1", "unknown option 'Dicover'; did you mean 'discover'?"),
+        ("depth=2", "unknown option 'depth'; known is discover"),
+        ("discover=link:1", "'link:1' is none of links:1 to links:9"),
+        ("discover=feeds depth=2", "'depth=2' is none of links:1"),
+        ("links:2", "did you mean 'discover=links:2'?"),
+        ("and more.html", "write %20 for a space"),
+        ("\u00a0x", "write %20 for a space"),
+        ("http://b.test/?a=1", "more than one URL"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "a.parquet"])
+def test_what_stands_behind_a_url_is_an_option_that_is_known_or_a_problem_of_that_row(
+    name: str, behind: str, said: str
+) -> None:
+    lines = [f"http://a.test/p.html {behind}", "http://a.test/q.html discover=links:1", "http://a.test/r.html"]
+    data = {
+        "a.txt": "\n".join(lines).encode(),
+        "a.csv": "\n".join(["url", *lines]).encode(),
+        "a.jsonl": "\n".join(json.dumps({"url": line}) for line in lines).encode(),
+        "a.parquet": parquet(url=lines),
+    }
+    problem, *rest = read(data[name], name)
+    assert isinstance(problem, Problem) and said in problem.reason and problem.costs_row
+    assert [(seed.url, seed.discover) for seed in rest if isinstance(seed, Seed)] == [
+        ("http://a.test/q.html", "links:1"), ("http://a.test/r.html", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_prose_in_a_list_of_urls_is_told_once_with_what_to_do(encoding: str) -> None:
+    prose = "Rye\n" + "Rye bread keeps for a week.\n# a comment http\nMix the dough = in the evening.\n" * 40
+    (problem,) = read(prose.encode(encoding), "a.txt")
+    assert isinstance(problem, Problem) and problem.line is None
+    assert "a table" in problem.reason and "columns id and text" in problem.reason
+    among = read(f"{prose}http://a.test/\n".encode(encoding), "a.txt")
+    assert urls(among) == [(122, "http://a.test/")], "a file with a URL at its head loses no URL by its prose"
+
+
 @pytest.mark.parametrize("data", [b"PK\x03\x04\0\0http://a.example/\n" * 50, bytes(range(128, 256)) * 100])
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
 def test_binary_file_is_one_problem(data: bytes, suffix: str) -> None:
@@ -147,6 +189,18 @@ def test_csv_documents_and_urls() -> None:
         body="plain ü".encode(),
     )
     assert third == Seed("http://c.example/", 5)
+
+
+@pytest.mark.parametrize("separator", ";\t")
+def test_csv_that_a_spreadsheet_wrote_with_another_separator_is_read(separator: str) -> None:
+    rows = [["id", "text", "price"], ["1", f'"one{separator}, or"', "1,5"], ["2", "two", "2,5"], ["3", "a", "b", "c"]]
+    items = read("\ufeff".encode() + "\r\n".join(separator.join(row) for row in rows).encode(), "a.csv")
+    assert [s.body for s in items if isinstance(s, Seed)] == [f"one{separator}, or".encode(), b"two"]
+    (problem,) = problems(items)
+    assert "4 fields where the header has 3" in problem.reason and "commas" not in problem.reason
+    # What a comma parts is parted by it, and one column needs no separator.
+    assert urls(read(f"url,a{separator}b\nhttp://a.test/,1\n".encode(), "a.csv")) == [(2, "http://a.test/")]
+    assert urls(read(f"url\nhttp://a.test/a{separator.strip()}b\n".encode(), "a.csv"))[0][0] == 2
 
 
 def test_csv_bad_rows_cost_only_themselves() -> None:

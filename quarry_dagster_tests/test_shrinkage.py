@@ -72,7 +72,7 @@ def test_a_partition_that_is_deleted_does_not_make_room_for_a_loss_at_the_same_t
     wide.store.delete_partitions([large])
     give(wide, short(dict(list(small.items())[:25])))
     assert "25 of 190 documents" in (message := refuses(wide))
-    assert "meant, and not counted: 150 partition deleted" in message
+    assert "besides, 150 leave as it was meant: 150 partition deleted" in message
 
 
 def test_settings_that_were_confirmed_once_do_not_make_later_losses_meant(wide: Corpus) -> None:

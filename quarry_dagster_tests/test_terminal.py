@@ -219,9 +219,10 @@ def test_ctrl_c_ends_a_run_with_one_line_wherever_it_is(inbox: Path, at: str) ->
 def test_a_question_can_be_answered_with_ctrl_c_too(key: str, status: int) -> None:
     program = """
 import click, polars
-from quarry_dagster.cli.interruption import stop
+from quarry_dagster.cli.interruption import begun, stop
 from quarry_dagster.cli.screen import Screen
 
+begun("run")
 polars.DataFrame({"a": [1]}).lazy().select("a").collect()  # it sets a handler of its own
 try:
     with Screen() as screen:
@@ -261,6 +262,58 @@ def test_a_pipe_gets_plain_lines_without_blanks_at_their_ends(inbox: Path) -> No
     for line in [*done.stdout.splitlines(), *done.stderr.splitlines()]:
         assert "\x1b" not in line and line == line.rstrip(), line
     assert len(re.findall(r"^\d of 6  \S+ .*\d s$", done.stderr, re.MULTILINE)) == 6, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("run", "stopped; the same command goes on"), ("try", "stopped"), ("doctor", "stopped")]
+)
+@pytest.mark.parametrize("when", ["at work", "swallowed", "at the end"])
+def test_an_interrupted_command_says_what_is_true_of_it_in_json_too(command: str, said: str, when: str) -> None:
+    program = f"""
+import atexit, os, signal, sys
+from quarry_dagster import cli
+
+def work():
+    cli.begun({command!r})
+    if {when!r} == "at the end":
+        atexit.register(os.kill, os.getpid(), signal.SIGINT)
+        sys.exit(0)
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        if {when!r} == "at work":
+            cli.stop()
+    sys.exit(1)
+
+def command():
+    cli.lose_none()
+    work()
+
+cli.command = command
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "--json"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, f"quarry: {said}\n")
+    assert done.stdout == ("" if when == "at the end" else json.dumps({"error": said}) + "\n")
+
+
+def test_a_reader_that_ends_early_is_no_failure(tmp_path: Path) -> None:
+    for command, status in ((["seeds", "--data", str(tmp_path)], 0), (["explain", "x", "--data", str(tmp_path)], 1)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(_quarry(*command), stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (status, "")
+        done = subprocess.run(_quarry(*command), stdout=writing, stderr=writing, check=False)
+        os.close(writing)
+        assert done.returncode == status
+
+
+def test_the_bar_tells_what_is_done_without_colours() -> None:
+    screen = Screen()
+    screen.begins("raw_pages", 1, 6, parts=1)
+    with progress.track("raw_pages", 8, "pages") as _, screen.track(progress.Work("raw_pages", 8, "pages", done=2)):
+        bar = screen._bar()
+    assert bar is not None and "━━━━┄┄┄┄┄┄┄┄┄┄  25%  2/8 pages" in bar.plain
 
 
 def test_an_interruption_that_comes_while_an_object_is_freed_is_not_lost() -> None:

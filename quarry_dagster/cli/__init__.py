@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from quarry_dagster.cli.interruption import came, lose_none, stop
+from quarry_dagster.cli.interruption import begun, came, end, lose_none, stop
 
 _MODULES = {"try": "try_page"} | {
     name: name
@@ -29,6 +29,7 @@ class _Commands(click.Group):
         # Not at the top: that takes a second, in which nothing would be seen.
         if (name := _MODULES.get(cmd_name)) is None:
             return None
+        begun(name)
         return getattr(import_module(f"quarry_dagster.cli.{name}"), name)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -48,7 +49,19 @@ def quarry() -> None:
 
 
 def main() -> None:
-    """Entry point: an error that a user can act on is one message, not a traceback."""
+    """Entry point of the process that the command is."""
+    from quarry_dagster.cli import terminal
+
+    terminal.outlive_readers()
+    try:
+        command()
+    except SystemExit as e:
+        end(e.code)
+        raise
+
+
+def command() -> None:
+    """The command, by the arguments of this process: an error that a user can act on is one message, no traceback."""
     from quarry_dagster.cli import terminal
     from quarry_dagster.errors import QuarryError
 

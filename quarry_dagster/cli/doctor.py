@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 import numpy as np
@@ -135,17 +136,23 @@ def _check_faiss(profile: HardwareProfile, say: _Say) -> Iterator[str]:
 
 
 def _check_data(root: str, say: _Say) -> Iterator[str]:
-    say("data", root)
     try:
         files = Files(root)
-        with files.create(".doctor") as f:
-            f.write(b"ok")
-        files.delete([".doctor"])
+        is_there = not files.is_local or files.exists("")
+        say("data", root if is_there else f"{root}, which the first run makes")
+        folder = _existing(Path(files.full(""))) if files.is_local else None
+        if is_there:
+            with files.create(".doctor") as f:
+                f.write(b"ok")
+            files.delete([".doctor"])
+        elif folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):  # to look makes nothing
+            yield f"cannot make {root} in {folder}: name another place by --data"
+            return
     except QuarryError as e:
         yield str(e)
         return
-    if files.is_local:
-        free = shutil.disk_usage(files.full("")).free / 2**30
+    if folder:
+        free = shutil.disk_usage(folder).free / 2**30
         say("disk", f"{free:.0f} GiB free")
         if free < _LOW_DISK_GIB:
             yield f"only {free:.1f} GiB are free where the data lies"
@@ -171,6 +178,11 @@ def _check_instance(root: str) -> Iterator[str]:
                 "instance that belongs to this data root by DAGSTER_HOME"
             )
         yield from unseen_runs(instance)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest above it that is there."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _printed(name: str, text: str) -> None:

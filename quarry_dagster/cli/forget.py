@@ -7,6 +7,7 @@ import click
 from quarry_dagster.cli.options import data_option, json_option, print_json, profile_option
 from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name, who
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.remembered import settings_of
 from quarry_dagster.store import Acceptance, Store
 
@@ -32,6 +33,5 @@ def forget(url_or_host: str, data: str | None, profile: str | None, accept_shrin
     if as_json:
         print_json({"data": store.files.root, "named": url_or_host, "pages": pages})
         return
-    counted = "1 page" if pages == 1 else f"{pages} pages"
-    click.echo(f"{safe(url_or_host)}: {counted} taken out; it will not be crawled again")
+    click.echo(f"{safe(url_or_host)}: {plural(pages, 'page')} taken out; it will not be crawled again")
     click.echo("Seed files that you keep, in the inbox too, are not changed.")

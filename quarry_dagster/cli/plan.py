@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from quarry_dagster.cli import terminal
 from quarry_dagster.cli.options import print_json
-from quarry_dagster.cli.seed_reports import print_reports
+from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.environment import profile_name
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.stages.plan import Plan, Work, plan
 from quarry_dagster.stages.redo import duration
@@ -39,6 +40,7 @@ def show_plan(
         terminal.say(text, colour=colour, indent=indent)
 
     say(f"profile  {choice.profile.name}: {choice.reason}", indent=9)
+    print_passed_over(seed_files, say)
     print_reports(found.reports, say)
     terminal.print_rows(_rows(found))
 
@@ -63,10 +65,12 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _asked(plan: Plan) -> str:
-    parts = [f"{plan.urls:,} URLs of {plan.hosts.height:,} hosts"] if plan.urls else ["no URL"]
+    of = f" of {plural(plan.hosts.height, 'host')}"
+    parts = [plural(plan.urls, "URL") + of] if plan.urls else ["no URL"]
     parts += [f"{plan.new:,} for the first time"] if plan.new else []
     parts += [f"{plan.again:,} again, {plan.conditionally:,} of them only if they changed"] if plan.again else []
-    parts += [f"{plan.carried:,} documents come with the seeds"] if plan.carried else []
+    comes = "document comes with the seeds", "documents come with the seeds"
+    parts += [plural(plan.carried, *comes)] if plan.carried else []
     return "; ".join(parts)
 
 

@@ -58,7 +58,7 @@ def run(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Take in SEEDS (and whatever waits in the inbox), materialize all five assets, print a summary.
+    """Take in SEEDS (and whatever waits in the inbox), make all five assets and their report, print a summary.
 
     Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz, and folders of these; they are copied
     to the inbox.
@@ -98,8 +98,10 @@ def run(
         print_json({"data": root, "nothing_to_do": True, "seeds": [asdict(r) for r in prepared.reports]})
         sys.exit(1 if any(r.problem_count for r in prepared.reports) else 0)
     if outcome is None:
-        click.echo(f"nothing to do: no seeds in {prepared.inbox}; give seed files or drop some there")
-        sys.exit(1 if any(r.problem_count for r in prepared.reports) else 0)
+        is_bad = any(r.problem_count for r in prepared.reports)
+        none = f"no seeds in {prepared.inbox}; give seed files or drop some there"
+        click.echo(f"nothing to do: {'no seed could be read; what is wrong is said above' if is_bad else none}")
+        sys.exit(1 if is_bad else 0)
     try:
         found = summary.summarize(prepared.store, outcome, time.monotonic() - start)
         if as_json:

@@ -20,6 +20,7 @@ import click
 
 from quarry_dagster import progress
 from quarry_dagster.cli import terminal
+from quarry_dagster.plural import plural
 from quarry_dagster.progress import Work
 
 if TYPE_CHECKING:
@@ -271,7 +272,8 @@ class Screen:
         line = Text(name, no_wrap=True, overflow="ellipsis")
         if share is not None:
             full = round(share * _BAR)
-            line.append("━" * full, "cyan").append("━" * (_BAR - full), "bright_black").append("  ")
+            # Other characters, as colours may be unwanted, and a share in figures, as a short bar moves seldom.
+            line.append("━" * full, "cyan").append("┄" * (_BAR - full), "bright_black").append(f" {share:4.0%}  ")
         return line.append("  ".join(more), "default")
 
     def _echo(self, text: str, colour: str | None) -> None:
@@ -297,18 +299,18 @@ def _account(stage: str, report: StageReport) -> str:
     if stage == "raw_pages":
         came = {name: outcomes[name] for name in (*WITH_BODY, "held") if outcomes[name]}
         lacking = report.rows - sum(came.values())
-        return _joined(f"{report.rows:,} pages", came | ({"not fetched": lacking} if lacking else {}))
+        return _joined(plural(report.rows, "page"), came | ({"not fetched": lacking} if lacking else {}))
     if stage == "extracted_text":
         reused = report.rows - report.worked - outcomes["not_fetched"]
-        return f"{report.rows:,} pages, {outcomes['extracted']:,} texts" + _reused(reused)
+        return f"{plural(report.rows, 'page')}, {plural(outcomes['extracted'], 'text')}" + _reused(reused)
     if stage == "embeddings":
-        return f"{report.rows:,} texts" + _reused(report.rows - report.worked)
+        return plural(report.rows, "text") + _reused(report.rows - report.worked)
     if stage == "faiss_index":
         gone = f", {outcomes['removed']:,} removed" if outcomes["removed"] else ""
-        return f"{report.rows:,} vectors" + _reused(report.rows - outcomes["added"]) + gone
+        return plural(report.rows, "vector") + _reused(report.rows - outcomes["added"]) + gone
     if stage == "deduped_corpus":
         removed = {name: n for name, n in outcomes.items() if name != "kept"}
-        return _joined(f"{report.rows:,} kept", removed) + f", {report.worked:,} pairs compared"
+        return _joined(f"{report.rows:,} kept", removed) + f", {plural(report.worked, 'pair')} compared"
     return "written" if report.written else "unchanged"
 
 

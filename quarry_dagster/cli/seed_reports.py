@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from quarry_dagster.cli.terminal import safe
-from quarry_dagster.intake import SeedReport
+from quarry_dagster.intake import SeedReport, passed_over
+from quarry_dagster.intake.problems import REPEATED, grouped
+from quarry_dagster.plural import plural
+from quarry_dagster.seeds import is_table
 
-_PROBLEMS_SHOWN = 20
+_LINES_SHOWN = 20
 
 
 class Say(Protocol):
@@ -17,16 +20,21 @@ class Say(Protocol):
     def __call__(self, text: str, colour: str | None = None, *, indent: int = 2) -> None: ...
 
 
+def print_passed_over(seed_files: Sequence[str], say: Say) -> None:
+    """Print what of the folders that were given is no seed."""
+    for line in passed_over(seed_files):
+        say(f"seed     {safe(line)}", "yellow", indent=9)
+
+
 def print_reports(reports: Sequence[SeedReport], say: Say) -> None:
     """Print what became of each seed file, and its first problems."""
     for report in reports:
         known = report.urls - report.added - report.replaced
-        parts = [f"{report.urls:,} URLs", f"{report.added:,} new"]
+        is_repeated = any(REPEATED in problem for problem in report.problems)
+        parts = [plural(report.urls, "row" if is_table(report.name) else "URL"), f"{report.added:,} new"]
         parts += [f"{report.replaced:,} replaced"] if report.replaced else []
-        parts += [f"{known:,} known"] if known else []
+        parts += [f"{known:,} known{' or repeated' if is_repeated else ''}"] if known else []
         parts += [f"{report.withdrawn:,} withdrawn"] if report.withdrawn else []
         say(f"seed     {safe(report.name)}: {', '.join(parts)}", indent=9)
-        for problem in report.problems[:_PROBLEMS_SHOWN]:
-            say(f"  {safe(problem)}", "yellow", indent=4)
-        if report.problem_count > _PROBLEMS_SHOWN:
-            say(f"  ... and {report.problem_count - _PROBLEMS_SHOWN:,} more problems", "yellow")
+        for line in grouped(report.problems, report.problem_count, _LINES_SHOWN):
+            say(f"  {safe(line)}", "yellow", indent=4)

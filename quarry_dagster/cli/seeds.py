@@ -7,11 +7,14 @@ from dataclasses import asdict
 import click
 
 from quarry_dagster.cli.options import data_option, json_option, print_json
+from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root
 from quarry_dagster.intake.listing import list_seeds
+from quarry_dagster.intake.problems import grouped
+from quarry_dagster.plural import plural
 from quarry_dagster.store import Store
 
-_PROBLEMS_SHOWN = 3
+_LINES_SHOWN = 12
 
 
 @click.command()
@@ -29,11 +32,10 @@ def seeds(data: str | None, as_json: bool) -> None:
     for seed in found:
         of = f", documents named {seed.name!r}" if seed.name else ""
         click.echo(f"{seed.seed}{of}{', a mirror' if seed.mirror else ''}")
-        what = f"{seed.lines:,} lines, {seed.pages:,} pages, {seed.documents:,} documents accepted"
-        click.echo(f"  {what}, {seed.problem_count:,} problems")
+        counts = ((seed.lines, "line"), (seed.pages, "page"), (seed.documents, "accepted document"))
+        what = ", ".join(plural(n, one) for n, one in (*counts, (seed.problem_count, "problem")))
+        click.echo(f"  {what}")
         there = f"changed {seed.changed_at}" if seed.changed_at else "no longer in the inbox"
         click.echo(f"  {there}, {f'taken in {seed.taken_at}' if seed.taken_at else 'not taken in yet'}")
-        for problem in seed.problems[:_PROBLEMS_SHOWN]:
-            click.secho(f"    {problem}", fg="yellow")
-        if seed.problem_count > _PROBLEMS_SHOWN:
-            click.secho(f"    ... and {seed.problem_count - _PROBLEMS_SHOWN:,} more", fg="yellow")
+        for line in grouped(seed.problems, seed.problem_count, _LINES_SHOWN):
+            click.secho(f"    {safe(line)}", fg="yellow")

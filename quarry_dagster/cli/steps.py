@@ -15,12 +15,13 @@ from quarry_dagster import takedown
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.screen import Screen
-from quarry_dagster.cli.seed_reports import print_reports
+from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
-from quarry_dagster.environment import allowed_addresses, profile_name
+from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
+from quarry_dagster.intake.inbox import settings_of
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
@@ -70,13 +71,18 @@ def prepare(
         QuarryError: what a user can act on.
     """
     store = Store(root)
+    allowed_networks(allowed_addresses())  # what is wrong with the settings is told before anything is made
+    check_dagster_home(is_local=store.files.is_local)
     choice = choose_for(store, profile_name(profile))
+    if not seed_files and store.files.is_local and not store.files.exists(""):
+        raise ConfigError(f"there is no data root {root}: name one by --data, or give seeds to begin it")
     settings = choice.profile
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
     _check_names(accepted)
     if not dedup_only:
         check_ready(settings)
     files_of(seed_files)  # a name that is no seed's is told before anything is remembered
+    print_passed_over(seed_files, screen.say)
     _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
     sweep(store)
@@ -138,7 +144,9 @@ def materialize(
             watcher=screen,
         )
     if not outcome.errors:
-        outcome.errors += total_failures(store, prepared.reports, crawled=not prepared.dedup_only)
+        outcome.errors += _emptied_mirrors(store, prepared.reports) or total_failures(
+            store, prepared.reports, crawled=not prepared.dedup_only
+        )
     return outcome
 
 
@@ -147,6 +155,18 @@ def _take_in(screen: Screen, store: Store, settings: HardwareProfile) -> list[Se
     reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
     print_reports(reports, screen.say)
     return reports
+
+
+def _emptied_mirrors(store: Store, reports: Sequence[SeedReport]) -> list[str]:
+    """What is said of mirrors that name nothing, where no other seed of the run named anything either."""
+    if any(report.urls > report.invalid for report in reports):
+        return []
+    return [
+        f"{report.name} is a mirror, and names no document now. None leaves by it, since the file may be cut off: put "
+        "its rows back, or take documents out by quarry forget"
+        for report in reports
+        if not report.error and settings_of(store, report.name).mirror
+    ]
 
 
 def _check_names(accepted: Sequence[str]) -> None:

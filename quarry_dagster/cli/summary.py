@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from quarry_dagster.cli import terminal
-from quarry_dagster.crawl.addresses import REMEDY
+from quarry_dagster.crawl.addresses import HOPELESS, REMEDY
 from quarry_dagster.intake import SeedReport
+from quarry_dagster.plural import plural
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.store import Store
@@ -61,7 +64,7 @@ class Summary:
     held: int
     """Pages that did not come this time, and are as they were before."""
     is_blocked: bool
-    """Whether a page was at an address that may not be crawled."""
+    """Whether a page was at an address that may not be crawled, but could be allowed."""
     is_refused: bool
     """Whether the new corpus was refused, and the one before stands."""
     held_at: int | None
@@ -83,7 +86,8 @@ class Summary:
 def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
     """The facts of a run that took so many seconds."""
     pages = scan("raw_pages", store.files.root)
-    counts = pages.select(held=HELD.sum(), blocked=(CAME_OF_IT == "blocked_address").any(ignore_nulls=False)).collect()
+    is_blocked = (CAME_OF_IT == "blocked_address") & ~pl.col("detail").str.contains(HOPELESS).fill_null(False)
+    counts = pages.select(held=HELD.sum(), blocked=is_blocked.any(ignore_nulls=False)).collect()
     held, blocked = counts.row(0)
     failed = len([a for a in outcome.answers if not a.passed and a.is_error])
     passed = len([a for a in outcome.answers if a.passed])
@@ -155,7 +159,7 @@ def _rows(s: Summary) -> list[tuple[str, str]]:
     if s.left:
         rows.append(("left", s.left))
     if s.held:
-        rows.append(("held", f"{s.held:,} pages that did not come this time, as they were before"))
+        rows.append(("held", f"{plural(s.held, 'page')} that did not come this time, as before"))
     if s.is_blocked:
         rows.append(("blocked", REMEDY))
     rows += [
@@ -175,20 +179,20 @@ def account(pages: Pages) -> str:
         return "none"
     parts = [f"{pages.kept:,} kept"]
     duplicates = sum(pages.duplicates.values())
-    parts += [_of("duplicate" if duplicates == 1 else "duplicates", pages.duplicates)] if duplicates else []
-    parts += [_of("not accepted", pages.not_accepted)] if pages.not_accepted else []
-    parts += [_of("not fetched", pages.not_fetched)] if pages.not_fetched else []
+    parts += [f"{plural(duplicates, 'duplicate')} ({_each(pages.duplicates)})"] if duplicates else []
+    for what, counts in (("not accepted", pages.not_accepted), ("not fetched", pages.not_fetched)):
+        parts += [f"{sum(counts.values()):,} {what} ({_each(counts)})"] if counts else []
     parts += [f"{pages.waiting:,} not decided on"] if pages.waiting else []
-    return f"{pages.total:,} {'page' if pages.total == 1 else 'pages'}: {', '.join(parts)}"
+    return f"{plural(pages.total, 'page')}: {', '.join(parts)}"
 
 
-def _of(what: str, counts: Mapping[str, int]) -> str:
-    return f"{sum(counts.values()):,} {what} ({', '.join(f'{n:,} {name}' for name, n in counts.items())})"
+def _each(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items())
 
 
 def counted(counts: Mapping[str, int]) -> str:
     """The counts with their sum."""
-    return f"{sum(counts.values()):,}" + (f" ({', '.join(f'{n:,} {k}' for k, n in counts.items())})" if counts else "")
+    return f"{sum(counts.values()):,}" + (f" ({_each(counts)})" if counts else "")
 
 
 def _peak_mib(who: int) -> float:

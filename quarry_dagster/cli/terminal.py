@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import stat
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -23,6 +25,28 @@ def safe(text: object) -> str:
     from quarry_dagster.seeds import printable  # the seeds' readers load much, and a command says something before
 
     return printable("".join(" " if c.isspace() else c for c in str(text)))
+
+
+class _Outlived(io.FileIO):
+    """A stream whose reader may end before us, such as `head`: what nobody reads any more is no failure of the work."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            return len(memoryview(data).cast("B"))
+
+
+def outlive_readers() -> None:
+    """From now on, what is printed to a pipe that nobody reads any more is lost, and the work goes on to its end."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__") and stream and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+            stream.flush()
+            raw = _Outlived(stream.fileno(), "w", closefd=False)
+            lined = name == "stderr"
+            text = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=lined)
+            setattr(sys, name, text)
 
 
 def is_live(stream: IO[Any]) -> bool:

@@ -11,6 +11,7 @@ import click
 from quarry_dagster.cli.options import json_option, print_json, profile_option
 from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import allowed_addresses, profile_name
+from quarry_dagster.plural import plural
 
 if TYPE_CHECKING:
     from quarry_dagster.trial import Trial
@@ -50,7 +51,7 @@ def _print(found: Trial, *, all_text: bool) -> None:
         _line("redirect", url)
     _line("address", found.final_url or found.url)
     facts = [found.outcome, f"HTTP {found.status}" if found.status else "", found.content_type or ""]
-    facts += [f"{found.bytes:,} bytes" if found.bytes is not None else "", found.detail or ""]
+    facts += [plural(found.bytes, "byte") if found.bytes is not None else "", found.detail or ""]
     _line("page", ", ".join(filter(None, facts)))
     _line("remedy", found.remedy)
     if (text := found.text) is None:
@@ -68,7 +69,7 @@ def _print(found: Trial, *, all_text: bool) -> None:
         for line in (shown if all_text else shown[:_BEGINNING]).splitlines():
             click.echo(f"  {safe(line)}")
     if not all_text and rest > 0:
-        click.echo(f"  ... and {rest:,} characters more: --text prints them")
+        click.echo(f"  ... and {plural(rest, 'character')} more: --text prints the whole")
 
 
 def _line(name: str, what: str | None) -> None:

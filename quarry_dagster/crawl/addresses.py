@@ -34,6 +34,13 @@ REMEDY = (
     "and run again"
 )
 """What to do about pages that were not fetched because of this rule."""
+HOPELESS = r"is a (?:link-local|multicast|unspecified) address"
+"""In a detail: nobody's pages are there, but a cloud's metadata service may be, so that :data:`REMEDY` is not said."""
+
+
+def remedy(detail: str | None) -> str | None:
+    """What to do about an outcome `blocked_address` of this detail; None for nothing."""
+    return None if re.search(HOPELESS, detail or "") else REMEDY
 
 
 class AddressBlocked(Exception):

@@ -50,14 +50,15 @@ def refused_type(content_type: str | None) -> str | None:
     return None if not kind or kind in _ACCEPTED else f"{kind} is not text that can be extracted"
 
 
-def refused_bytes(body: bytes, content_type: str | None) -> str | None:
-    """Why a body is no text after all; None where it may be."""
+def refused_bytes(body: bytes, content_type: str | None, *, is_served: bool = True) -> str | None:
+    """Why a body is no text after all; None where it may be. `is_served`: the type is what a server said."""
+    called = f", the server calls it {media_type(content_type) or 'nothing'}" if is_served else ""
     if body.startswith(_MAGICS):
         kind = next(name for magic, name in _MAGIC.items() if body.startswith(magic))
-        return f"the body is {kind}, the server calls it {media_type(content_type) or 'nothing'}"
+        return f"the body is {kind}{called}"
     if media_type(content_type) in ("", "text/plain") and b"\0" in body[:_SNIFFED]:
         # UTF-16 and UTF-32 text is half NULs.
         if body.startswith(_BYTE_ORDER_MARKS) or "utf-" in (content_type or "").lower():
             return None
-        return f"the body is binary, the server calls it {media_type(content_type) or 'nothing'}"
+        return f"the body is binary{called}"
     return None

@@ -14,6 +14,7 @@ from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import count_words, kept_form, of_plain_text, text_digest
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Extraction as Settings
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detai
         page.key,
         "too_short" if short else "extracted",
         extractor,
-        f"{words} words, less than min_words {settings.min_words}" if short else detail,
+        f"{plural(words, 'word')}, less than min_words {settings.min_words}" if short else detail,
         **facts,
         language=detect_language(text),
         text=text,

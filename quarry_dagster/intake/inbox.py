@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,8 @@ from quarry_dagster.store import Store
 
 SEEDS = "seeds"
 """The folder of the inbox."""
+_NAMED = 5
+"""Names in a sentence."""
 _SIDECAR_BYTES = 1 << 20
 """So much of a sidecar is read; it is refused at far less."""
 
@@ -96,9 +98,7 @@ def files_of(paths: Sequence[str]) -> list[tuple[str, Path]]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.is_file()]
-            here = [(f"{path.resolve().name}/{p.relative_to(path).as_posix()}", p) for p in inside]
-            mine = [(name, p) for name, p in here if seeds.is_seed_name(name)]
+            mine = [(f"{path.resolve().name}/{name}", path / name) for name, why in _inside(path) if not why]
             if not mine:
                 raise ConfigError(f"no seed file in the folder {path}: names end in one of {', '.join(seeds.SUFFIXES)}")
             found += mine
@@ -115,6 +115,37 @@ def files_of(paths: Sequence[str]) -> list[tuple[str, Path]]:
             name = f"{path.parent.name}-{name}"
         names.append(name)
     return [(name, path) for name, (_, path) in zip(names, found, strict=True)]
+
+
+def passed_over(paths: Sequence[str]) -> list[str]:
+    """What of the folders that arguments name is no seed: a sentence for each folder and reason."""
+    told: list[str] = []
+    for folder in (Path(given) for given in paths if Path(given).is_dir()):
+        reasons: dict[str, list[str]] = {}
+        for name, why in _inside(folder):
+            if why:
+                reasons.setdefault(why, []).append(seeds.shown(name))
+        for why, names in reasons.items():
+            more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+            told.append(f"{folder}: {', '.join(names[:_NAMED])}{more} {'is' if len(names) == 1 else 'are'} {why}")
+    return told
+
+
+def _inside(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each file in a folder, and why it is passed over: empty for a seed. Hidden and unfinished ones are left out."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not seeds.is_whole(name) or (path.is_dir() and not path.is_symlink()):
+            continue
+        if path.is_symlink() and not path.is_file():
+            yield name, "passed over, since a link is followed to a file alone"
+        elif not path.is_file():
+            yield name, "passed over, since only a regular file is read"
+        elif seeds.is_sidecar(name):
+            if not (folder / name.removesuffix(seeds.SIDECAR)).is_file():
+                yield name, "passed over, since the seed that it is about is not beside it"
+        else:
+            yield name, "" if seeds.is_seed_name(name) else "no seed, by its name"
 
 
 def _copy(store: Store, path: Path, target: str) -> None:

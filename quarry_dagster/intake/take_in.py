@@ -23,6 +23,8 @@ from quarry_dagster.crawl import fetch_one
 from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen, frame_of, row_of
 from quarry_dagster.intake.inbox import Source, pending, settled, source_in
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
+from quarry_dagster.intake.problems import Problems
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import counted
 from quarry_dagster.store import Forgotten, Store, again
@@ -192,12 +194,13 @@ class Reading:
         """Rows of schema BATCHES, some at a time; problems go to the report."""
         rows: list[tuple[Any, ...]] = []
         size = 0
+        problems = Problems(report)
         for item in items:
             if isinstance(item, seeds.Problem):
-                report.report(item.line, item.reason, item.text, costs_row=item.costs_row)
+                problems.add(item)
                 continue
             if item.outcome == "invalid_url":
-                report.report(item.line, item.detail or "no URL", item.url)
+                problems.add(seeds.Problem(item.line, item.detail or "no URL", item.url))
                 report.invalid += 1
             report.urls += 1
             if reason := self._forgotten.reason(item.url):
@@ -207,6 +210,7 @@ class Reading:
             if len(rows) == self._chunk_rows or size > BODIES_IN_MEMORY:
                 yield frame_of(rows)
                 rows, size = [], 0
+        problems.end()
         if rows:
             yield frame_of(rows)
 
@@ -224,7 +228,7 @@ class Reading:
             count = known([doc_id(urn_of(other, own), self._form) for own in ids]) if ids else 0
             if count:
                 said = (
-                    f"{count:,} of its first {len(ids):,} ids are known under the name {other!r}, of "
+                    f"{count:,} of its first {plural(len(ids), 'id')} known under the name {other!r}, of "
                     f"{seeds.shown(seed)}, as other documents; where this is an edition of that, write `name: {other}` "
                     f"in {sidecar}"
                 )
@@ -236,11 +240,8 @@ class Reading:
         None where a row could not be read: then nothing leaves, for it may have named any document.
         """
         if report.lost:
-            report.report(
-                None,
-                "it is a mirror, and not all of it could be read: no document leaves until it can",
-                costs_row=False,
-            )
+            what = "not all of it could be read" if report.urls else "it names no document, as one that was cut off"
+            report.report(None, f"it is a mirror, and {what}: no document leaves by it", costs_row=False)
             return None
         if seen is None:
             seen = Seen()

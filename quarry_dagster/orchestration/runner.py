@@ -35,7 +35,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._utils.interrupts import pop_captured_interrupt
 
 from quarry_dagster.definitions import build_defs
-from quarry_dagster.environment import code_location, data_root
+from quarry_dagster.environment import check_dagster_home, code_location, data_root
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
@@ -146,8 +146,7 @@ def instance(data: str) -> Iterator[DagsterInstance]:
 
 def _instance_beside(data: str) -> DagsterInstance:
     files = Files(data)
-    if not files.is_local:
-        raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
+    check_dagster_home(is_local=files.is_local)
     home = Path(files.full(".dagster"))
     try:
         if not home.exists():

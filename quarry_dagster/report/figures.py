@@ -17,6 +17,7 @@ import quarry_dagster
 from quarry_dagster.dedup import decide
 from quarry_dagster.intake import Ledger
 from quarry_dagster.intake.ledger import Entry
+from quarry_dagster.intake.problems import grouped
 from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
@@ -24,6 +25,7 @@ from quarry_dagster.report.passages import Passage, compare
 from quarry_dagster.store import Corpus, Store
 from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED, LEVELS, SCORED_LEVELS, WITH_BODY
 from quarry_dagster.urls import host_of
+from quarry_dagster.urns import URN_PREFIX
 
 UNKNOWN = "unknown"
 TOP_HOSTS = 20
@@ -70,7 +72,7 @@ class Seed:
     name: str
     urls: int
     problem_count: int
-    problems: list[str]  # the first
+    problems: list[str]  # the first of each kind, and how many more there are
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Facts:
     containments: list[Count]  # near duplicates by containment
     cosines: list[Count]  # near and semantic duplicates by cosine
     top_hosts: list[Host]
+    given: list[Count]  # kept documents that have an id in place of a URL, by seed
     top_languages: list[Count]
     lengths: list[Count]  # kept documents by words
     length_quantiles: list[tuple[str, int]]
@@ -192,6 +195,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         containments=histogram(decisions.filter(pl.col("level") == "near"), "containment", SCORES, "{:.2f}"),
         cosines=histogram(decisions.filter(pl.col("level").is_in(SCORED_LEVELS)), "cosine", SCORES, "{:.2f}"),
         top_hosts=[Host(*r) for r in hosts.filter(pl.col("host") != "").head(TOP_HOSTS).iter_rows()],
+        given=_first(_given(store, corpus), TOP),
         top_languages=_first(languages, TOP_LANGUAGES),
         lengths=histogram(corpus, "word_count", LENGTHS, "{:,}"),
         length_quantiles=_quantiles(
@@ -221,6 +225,12 @@ def _counts(rows: pl.LazyFrame, column: str) -> list[Count]:
     """Rows by value, the most frequent first."""
     found = _collect(rows.group_by(pl.col(column).fill_null(UNKNOWN)).agg(n=pl.len()))
     return [Count(*r) for r in found.sort("n", column, descending=[True, False]).iter_rows()]
+
+
+def _given(store: Store, corpus: pl.LazyFrame) -> list[Count]:
+    """Kept documents without a URL by their seed."""
+    given = corpus.filter(pl.col("url").str.starts_with(URN_PREFIX)).select("doc_id")
+    return _counts(store.batches.scan().select("doc_id", "seed").join(given, on="doc_id", how="semi"), "seed")
 
 
 def _first(counts: list[Count], n: int) -> list[Count]:
@@ -331,7 +341,9 @@ def _most_frequent(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _seeds(ledger: Mapping[str, Entry]) -> list[Seed]:
-    seeds = [Seed(name, e.urls, e.problem_count, e.problems[:TOP]) for name, e in ledger.items()]
+    seeds = [
+        Seed(name, e.urls, e.problem_count, grouped(e.problems, e.problem_count, TOP)) for name, e in ledger.items()
+    ]
     return sorted((s for s in seeds if s.problem_count), key=lambda s: (-s.problem_count, s.name))[:TOP]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from quarry_dagster.dedup import decide
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.plural import plural
 from quarry_dagster.report.charts import bars
 from quarry_dagster.report.figures import Facts
 from quarry_dagster.urls import canonical_url
@@ -42,7 +43,13 @@ def render(facts: Facts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": "{:,}".format, "percent": _percent, "short": _short, "href": _href}
+    environment.filters |= {
+        "number": "{:,}".format,
+        "plural": plural,
+        "percent": _percent,
+        "short": _short,
+        "href": _href,
+    }
     environment.globals |= {"bars": bars, "rules": RULES}
     return environment.get_template("corpus.html.jinja").render(facts=facts)
 

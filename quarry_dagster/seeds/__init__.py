@@ -11,13 +11,15 @@ from quarry_dagster.seeds.reader import (
     default_settings,
     is_seed_name,
     is_sidecar,
+    is_table,
     is_whole,
     read_seeds,
     sidecar_of,
 )
-from quarry_dagster.seeds.settings import InvalidSettings, SeedSettings, parse_settings
+from quarry_dagster.seeds.settings import SIDECAR, InvalidSettings, SeedSettings, parse_settings
 
 __all__ = [
+    "SIDECAR",
     "SUFFIXES",
     "Discovery",
     "Found",
@@ -30,6 +32,7 @@ __all__ = [
     "discover",
     "is_seed_name",
     "is_sidecar",
+    "is_table",
     "is_whole",
     "parse_discovery",
     "parse_settings",

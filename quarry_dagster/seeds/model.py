@@ -72,4 +72,4 @@ def printable(text: object) -> str:
 
 def shown(text: object) -> str:
     """The text as a problem may carry it."""
-    return printable(str(text)[:_SHOWN])
+    return printable(str(text)[:_SHOWN].rstrip("\r\n"))

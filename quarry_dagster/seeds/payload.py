@@ -16,9 +16,16 @@ _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\
 _PIECE = 1024
 
 
-def unsupported(content_type: str | None, body: bytes) -> str | None:
-    """Why the body is no text that can be extracted; None where it may be. The rule is the crawler's."""
-    return refused_type(content_type) or refused_bytes(body, content_type)
+NOT_READ = "PDF and office files are not read: give their text in a table (column text)"
+"""What to do about them."""
+
+
+def unsupported(content_type: str | None, body: bytes, *, is_served: bool = True) -> str | None:
+    """Why the body is no text that can be extracted; None where it may be. The rule is the crawler's.
+
+    `is_served`: the type is what a server said; else it is what we take the body for.
+    """
+    return refused_type(content_type) or refused_bytes(body, content_type, is_served=is_served)
 
 
 def decode(payload: bytes, transfer_encoding: str, content_encoding: str, limit: int) -> bytes:

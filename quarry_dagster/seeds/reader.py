@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 from quarry_dagster.seeds.settings import SIDECAR, SeedSettings
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
-from quarry_dagster.seeds.text import read_text
+from quarry_dagster.seeds.text import GIVE_TEXTS, read_text
 from quarry_dagster.urls import canonical_url
 from quarry_dagster.urns import parts_of
 
@@ -84,6 +85,11 @@ def is_seed_name(name: str) -> bool:
     return is_whole(name) and _suffix(name) is not None
 
 
+def is_table(name: str) -> bool:
+    """Whether a seed of this name has rows, each of which may be a document without a URL."""
+    return any((_suffix(name) or "").startswith(suffix) for suffix in (".csv", ".jsonl", ".ndjson", ".parquet"))
+
+
 def is_whole(name: str) -> bool:
     """Whether a file of this name (or path) is one that somebody put there: not hidden, not half downloaded."""
     path = PurePosixPath(name)
@@ -137,7 +143,7 @@ def read_seeds(
     source = _Watched(file)
     unpacked = _unpacked(source, suffix)
     buffered = io.BufferedReader(unpacked, buffer_size=_BUFFER)
-    settings = settings or default_settings(name)
+    settings = replace(settings or default_settings(name), sidecar=shown(sidecar_of(PurePosixPath(name).name)))
     place = Place() if place is None else place
     sitemaps = Sitemaps(fetch, place)
     empty = place == Place()
@@ -154,7 +160,8 @@ def read_seeds(
     if isinstance(unpacked, compressed.Decompressed) and unpacked.problem:
         yield unpacked.problem
     elif empty:
-        yield Problem(None, "no URL in it; delete the file, or put at least one URL in it")
+        what = "row" if is_table(name) else "URL"
+        yield Problem(None, f"no {what} in it; delete the file, or put at least one {what} in it")
 
 
 class _Watched(io.RawIOBase):
@@ -225,7 +232,8 @@ def _checked(seed: Seed) -> Seed:
     try:
         canonical_url(seed.url)
     except InvalidUrl as e:
-        remedy = "" if "://" in seed.url else "; write http:// or https:// before it"
+        remedy = f"; {GIVE_TEXTS}" if len(seed.url.split()) > 1 else "; write http:// or https:// before it"
+        remedy = "" if "://" in seed.url else remedy
         return Seed(
             shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}", own_columns=seed.own_columns
         )

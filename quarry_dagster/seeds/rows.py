@@ -17,6 +17,7 @@ from quarry_dagster.seeds.model import Problem, Seed, shown
 from quarry_dagster.seeds.own_columns import given, packed
 from quarry_dagster.seeds.payload import unsupported
 from quarry_dagster.seeds.settings import COLUMNS, GIVEN, SeedSettings
+from quarry_dagster.seeds.text import without_options
 from quarry_dagster.urns import own_id, parts_of, urn_of
 
 _REMEMBERED = 1000
@@ -68,6 +69,21 @@ def _without(value: Any, path: Sequence[str]) -> Any:
     return rest or None
 
 
+def _has(row: Mapping[str, Any], column: str, path: Sequence[str]) -> bool:
+    """Whether a row has this field, be it null."""
+    *parents, last = (column, *path)
+    parent = _at(row, parents)
+    return isinstance(parent, Mapping) and last in parent
+
+
+def _fields(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a row's settings may name: its columns, and the fields of those that are objects."""
+    for column, value in row.items():
+        yield column
+        if isinstance(value, Mapping):
+            yield from (f"{column}.{field}" for field in value)
+
+
 class Table:
     """The rows of one file: which columns they have, and which seed each of them is."""
 
@@ -93,12 +109,36 @@ class Table:
         there = self.layout(columns).ours
         for name, column in self._settings.columns.items():
             if name not in there:
-                return _no_column(column, columns, f", which its settings name for {name!r}")
+                return self._not_there(name, column, columns)
         if not {"url", "id"} & there.keys():
             return _no_column("url", columns, " and no column 'id'")
         if "url" not in there and not {"text", "html"} & there.keys():
             return _no_column("text", columns, " or 'html' beside the column of ids")
         return None
+
+    def unfilled(self, rows: Iterable[Mapping[str, Any]]) -> Problem | None:
+        """What is wrong where these are a file's rows: a field that the settings name, and that none of them has.
+
+        Told once, as otherwise every row would be blamed for it, or be fetched in place of being taken as it is. No
+        more rows are looked at than it takes to find each field.
+        """
+        lacking = dict(self._settings.columns)
+        fields: dict[str, None] = {}
+        for row in rows:
+            ours = self.layout(row).ours
+            lacking = {name: c for name, c in lacking.items() if name not in ours or not _has(row, *ours[name])}
+            if not lacking:
+                return None
+            if len(fields) < _REMEMBERED:
+                fields |= dict.fromkeys(_fields(row))
+        for name, wanted in lacking.items() if fields else ():
+            return self._not_there(name, wanted, list(fields), where=" in any row")
+        return None
+
+    def _not_there(self, name: str, wanted: str, columns: list[str], *, where: str = "") -> Problem:
+        """The problem of a column, or a field, that the settings name for ours of that name."""
+        said = f"{where}, which {self._settings.sidecar} names for {name!r}"
+        return _no_column(wanted, columns, said, ours=name, remedy=f"correct it in {self._settings.sidecar}")
 
     def left_out(self, column: str, why: str) -> Iterator[Problem]:
         """One problem for each column that is left out, the first time it is seen."""
@@ -174,10 +214,11 @@ class Table:
             else:
                 wanted = ours.get("discover")
                 try:
-                    discover = str(parse_discovery(str(wanted))) if wanted else None
-                    yield Seed(url, line, discover=discover, own_columns=own_columns)
+                    address, behind = without_options(url) if "://" in url else (url, None)
+                    discover = str(parse_discovery(str(wanted))) if wanted else behind
+                    yield Seed(address, line, discover=discover, own_columns=own_columns)
                 except ValueError as e:
-                    yield Problem(line, str(e), shown(wanted))
+                    yield Problem(line, str(e), shown(wanted or url))
                 return
         content_type = "text/html" if column == "html" else "text/plain"
         if isinstance(document, str):
@@ -193,7 +234,7 @@ class Table:
         outcome, detail = "given", None
         if len(document) > self._max_body:
             outcome, detail = "too_large", f"{len(document)} bytes"
-        elif detail := unsupported(content_type, document):
+        elif detail := unsupported(content_type, document, is_served=False):
             outcome = "unsupported_type"
         yield Seed(
             url,
@@ -207,11 +248,13 @@ class Table:
         )
 
 
-def _no_column(wanted: str, columns: Iterable[str], what: str) -> Problem:
+def _no_column(wanted: str, columns: Iterable[str], what: str, *, ours: str = "", remedy: str = "") -> Problem:
+    """The problem of a column that a file lacks; `ours` is what we call it, where its settings call it `wanted`."""
     found = [shown(name) for name in columns]
     listed = ", ".join(found[:20]) + (", ..." if len(found) > 20 else "")
-    near = _nearest(wanted, found)
-    hint = f"did you mean {near!r}? Rename it, or say so in its settings" if near else "name it so in the header"
+    near = _nearest(wanted, found) or (_nearest(ours, found) if ours else None)
+    remedy = remedy or ("Rename it, or say so in its settings" if near else "name it so in the header")
+    hint = f"did you mean {near!r}? {remedy[0].upper()}{remedy[1:]}" if near else remedy
     return Problem(None, f"no column {shown(wanted)!r}{what}; it has: {listed}; {hint}")
 
 

@@ -42,6 +42,8 @@ class SeedSettings:
     mirror: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     """The name of the seed's own column by the name of ours, where it is said."""
+    sidecar: str = ""
+    """What problems call the file in which this is said."""
 
 
 def parse_settings(sidecar: bytes, default_name: str) -> SeedSettings:

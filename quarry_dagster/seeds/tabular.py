@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS = 64
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _PATIENCE = 100
 """Rows without URL and id that are read before a JSONL file is given up as having no such column."""
 _PANDAS_INDEX = "__index_level_0__"
@@ -26,7 +27,10 @@ _PANDAS_INDEX = "__index_level_0__"
 
 
 def read_csv(file: BinaryIO, max_body: int, place: Place, settings: SeedSettings) -> Iterator[Seed | Problem]:
-    """RFC 4180, UTF-8, comma-separated, with a header row; quoted fields may hold newlines."""
+    """RFC 4180, UTF-8, with a header row; quoted fields may hold newlines.
+
+    Fields are separated by commas, or by semicolons or tabs where only these part the header into columns of ours.
+    """
     if problem := binary_problem(file):
         yield problem
         return
@@ -35,8 +39,10 @@ def read_csv(file: BinaryIO, max_body: int, place: Place, settings: SeedSettings
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     table = Table(max_body, settings)
     columns: list[str] = []
+    separator = _separator(file, limit, table)
     head = Place()
-    for _, fields in _csv_rows(file, limit, head):
+    file.seek(0)
+    for _, fields in _csv_rows(file, limit, head, separator):
         if not isinstance(fields, Problem):
             columns = [name.strip() for name in fields]
             if problem := table.missing(columns) or _twice(columns):
@@ -48,17 +54,28 @@ def read_csv(file: BinaryIO, max_body: int, place: Place, settings: SeedSettings
     if not place.at:
         place.line, place.at = head.line, head.at
     file.seek(place.at)
-    for line, fields in _csv_rows(file, limit, place):
+    name = _SEPARATORS[separator]
+    for line, fields in _csv_rows(file, limit, place, separator):
         if isinstance(fields, Problem):
             yield fields
         elif len(fields) != len(columns):
-            reason = f"{len(fields)} fields where the header has {len(columns)}; quote fields that hold commas"
-            yield Problem(line, reason, shown(",".join(fields)))
+            reason = f"{len(fields)} fields where the header has {len(columns)}; quote fields that hold {name}"
+            yield Problem(line, reason, shown(separator.join(fields)))
         else:
             yield from table.seed(line, dict(zip(columns, fields, strict=True)))
 
 
-def _csv_rows(file: BinaryIO, limit: int, place: Place) -> Iterator[tuple[int, list[str] | Problem]]:
+def _separator(file: BinaryIO, limit: int, table: Table) -> str:
+    """What separates the fields, by the header alone: the first that parts it into columns that a table needs."""
+    for separator in _SEPARATORS:
+        file.seek(0)
+        fields = next((fields for _, fields in _csv_rows(file, limit, Place(), separator)), None)
+        if isinstance(fields, list) and not table.missing([name.strip() for name in fields]):
+            return separator
+    return ","
+
+
+def _csv_rows(file: BinaryIO, limit: int, place: Place, separator: str) -> Iterator[tuple[int, list[str] | Problem]]:
     """Each row from `place` on, with the number of its first line.
 
     A row that breaks the quoting is given up after its first line, so that a quote left open does not swallow
@@ -66,7 +83,7 @@ def _csv_rows(file: BinaryIO, limit: int, place: Place) -> Iterator[tuple[int, l
     """
     lines = Lines(file, limit, place)
     row = _CsvRow(lines, limit)
-    reader = csv.reader(row, strict=True)
+    reader = csv.reader(row, strict=True, delimiter=separator)
     while True:
         row.begin()
         try:
@@ -124,6 +141,9 @@ def read_jsonl(file: BinaryIO, max_body: int, place: Place, settings: SeedSettin
     table = Table(max_body, settings)
     without: list[Problem] | None = None if place.at else []  # None from the first row that has a url or an id
     keys: dict[str, None] = {}
+    if settings.columns and not place.at and (problem := table.unfilled(_objects(file, max_body))):
+        yield problem
+        return
     file.seek(place.at)
     for line in Lines(file, _document_line(max_body), place):
         if isinstance(line, Problem):
@@ -147,6 +167,19 @@ def read_jsonl(file: BinaryIO, max_body: int, place: Place, settings: SeedSettin
         yield from table.seed(place.line, row)
     if without:
         yield table.missing(keys) or without[0]
+
+
+def _objects(file: BinaryIO, max_body: int) -> Iterator[dict[str, Any]]:
+    """The objects of a file from its start, each as :func:`_outline` has it."""
+    file.seek(0)
+    for line in Lines(file, _document_line(max_body), Place()):
+        if isinstance(line, str) and line.strip() and isinstance(row := _json_object(line, 0), dict):
+            yield _outline(row)
+
+
+def _outline(value: Any) -> Any:
+    """An object with None in the place of every value that is none."""
+    return {key: _outline(each) for key, each in value.items()} if isinstance(value, dict) else None
 
 
 def _json_object(line: str, number: int) -> dict[str, Any] | Problem:
@@ -174,6 +207,9 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
         return
     table = Table(max_body, settings)
     if problem := table.missing(columns) or _twice(columns):
+        yield problem
+        return
+    if problem := table.unfilled([_outline_of(parquet.schema_arrow)]):
         yield problem
         return
     ours = {column for column, _ in table.layout(columns).ours.values()}
@@ -204,6 +240,13 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
             reason = f"rows {line + 1} to {end} cannot be read: {_first_line(e)}; write the file again"
             yield Problem(line + 1, reason)
         line = end
+
+
+def _outline_of(fields: Iterable[pa.Field]) -> dict[str, Any]:
+    """What :func:`_outline` makes of rows with these columns."""
+    import pyarrow.types as types
+
+    return {f.name: _outline_of(f.type.fields) if types.is_struct(f.type) else None for f in fields}
 
 
 def _parquet_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError]:

@@ -6,6 +6,7 @@ What stands in a line of another format belongs to that format.
 from __future__ import annotations
 
 import codecs
+import difflib
 import re
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -16,8 +17,11 @@ from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 _MAX_URL_LINE = 64 * 1024
 _HEAD = 64 * 1024
 _COMMENT = re.compile(r"(?:^|\s)#.*")
-_SECOND_URL = re.compile(r"\shttps?://", re.IGNORECASE)
-_DISCOVER = re.compile(r"(\S+)\s+discover=(.*)", re.IGNORECASE)
+_SECOND_URL = re.compile(r"(?:^|\s)https?://", re.IGNORECASE)
+_OPTION = re.compile(r"(\w+)\s*=(.*)", re.DOTALL)
+_OPTIONS = ("discover",)
+GIVE_TEXTS = "give texts in a table (.jsonl, .csv or .parquet) with the columns id and text"
+"""What to do where texts stand in place of URLs."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -85,6 +89,48 @@ def binary_problem(file: BinaryIO) -> Problem | None:
     return None
 
 
+def prose_problem(file: BinaryIO, encoding: str = "utf-8") -> Problem | None:
+    """The problem of a file that holds texts where URLs belong; the file is left at its start.
+
+    It is told once, by the file's beginning: no URL in it, and more lines of several words than of one.
+    """
+    head = file.read(_HEAD).decode(encoding, "replace")
+    file.seek(0)
+    lines = [line for each in head.splitlines() if (line := _COMMENT.sub("", each).strip())]
+    if "://" in head or sum(len(line.split()) > 1 for line in lines) * 2 <= len(lines):
+        return None
+    return Problem(None, f"words and no URL: a .txt is a list of URLs, one a line; {GIVE_TEXTS}", shown(lines[0]))
+
+
+def without_options(line: str) -> tuple[str, str | None]:
+    """The URL of a line, and its `discover` as `discovery` writes it.
+
+    Raises:
+        ValueError: the words behind the URL are no option, or white space stands in it; the message has the remedy.
+    """
+    url, *behind = line.split(maxsplit=1)
+    if not behind:
+        return url, None
+    rest = behind[0].strip()
+    option = _OPTION.match(rest)
+    if option is None or _SECOND_URL.match(rest):
+        if _SECOND_URL.search(rest):
+            raise ValueError("more than one URL on the line; write one a line")
+        if "://" not in url:
+            return line, None  # words, and no URL: the line has a row that says so
+        try:
+            meant = str(parse_discovery(rest))
+        except ValueError:
+            raise ValueError("white space in the URL; write %20 for a space, or # before a comment") from None
+        raise ValueError(f"{rest!r} behind the URL is no option; did you mean 'discover={meant}'?")
+    name = option[1].lower()
+    if name not in _OPTIONS:
+        near = difflib.get_close_matches(name, _OPTIONS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "known is discover, as in discover=links:1"
+        raise ValueError(f"unknown option {shown(option[1])!r}; {hint}")
+    return url, str(parse_discovery(option[2]))
+
+
 def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
     """A URL per line, perhaps with `discover=...`; `#` starts a comment, at the line's start or after whitespace."""
     source: LineSource = file
@@ -97,7 +143,10 @@ def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Pr
     elif problem := binary_problem(file):
         yield problem
         return
-    else:
+    if problem := prose_problem(file, "utf-16" if utf16 else "utf-8"):
+        yield problem
+        return
+    if not utf16:
         file.seek(place.at)
     for line in Lines(source, _MAX_URL_LINE, place):
         if place.line <= done:
@@ -106,14 +155,11 @@ def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Pr
             yield line
             continue
         url = (_COMMENT.sub("", line) if "#" in line else line).strip()
-        discover = None
-        if with_option := _DISCOVER.fullmatch(url):
-            try:
-                url, discover = with_option[1], str(parse_discovery(with_option[2]))
-            except ValueError as e:
-                yield Problem(place.line, str(e), shown(url))
-                continue
-        if _SECOND_URL.search(url):
-            yield Problem(place.line, "more than one URL on the line; write one a line", shown(url))
-        elif url:
+        if not url:
+            continue
+        try:
+            url, discover = without_options(url)
+        except ValueError as e:
+            yield Problem(place.line, str(e), shown(url))
+        else:
             yield Seed(url, place.line, discover=discover)

@@ -12,6 +12,7 @@ from itertools import islice
 from quarry_dagster.embed import load_encoder, vector_id, why_other_vectors
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import Extractor, Page, extractor_version, normal_form
+from quarry_dagster.plural import plural
 from quarry_dagster.profiles.remembered import made_with, to_remember
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Store
@@ -58,11 +59,13 @@ class Redo:
         found = [_NOT_TEXTS[section] for section in sorted(self.sections & _NOT_TEXTS.keys())]
         if self.extracted:
             seconds = self.extracted * seconds_a_page(store, profile)
-            found.append(f"{self.extracted:,} texts are extracted anew, about {duration(seconds)}")
+            found.append(f"{plural(self.extracted, 'text is', 'texts are')} extracted anew, about {duration(seconds)}")
         if self.embedded:
             seconds = self.embedded * seconds_a_text(store, profile)
             why = f" ({self.why})" if self.why else ""
-            found.append(f"{self.embedded:,} texts are embedded anew, about {duration(seconds)}{why}")
+            found.append(
+                f"{plural(self.embedded, 'text is', 'texts are')} embedded anew, about {duration(seconds)}{why}"
+            )
         elif self.extracted:
             found.append("texts that come out otherwise are embedded anew")
         return found
@@ -147,5 +150,5 @@ def seconds_a_text(store: Store, profile: HardwareProfile) -> float:
 def duration(seconds: float) -> str:
     """So many seconds, as a person says it."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return plural(max(1, round(seconds)), "second")
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -127,7 +127,7 @@ def _is_left(store: Store, path: str, since: float) -> bool:
     """Whether a file that no commit names was left by somebody who will not name it any more."""
     files = store.files
     token = files.writer_of(path)
-    if token == files.token:
+    if token and token == files.token:
         return False
     process = files.writers().get(token) if token else None
     if process and process.fate() != "unseen":

@@ -327,9 +327,9 @@ class Disk:
         return None
 
     @property
-    def token(self) -> str:
-        """What names that this process gives begin with."""
-        return self._writer.token
+    def token(self) -> str | None:
+        """What names that this process gives begin with; None where it gave none yet."""
+        return self._writer.known
 
     def writers(self) -> dict[str, Process | None]:
         """The processes that wrote here and have not ended properly, by token; None of one that cannot be told."""
@@ -472,6 +472,11 @@ class _Writer:
         self._pid = -1
         self._token = ""
         self._number = 0
+
+    @property
+    def known(self) -> str | None:
+        """The token, where this process has one."""
+        return self._token if self._pid == os.getpid() else None
 
     @property
     def token(self) -> str:

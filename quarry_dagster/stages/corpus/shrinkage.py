@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from quarry_dagster.plural import plural
 from quarry_dagster.stages.corpus import causes as why
 from quarry_dagster.store import Corpus, Past, Root, Store
 from quarry_dagster.store.corpus import kept_layers
@@ -94,7 +95,10 @@ class Shrinkage:
         counted, meant = self.counted, self.causes(meant=True)
         if not self.before:
             return "there is no corpus of before to compare with"
-        parts = [f"{counted.height:,} of {self.before:,} documents leave that the corpus of {self.of} had"]
+        of = f"of {plural(self.before, 'document')} leave that the corpus of {self.of} had"
+        if meant and not counted.height:
+            return f"{sum(meant.values()):,} {of}, as it was meant: {_listed(meant)}"
+        parts = [f"{counted.height:,} {of}"]
         if counted.height:
             hosts = Counter(counted["host"].fill_null("no host").to_list())
             parts.append(f"causes: {_listed(self.causes(meant=False))}; hosts: {_listed(hosts)}")
@@ -103,7 +107,7 @@ class Shrinkage:
         if self.is_empty and counted.height:
             parts.append("the corpus is left empty")
         if meant:
-            parts.append(f"meant, and not counted: {_listed(meant)}")
+            parts.append(f"besides, {sum(meant.values()):,} leave as it was meant: {_listed(meant)}")
         return "; ".join(parts)
 
 
