@@ -22,6 +22,7 @@ from quarry_dagster.cli.screen import Screen
 from quarry_dagster.cli.terminal import safe
 from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
+from quarry_dagster.plural import plural
 from quarry_dagster.store import Store
 from quarry_dagster.store.failed_checks import WHOLE_TABLE, FailedChecks
 
@@ -83,16 +84,17 @@ def _compare(store: Store, *, as_json: bool) -> None:
     from quarry_dagster.store import integrity
 
     with Screen(), track("check", None, "files") as advance:
-        found = list(integrity.compare(store.files, advance))
+        found = list(integrity.compare(store.files, store.files_of_current(), advance))
+    is_sound = not any(each.is_current for each in found)
     for check, partitions in _to_be_made(found).items():
         FailedChecks.note(store.files, check, partitions, partitions, datetime.now(UTC))
     if as_json:
-        print_json({"data": store.files.root, "passed": not found, "damaged": [asdict(each) for each in found]})
+        print_json({"data": store.files.root, "passed": is_sound, "damaged": [asdict(each) for each in found]})
     else:
         for each in found:
             click.echo(f"damaged  {safe(store.files.url(each.path))}: {each.problem}; {each.remedy}")
-        click.echo(f"{len(found):,} files are damaged" if found else "every file is as it was written")
-    sys.exit(1 if found else 0)
+        click.echo(f"damaged: {plural(len(found), 'file')}" if found else "every file is as it was written")
+    sys.exit(0 if is_sound else 1)
 
 
 def _to_be_made(damaged: list[Damage]) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from quarry_dagster.store import before
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.log import FOLDER, is_commit, is_whole
 from quarry_dagster.store.state import Line
+
+_OF_BEFORE = "only what was published before reads it: nothing is to be done"
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class Rebuilt:
     """Commits that could not be read."""
 
 
-def compare(files: Files, advance: Callable[[int], None] = lambda _: None) -> Iterator[Damage]:
+def compare(
+    files: Files, current: Collection[str], advance: Callable[[int], None] = lambda _: None
+) -> Iterator[Damage]:
     """Yield the files that are missing, cut or changed; every byte is read.
 
-    `advance` is called with how many files were compared.
+    `current` are the files that what is published now names; `advance` is called with how many files were compared.
 
     Raises:
         StoreError: the log is damaged.
@@ -56,12 +60,13 @@ def compare(files: Files, advance: Callable[[int], None] = lambda _: None) -> It
             advance(1)
     for path, (size, sha256) in sorted(state.files.items()):
         if problem := files.verify(path, size, sha256):
-            yield Damage(path, problem, files.remedy(path))
+            is_current = path in current or not path.startswith(before.ASSETS)
+            yield Damage(path, problem, files.remedy(path) if is_current else _OF_BEFORE, is_current=is_current)
         advance(1)
     for path, size, sha256 in state.past().select("path", "bytes", "sha256").iter_rows():
         # What no publish that is kept names may have been swept.
         if files.exists(path) and (problem := files.verify(path, size, sha256)):
-            yield Damage(path, problem, "only what was published before reads it", is_current=False)
+            yield Damage(path, problem, _OF_BEFORE, is_current=False)
         advance(1)
 
 

@@ -199,7 +199,8 @@ class Log:
             log, new, old = (Path(self.disk.full(name)) for name in (FOLDER, f"{FOLDER}.new", self._aside()))
             new.mkdir(exist_ok=True)
             (new / _path(0).rpartition("/")[2]).write_bytes(self._encoded(State(), lines))
-            log.rename(old)
+            if log.exists():
+                log.rename(old)
             new.rename(log)
             self._state = None
             self._checkpoint = -1

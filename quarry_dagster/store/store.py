@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from functools import cached_property
 
 from quarry_dagster.errors import ConfigError, StoreError
@@ -118,6 +119,22 @@ class Store:
         publish = self.files.state().publish(CORPUS, number)
         assert publish is not None
         return publish.commit
+
+    def files_of_current(self) -> set[str]:
+        """Paths of all files that the published index and corpus are made of, as far as their manifests can be read."""
+        found: set[str] = set()
+        state = self.files.state()
+        for asset, number in state.currents.items():
+            if publish := state.publish(asset, number):
+                found.add(publish.manifest)
+        for part in (0, 1):
+            with suppress(StoreError):  # a manifest is damaged, which is named by itself
+                content = self.published()[part]
+                found.update(content.files_named() if content else ())
+        with suppress(StoreError):
+            index = self.faiss_index.current()
+            found.update(index.files_named() if index else ())
+        return found
 
     def root(self) -> Root:
         """What the data root knows of itself."""
