@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from quarry_dagster.store import Notes, PagesSegment, Segment, Store, TextSegment, VectorSegment
+from functools import lru_cache
+
+import polars as pl
+
+from quarry_dagster.store import PagesSegment, Store, TextSegment, VectorSegment
+
+_VERSION = pl.col("path").str.extract(r"/0*(\d+)[^/]*$", 1).cast(pl.Int64)
+_SOURCE = pl.col("input").str.extract(r"^(\S+)", 1)
+"""The content that a segment was made from: the first part of its fingerprint."""
 
 
 def backlog(store: Store) -> dict[str, str]:
@@ -10,25 +18,31 @@ def backlog(store: Store) -> dict[str, str]:
 
     As long as these stay the same, another run would do what the last one did.
     """
-    raw, texts, vectors = store.raw_pages.segments(), store.extracted_text.segments(), store.embeddings.segments()
-    found: dict[str, str] = {}
-    for partition, batch in store.batches.segments().items():
-        made = (raw.get(partition), texts.get(partition), vectors.get(partition))
-        if not _in_line(batch, *made):
-            found[partition] = ".".join(str(segment.version if segment else 0) for segment in (batch, *made))
-    return found
+    return dict(_backlog(store.files.root, store.files.state().sha256))
 
 
-def _in_line(
-    batch: Segment[Notes],
-    raw: PagesSegment | None,
-    texts: TextSegment | None,
-    vectors: VectorSegment | None,
-) -> bool:
-    """Whether each table of a partition is made from what the one before it holds now."""
-    if raw is None or texts is None or vectors is None:
-        return False
-    return raw.notes.batch == batch.version and follows(texts, raw) and follows(vectors, texts)
+@lru_cache(maxsize=1)
+def _backlog(root: str, commit: str) -> dict[str, str]:
+    """As :func:`backlog` of a root at a commit; a sensor asks every half minute, and mostly nothing has changed."""
+    store = Store(root)
+    raw = store.raw_pages.segments().frame()
+    raw = raw.with_columns(batch=pl.col("others").str.json_path_match("$.batch").cast(pl.Int64))
+    found = store.batches.segments().frame().select("partition", v0=_VERSION)
+    for i, (table, source) in enumerate(
+        (
+            (raw, pl.col("batch")),
+            (store.extracted_text.segments().frame(), _SOURCE),
+            (store.embeddings.segments().frame(), _SOURCE),
+        ),
+        1,
+    ):
+        columns = (_VERSION.alias(f"v{i}"), source.alias(f"from{i}"), pl.col("content").alias(f"c{i}"))
+        made = table.select("partition", *columns)
+        found = found.join(made, on="partition", how="left")
+    in_line = (pl.col("from1") == pl.col("v0")) & (pl.col("from2") == pl.col("c1")) & (pl.col("from3") == pl.col("c2"))
+    behind = found.filter(~in_line.fill_null(False)).sort("partition")
+    versions = pl.concat_str([pl.col(f"v{i}").fill_null(0) for i in range(4)], separator=".")
+    return dict(behind.select("partition", versions.alias("versions")).iter_rows())
 
 
 def follows(made: TextSegment | VectorSegment, source: PagesSegment | TextSegment) -> bool:

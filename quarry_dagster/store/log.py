@@ -271,11 +271,14 @@ class Log:
                 self._checkpoint = state.number
                 break
             _log.warning("%s is damaged, and passed over", self.disk.url(path))
-        last = max(last, state.number, self._hinted())
-        for number in range(state.number + 1, last + 1):
+        last, hinted = max(last, state.number), self._hinted()
+        for number in range(state.number + 1, max(last, hinted) + 1):
             content = self._read(number)
             if content is None:
-                raise StoreError(f"{self.disk.url(_path(number))} is gone, and later commits are there: {_REMEDY}")
+                later = (
+                    "later commits are there" if number < last else f"{self.disk.url(_HINT)} says that it was written"
+                )
+                raise StoreError(f"{self.disk.url(_path(number))} is gone, and {later}: {_REMEDY}")
             state = self._applied(state, content)
         self._seen = self._identity(state.number)
         return state

@@ -34,7 +34,7 @@ _ENTRIES = pl.Schema(
         "sha256": pl.String,
         "input": pl.String,
         "content": pl.String,
-        "notes": pl.String,
+        "others": pl.String,
         "commit": pl.Int64,
         "at": UTC_TIME,
     }
@@ -59,8 +59,8 @@ class Entry:
     """What it was made from, as its writer noted; "" where that notes nothing."""
     content: str
     """Digest of what is made from it; "" where its writer notes none."""
-    notes: str
-    """All that its writer noted, as JSON."""
+    others: str
+    """What else its writer noted, as JSON."""
     commit: int
     """The commit that brought it."""
     at: datetime
@@ -68,7 +68,12 @@ class Entry:
     def line(self, table: str, over: str | None) -> Line:
         """The line that adds it; `over` is the path of the version that it was made in place of."""
         said = {name: getattr(self, name) for name in ("partition", "path", "rows", "bytes", "sha256")}
-        return {"add": {"table": table, **said, "over": over, "notes": json.loads(self.notes)}}
+        return {"add": {"table": table, **said, "over": over, "notes": self.notes()}}
+
+    def notes(self) -> dict[str, Any]:
+        """All that its writer noted, as JSON values."""
+        fingerprints = {"input": self.input, "content": self.content}
+        return json.loads(self.others) | {name: said for name, said in fingerprints.items() if said}
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class Partitions:
         return Entry(*self._base.row(at))
 
     def frame(self) -> pl.DataFrame:
-        """All of them, sorted by partition: columns partition, path, rows, bytes, input, content, notes and others."""
+        """All of them, sorted by partition: columns partition, path, rows, bytes, input, content, others and more."""
         if self._changed:
             rows = [_row(entry) for entry in self._changed.values() if entry]
             changed = pl.DataFrame(rows, schema=_ENTRIES, orient="row")
@@ -222,7 +227,7 @@ class State:
                 old = changed[partition] if partition in changed else self.table(table).get(partition)
                 if old:
                     left.append((table, *_row(old), number, at))
-                changed[partition] = _entry(said, number, at) if kind == "add" else None
+                changed[partition] = entry_of(said, number, at) if kind == "add" else None
             elif kind == "add":
                 files[said["path"]] = said["bytes"], said["sha256"]
             elif kind == "remove":
@@ -280,7 +285,8 @@ def _row(entry: Entry) -> tuple[Any, ...]:
     return tuple(getattr(entry, name) for name in _ENTRIES)
 
 
-def _entry(said: Mapping[str, Any], number: int, at: datetime) -> Entry:
+def entry_of(said: Mapping[str, Any], number: int, at: datetime) -> Entry:
+    """The version that a line `add` says, by this commit."""
     notes = said["notes"]
     return Entry(
         partition=said["partition"],
@@ -290,7 +296,7 @@ def _entry(said: Mapping[str, Any], number: int, at: datetime) -> Entry:
         sha256=said["sha256"],
         input=notes.get("input", ""),
         content=notes.get("content", ""),
-        notes=json.dumps(notes, sort_keys=True),
+        others=json.dumps({k: v for k, v in notes.items() if k not in ("input", "content")}, sort_keys=True),
         commit=number,
         at=at,
     )

@@ -22,7 +22,7 @@ from quarry_dagster.digests import digest_of
 from quarry_dagster.store.files import Files, arrow_schema
 from quarry_dagster.store.log import LostRace
 from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
-from quarry_dagster.store.state import Entry, Line, Partitions, State
+from quarry_dagster.store.state import Entry, Line, Partitions, State, entry_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,7 @@ class Segment(Generic[N]):
         """
         try:
             if self.entry:
-                return self.notes_type.of(json.loads(self.entry.notes))
+                return self.notes_type.of(self.entry.notes())
             return _notes(self.files, self.path, self.notes_type)  # pyright: ignore[reportArgumentType]
         except KeyError as e:
             raise self.files.damaged(self.path, f"its footer lacks {e}") from e
@@ -174,8 +174,12 @@ class Table(Generic[N]):
                 writer.close()
         notes, sha256 = writer.notes, file.sha256
         made_from, content = notes.get("input", ""), notes.get("content", "")
-        stored, at = json.dumps(notes, sort_keys=True), datetime.min
-        entry = Entry(partition, path, writer.rows, file.bytes, sha256, made_from, content, stored, -1, at)
+        entry = entry_of(
+            {"partition": partition, "path": path, "rows": writer.rows, "bytes": file.bytes}
+            | {"sha256": sha256, "notes": notes},
+            -1,
+            datetime.min,
+        )
 
         def decide(state: State) -> list[Line]:
             now = state.table(self.name).get(partition)
@@ -256,7 +260,7 @@ class Segments(Mapping[str, Segment[N]]):
         return dict(self.frame().select("partition", "path").iter_rows())
 
     def frame(self) -> pl.DataFrame:
-        """What the log says of them: columns partition, path, rows, bytes, input, content, notes and others."""
+        """What the log says of them: columns partition, path, rows, bytes, input, content, others and more."""
         return self._partitions.frame()
 
 
