@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -88,10 +89,11 @@ class Ledger:
         except (TypeError, AttributeError) as e:
             raise StoreError(f"what {store.files.url('log')} says of the seeds is unknown to this version: {e}") from e
 
-    def put(self, store: Store, name: str, entry: Entry) -> None:
-        """Put an entry in the place of the one that is there."""
-        self.entries[name] = entry
-        store.files.log.set(f"{_KEY}{name}", lambda _: entry.stored())
+    def put(self, store: Store, entries: Mapping[str, Entry]) -> None:
+        """Put these entries in the place of those that are there, in one commit."""
+        self.entries.update(entries)
+        lines = [{"set": {"key": f"{_KEY}{name}", "value": entry.stored()}} for name, entry in entries.items()]
+        store.files.log.commit(lambda _: lines)
 
     def waiting(self, inbox: dict[str, str]) -> dict[str, str]:
         """Of the files in the inbox (states by name) those that are new, changed, or not read to their end."""

@@ -103,8 +103,7 @@ def _take_in(
     def note() -> None:
         """Write what waits, then, and only then, that its seed files were read."""
         batcher.finish()
-        for name, entry in unnoted.items():
-            ledger.put(store, name, entry)
+        ledger.put(store, unnoted)
         unnoted.clear()
 
     for name, state in ledger.waiting(settled(store, min_age)).items():

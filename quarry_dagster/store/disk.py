@@ -115,7 +115,7 @@ class Disk:
 
     def exists(self, path: str) -> bool:
         if self.is_local:  # fsspec takes some characters of a name for a pattern
-            return os.path.lexists(self.full(path))
+            return Path(self.full(path)).exists()
         with self._told("read", path):
             self._forget_listings(path)
             return self.fs.exists(self.full(path))

@@ -8,7 +8,6 @@ row groups that its predicate rules out by their statistics, are not read.
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,7 +25,6 @@ Opener = Callable[[str], Any]
 _BATCH_ROWS = 65_536
 _AT_ONCE = 8 << 20
 """A file whose asked columns take so many bytes, stored, is read at once; a larger one a row group at a time."""
-_COMPARED = {"Eq": operator.eq, "Gt": operator.gt, "GtEq": operator.ge, "Lt": operator.lt, "LtEq": operator.le}
 _MIRRORED = {"Eq": "Eq", "Gt": "Lt", "GtEq": "LtEq", "Lt": "Gt", "LtEq": "GtEq"}
 
 
@@ -165,8 +163,10 @@ def _conjuncts(node: Mapping[str, Any]) -> list[_Test]:
 
 def _test(name: str, op: str, literal: Mapping[str, Any]) -> list[_Test]:
     match literal:
-        case {"Scalar": {"String": str() as value}} | {"Dyn": {"Int": int() as value}}:
-            return [(name, op, value)] if op in _COMPARED else []
+        case {"Scalar": {**typed}} | {"Dyn": {**typed}} if len(typed) == 1:
+            ((kind, value),) = typed.items()
+            is_known = (kind == "String" and isinstance(value, str)) or ("Int" in kind and type(value) is int)
+            return [(name, op, value)] if is_known and op in _MIRRORED else []
     return []
 
 
