@@ -118,7 +118,9 @@ def _removed(store: Store, before: Corpus, after: Corpus, gone: pl.DataFrame, *,
         store.forgotten(),
     )
     now = _facts(store, texts, gone).select("doc_id", now_text="text_digest", now_page="page_digest")
-    rows = rows.join(found.select("doc_id", said="cause"), on="doc_id", how="left").join(now, on="doc_id", how="left")
+    rows = rows.join(found.select("doc_id", "is_gone", said="cause"), on="doc_id", how="left").join(
+        now, on="doc_id", how="left"
+    )
     rows = rows.join(decisions, left_on="doc_id", right_on="removed_id", how="left")
     said = pl.col("said")
     is_other_text = pl.col("now_text").ne_missing(pl.col("text_digest"))
@@ -135,7 +137,7 @@ def _removed(store: Store, before: Corpus, after: Corpus, gone: pl.DataFrame, *,
         .then(pl.lit("no longer in a mirror"))
         .when(said.str.starts_with(why.DUPLICATE))
         .then(as_duplicate)
-        .when(said.str.starts_with(why.PAGE))
+        .when(pl.col("is_gone"))
         .then(pl.lit("page gone"))
         .when(is_other_page)
         .then(pl.lit("page changed"))

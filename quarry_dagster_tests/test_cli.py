@@ -248,7 +248,7 @@ def test_a_data_root_that_cannot_be_written_is_named(quarry: Quarry, tmp_path: P
     (tmp_path / "a.txt").write_text("http://a.test/\n")
     status, _, err = quarry("run", tmp_path / "a.txt", "--data", tmp_path / "file" / "data")
     assert status == 1
-    assert "cannot write" in err and "--data" in err
+    assert "cannot read" in err and "--data" in err
 
 
 def test_an_unknown_model_is_named_with_the_remedy_before_anything_is_done(quarry: Quarry, tmp_path: Path) -> None:

@@ -171,8 +171,7 @@ def test_each_change_has_its_cause(corpus: Corpus, site: Site) -> None:
     assert found["twin"] == ("added", "witness went")
     assert found["new"] == ("added", "seed added")
     assert (
-        changes(corpus.root, since=first).filter(pl.col("url") == site.url("/1"))["detail"].item()
-        == "page http_error 404"
+        changes(corpus.root, since=first).filter(pl.col("url") == site.url("/1"))["detail"].item() == "http_error 404"
     )
 
 

@@ -154,8 +154,6 @@ class Disk:
 
     def details(self, folder: str) -> dict[str, dict[str, Any]]:
         """The files of :meth:`list` by path, with what fsspec says of each."""
-        if self.is_local:
-            return {path: self.fs.info(self.full(path)) for path in self.list(folder)}
         self.fs.invalidate_cache()
         found: dict[str, dict[str, Any]] = self.fs.find(self.full(folder), detail=True)  # pyright: ignore[reportAssignmentType]
         start = len(self._base) + 1

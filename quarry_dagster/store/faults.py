@@ -16,7 +16,7 @@ _REMEDIES = {
     errno.EPERM: "this user may not: make it accessible, or name another data root with --data or QUARRY_DATA",
     errno.EIO: "the disk fails: look at the system's log, and restore from a backup on another disk",
     errno.ESTALE: "the network disk has lost it: mount it again and run again",
-    errno.ENOTDIR: "a part of its path is a file: move that away",
+    errno.ENOTDIR: "a part of its path is a file: move that away, or name another data root with --data or QUARRY_DATA",
     errno.EISDIR: "there is a folder of that name: move that away",
     errno.ENAMETOOLONG: "the path is too long for this disk: name a data root with a shorter one",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n) and run again",

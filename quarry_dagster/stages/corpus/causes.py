@@ -12,7 +12,6 @@ FORGOTTEN = "forgotten"
 DUPLICATE = "duplicate by level "
 OPTED_OUT = "opted out"
 UNNAMED = "no longer in a mirror"
-PAGE = "page "
 TEXT = "text "
 NOT_EMBEDDED = "text not embedded yet"
 UNKNOWN = "its partition has no row of it"
@@ -37,7 +36,8 @@ def causes(
         forgotten: what is kept out.
 
     Returns:
-        `gone` with the columns `cause` and `page`, which is the newest answer for its page.
+        `gone` with the columns `cause`, `is_gone` (whether the cause is that its page did not come), and `page`, the
+        newest answer for it.
     """
     ids = gone.lazy().select("doc_id")
     page = pl.when(IS_WITHDRAWN).then(pl.lit(WITHDRAWN)).otherwise(CAME_OF_IT)
@@ -51,6 +51,7 @@ def causes(
     is_forgotten = [forgotten.reason(url) is not None for url in rows["url"]]
     rows = rows.with_columns(pl.Series("is_forgotten", is_forgotten, pl.Boolean))
     status = pl.when(pl.col("status") >= 400).then(pl.format(" {}", "status")).otherwise(pl.lit(""))
+    is_gone = ~pl.col("has_body")
     # The first that holds is the cause.
     found: list[tuple[pl.Expr, pl.Expr]] = [
         (~pl.col("partition").is_in(partitions), pl.lit(DELETED)),
@@ -58,11 +59,12 @@ def causes(
         (pl.col("level").is_not_null(), pl.format(f"{DUPLICATE}{{}}", "level")),
         (pl.col("page") == "opted_out", pl.lit(OPTED_OUT)),
         (pl.col("page") == WITHDRAWN, pl.lit(UNNAMED)),
-        (~pl.col("has_body"), pl.format(f"{PAGE}{{}}{{}}", "page", status)),
+        (is_gone, pl.format("{}{}", "page", status)),
         (~pl.col("is_accepted"), pl.format(f"{TEXT}{{}}", "text")),
         (pl.col("is_accepted"), pl.lit(NOT_EMBEDDED)),
     ]
-    cause = pl.lit(UNKNOWN)
+    cause, of_page = pl.lit(UNKNOWN), pl.lit(False)
     for holds, name in reversed(found):
         cause = pl.when(holds.fill_null(False)).then(name).otherwise(cause)
-    return rows.select(*gone.columns, "page", cause=cause)
+        of_page = pl.when(holds.fill_null(False)).then(pl.lit(holds is is_gone)).otherwise(of_page)
+    return rows.select(*gone.columns, "page", cause=cause, is_gone=of_page)

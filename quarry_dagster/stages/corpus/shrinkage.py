@@ -220,7 +220,7 @@ def _causes(
     is_meant = (
         cause.is_in([why.DELETED, why.FORGOTTEN, why.OPTED_OUT, why.UNNAMED])
         | (cause.str.starts_with(why.DUPLICATE) & (setting("deduplication") | setting("embedding")))
-        | (cause.str.starts_with(why.PAGE) & is_refused & setting("crawl"))
+        | (pl.col("is_gone") & is_refused & setting("crawl"))
         | (cause.str.starts_with(why.TEXT) & (cause != why.NOT_EMBEDDED) & setting("extraction"))
     )
     is_replaced = cause.str.starts_with(why.DUPLICATE) & pl.col("is_replaced").fill_null(False)
