@@ -43,7 +43,7 @@ def test_a_searcher_stays_with_what_it_has_where_the_new_index_is_damaged(corpus
     assert index is not None
     new = corpus.root / index.shards[-1].file
     new.write_bytes(new.read_bytes()[:-1])
-    with pytest.raises(IndexCorruptError, match="materialize it again"):
+    with pytest.raises(IndexCorruptError, match="have it made again"):
         searcher.refresh()
     assert _found(searcher, words(3)) == ["http://a.test/3"]
     assert searcher.index.number == 1
