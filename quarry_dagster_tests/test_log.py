@@ -245,6 +245,60 @@ def test_a_store_that_keeps_no_two_writers_apart_is_named(
     assert "let one process at a time write to this data root" in caplog.text
 
 
+def test_a_commit_stands_where_what_follows_it_fails(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(files, "things", SCHEMA, ThingNotes)
+
+    def full(*_: object) -> None:
+        raise StoreError("cannot write: the disk is full")
+
+    monkeypatch.setattr(files.log.disk, "put", full)
+    with table.write("a") as writer:
+        writer.append([{"id": 1, "text": "x"}])
+    assert _anew(files).state().table("things").get("a") is not None
+    assert table.scan().collect()["id"].to_list() == [1], "its file was not taken back"
+
+
+def test_a_commit_whose_answer_was_lost_is_not_taken_for_another_writers(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(files, "things", SCHEMA, ThingNotes)
+    create_once, lost = files.log.disk.create_once, [True]
+
+    def answer_lost(path: str, content: bytes) -> bool:
+        written = create_once(path, content)
+        return written and not (lost and lost.pop())
+
+    monkeypatch.setattr(files.log.disk, "create_once", answer_lost)
+    with table.write("a") as writer:
+        writer.append([{"id": 1, "text": "x"}])
+    assert table.scan().collect()["id"].to_list() == [1] and len(_commits(files)) == 1
+
+
+def test_a_commit_that_was_never_ended_is_passed_over_and_its_number_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk without links a kill may leave one; on others nothing but damage can."""
+    files = Files(str(tmp_path))
+    files.log.set("k", lambda _: 1)
+    torn = tmp_path / "log" / f"{1:020d}.json"
+    torn.write_bytes(b'{"set": {"key": "k", "val')
+    os.utime(torn, (0, 0))
+    assert _anew(files).log.value("k") == 1
+    _anew(files).log.set("k", lambda _: 2)
+    assert _anew(files).log.value("k") == 2
+    torn.write_bytes(torn.read_bytes()[:30])
+    os.utime(torn, (0, 0))
+    with pytest.raises(StoreError, match="is damaged"):  # LAST says that it was whole
+        _anew(files).state()
+
+
+def test_a_machine_that_went_down_leaves_an_empty_last_number_and_nothing_is_missed(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    files.log.set("k", lambda _: 1)
+    (tmp_path / "log" / "LAST").write_bytes(b"")
+    assert _anew(files).log.value("k") == 1
+
+
 _KILLED = """
 import os, signal, sys
 from quarry_dagster.store import Files

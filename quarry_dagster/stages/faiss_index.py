@@ -203,8 +203,8 @@ def _build(
 
 
 def named_by_corpora(store: Store) -> set[int]:
-    """The numbers of the indexes that corpora which are kept were published with."""
-    return {index.number for corpus in store.deduped_corpus.kept() if (index := store.index_of(corpus))}
+    """The numbers of the indexes that corpora which are kept were published with, as far as these can be read."""
+    return {index.number for corpus in store.deduped_corpus.readable() if (index := store.index_of(corpus))}
 
 
 def behind(store: Store) -> bool:

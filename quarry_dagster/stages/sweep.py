@@ -8,7 +8,7 @@ Why so: "What is not needed goes an hour later" in docs/decisions.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,9 +16,11 @@ from itertools import chain
 
 import polars as pl
 
-from quarry_dagster.stages.faiss_index import named_by_corpora
+from quarry_dagster.errors import StoreError
+from quarry_dagster.processes import Fate
+from quarry_dagster.progress import log
 from quarry_dagster.stages.pages import warc_files
-from quarry_dagster.store import Index, Store, before
+from quarry_dagster.store import Corpus, Index, LostRace, Store, again, before
 from quarry_dagster.store.disk import is_temporary
 from quarry_dagster.store.state import Line, State
 
@@ -43,14 +45,25 @@ def sweep(store: Store, *, at_once: bool = False, dry_run: bool = False) -> Swee
     `at_once` deletes also what somebody may be reading: a takedown leaves nothing. `dry_run` deletes nothing.
 
     Raises:
-        StoreError: the store cannot be written, or a manifest is damaged.
+        StoreError: the store cannot be written; with `at_once`, a manifest is damaged.
     """
+    return again(lambda: _sweep(store, at_once=at_once, dry_run=dry_run))
+
+
+def _sweep(store: Store, *, at_once: bool, dry_run: bool) -> Sweep:
     files = store.files
     with nullcontext() if dry_run else files.lock("corpus"):  # who makes a corpus reads what was just replaced
         state = files.state()
         if state.number < 0:
             return Sweep()
-        corpora, indexes = store.deduped_corpus.kept(), _indexes(store)
+        try:
+            corpora = store.deduped_corpus.kept()
+            indexes = _indexes(store, corpora)
+        except StoreError as e:
+            if at_once:
+                raise
+            log.warning("%s; nothing is swept until nothing that is kept has that manifest", e)
+            return Sweep()
         past = state.past()
         commits = [each.commit for each in state.publishes if each.asset == store.deduped_corpus.name]
         needed = {path for table in store.tables() for path in state.table(table.name).frame()["path"]}
@@ -70,6 +83,7 @@ def sweep(store: Store, *, at_once: bool = False, dry_run: bool = False) -> Swee
         is_old = past.filter(pl.col("until_at") <= moment)
         retired = {*past["path"]}
         going = {*is_old["path"]} - needed
+        fates: dict[str, Fate] = {token: process.fate() for token, process in files.writers().items() if process}
         found = Sweep()
         for path in _all(store):
             if path in needed:
@@ -79,10 +93,14 @@ def sweep(store: Store, *, at_once: bool = False, dry_run: bool = False) -> Swee
             elif path in state.files:
                 goes = at_once or _is_older(store, path, since)
             else:
-                goes = _is_left(store, path, since)
+                goes = _is_left(store, path, fates, since)
             if goes:
                 found.files.append(path)
-                found.bytes += _size(store, path)
+        # A process that is dead by now may have made its last commit after the state was read.
+        unknown = [path for path in found.files if path not in retired and path not in state.files]
+        committed = files.state().sizes(unknown)
+        found.files = [path for path in found.files if path not in committed]
+        found.bytes = sum(_size(store, path) for path in found.files)
         if dry_run:
             return found
         until = int(is_old["until"].max() or -1) if is_old.height else -1  # pyright: ignore[reportArgumentType]
@@ -93,23 +111,28 @@ def sweep(store: Store, *, at_once: bool = False, dry_run: bool = False) -> Swee
         if is_old.filter(~pl.col("path").is_in(needed)).height:
             lines.append({"sweep": {"until": until, "commits": commits, "paths": kept_paths}})
         if lines:
-            files.log.commit(lambda now: lines if _is_same(now, state) else [])
+            files.log.commit(lambda now: _unless_published(now, state, lines))
         files.delete(found.files)
-        _forget_dead_writers(store)
+        files.forget_writers([token for token, fate in fates.items() if fate == "gone"])
         files.log.cut()
     return found
 
 
-def _indexes(store: Store) -> list[Index]:
-    """The published index, and those that corpora which are kept were published with."""
-    current, numbers = store.faiss_index.current(), named_by_corpora(store)
-    found = [index for number in numbers if (index := store.faiss_index.at(number))]
-    return [*found, *([current] if current and current.number not in numbers else [])]
+def _indexes(store: Store, corpora: Sequence[Corpus]) -> list[Index]:
+    """The published index, and those that these corpora were published with."""
+    named = [store.faiss_index.current(), *map(store.index_of, corpora)]
+    return list({index.number: index for index in named if index}.values())
 
 
-def _is_same(now: State, then: State) -> bool:
-    """Whether nothing was published between two states: else what is needed is to be found out anew."""
-    return [p.commit for p in now.publishes] == [p.commit for p in then.publishes]
+def _unless_published(now: State, then: State, lines: list[Line]) -> list[Line]:
+    """The lines, where nothing was published since: else what is needed is to be found out anew.
+
+    Raises:
+        LostRace: something was.
+    """
+    if [each.commit for each in now.publishes] != [each.commit for each in then.publishes]:
+        raise LostRace("something was published during a sweep")
+    return lines
 
 
 def _all(store: Store) -> Iterator[str]:
@@ -123,16 +146,13 @@ def _all(store: Store) -> Iterator[str]:
     yield from before.leftovers(files)
 
 
-def _is_left(store: Store, path: str, since: float) -> bool:
-    """Whether a file that no commit names was left by somebody who will not name it any more."""
-    files = store.files
-    token = files.writer_of(path)
-    if token and token == files.token:
-        return False
-    process = files.writers().get(token) if token else None
-    if process and process.fate() != "unseen":
-        return process.fate() == "gone"
-    return _is_older(store, path, since)
+def _is_left(store: Store, path: str, fates: Mapping[str, Fate], since: float) -> bool:
+    """Whether a file that no commit names was left by somebody who will not name it any more.
+
+    `fates` tells of the processes that wrote here, by their tokens.
+    """
+    fate = fates.get(store.files.writer_of(path) or "", "unseen")
+    return fate == "gone" or (fate == "unseen" and _is_older(store, path, since))
 
 
 def _is_older(store: Store, path: str, since: float) -> bool:
@@ -145,10 +165,3 @@ def _size(store: Store, path: str) -> int:
         return store.files.size(path)
     except FileNotFoundError:
         return 0
-
-
-def _forget_dead_writers(store: Store) -> None:
-    """Delete the notes of processes that are gone; nothing of theirs is left."""
-    writers = store.files.writers()
-    dead = [token for token, process in writers.items() if process and process.fate() == "gone"]
-    store.files.forget_writers(dead)

@@ -214,14 +214,16 @@ class Disk:
             temporary = target.with_name(f"{TEMPORARY}{self.new_id()}")
             file = temporary.open("xb")
         try:
-            with self._told("write", path):
-                with file:
-                    yield Written(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(target)
-        except BaseException:
+            with file:
+                yield Written(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException as e:
             temporary.unlink(missing_ok=True)
+            # That a file is not there is of what the block read.
+            if not isinstance(e, FileNotFoundError) and (told := in_our_words(e, "write", self.url(path))):
+                raise told from e
             raise
 
     def create_once(self, path: str, content: bytes) -> bool:
@@ -442,7 +444,7 @@ class Disk:
             if what != "write":
                 raise
             raise StoreError(f"cannot write {self.url(path)}: its folder, or bucket, is not there; make it") from None
-        except (OSError, Exception) as e:
+        except Exception as e:
             if told := in_our_words(e, what, self.url(path)):
                 raise told from e
             raise

@@ -10,7 +10,7 @@ from typing import Any
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import before
 from quarry_dagster.store.files import Files
-from quarry_dagster.store.log import FOLDER, is_commit, is_whole
+from quarry_dagster.store.log import FOLDER, is_commit, is_whole, number_of
 from quarry_dagster.store.state import Line
 
 _OF_BEFORE = "only what was published before reads it: nothing is to be done"
@@ -104,7 +104,7 @@ def _salvaged(files: Files) -> tuple[list[Line], list[Line], list[str]]:
             said = {"asset": each.asset, "number": each.number, "manifest": each.manifest, "kept": []}
             publishes.append({"publish": said})
     for path in files.list(FOLDER):
-        if not is_commit(path):
+        if not is_commit(path) or (checkpoint and number_of(path) <= checkpoint.number):
             continue
         content = files.read(path)
         if not is_whole(content):

@@ -45,6 +45,8 @@ _ASKED_AGAIN = 60.0
 """Seconds after which an object store is asked whether the commit that was read last is still there."""
 _SETTLES = 2.0
 """Seconds that a commit without its end is waited for: on a disk without links it may still be being written."""
+_WRITTEN_BY = 60.0
+"""Seconds after which nobody is still writing a commit."""
 _TRIES = 10
 _REMEDY = (
     "restore the folder log from a backup, or make it again from what is there: quarry check --rebuild-log "
@@ -111,7 +113,7 @@ class Log:
         with self._mutex:
             if self._state is None or not self._goes_on(self._state):
                 self._state = self._load()
-            while (content := self._read(self._state.number + 1)) is not None:
+            while (content := self._next(self._state.number + 1)) is not None:
                 # The first commit says all that a root of before held.
                 self._state = self._applied(State() if self._state.number < 0 else self._state, content)
             return self._state
@@ -135,12 +137,31 @@ class Log:
                 if self.disk.create_once(_path(number), content):
                     self._first_lines = ()
                     self._state = state = self._applied(State() if number == 0 else state, content)
-                    self._hint(number)
-                    if number == 0:
-                        self._begun()
-                    if self._is_checkpoint_due(state):
-                        self._write_checkpoint(state)
+                    self._follow(state)
                     return state
+                self._clear_torn(number)
+
+    def _follow(self, state: State) -> None:
+        """Write what follows a commit. It stands whatever becomes of these: what it names must not be taken back."""
+        try:
+            self._hint(state.number)
+            if state.number == 0:
+                self._begun()
+            if self._is_checkpoint_due(state):
+                self._write_checkpoint(state)
+        except StoreError as e:
+            _log.warning("%s; the commit stands", e)
+
+    def _clear_torn(self, number: int) -> None:
+        """Delete a commit that a killed writer left without its end, on a disk without links: nobody was told of it."""
+        content = self._read(number)
+        if content is not None and self._is_torn(number, content):
+            self.disk.delete([_path(number)])
+
+    def _is_torn(self, number: int, content: bytes) -> bool:
+        """Whether a commit has no end, nobody writes it any more, and nobody noted that it was written."""
+        age = self.disk.age(_path(number))
+        return not content.endswith(b"}\n") and age is not None and age > _WRITTEN_BY and self._hinted() < number
 
     def values(self, prefix: str) -> dict[str, Any]:
         """The values under keys that begin with this, by the rest of the key."""
@@ -166,11 +187,11 @@ class Log:
 
     def cut(self) -> None:
         """Delete commits that two checkpoints hold, and older checkpoints."""
-        checkpoints = sorted(_number(path) for path in self.disk.list(FOLDER) if path.endswith(_CHECKPOINT))
+        checkpoints = sorted(number_of(path) for path in self.disk.list(FOLDER) if path.endswith(_CHECKPOINT))
         if len(checkpoints) < 2:
             return
         keep = checkpoints[-2]
-        old = [path for path in self.disk.list(FOLDER) if path != _HINT and _number(path) < keep]
+        old = [path for path in self.disk.list(FOLDER) if path != _HINT and number_of(path) < keep]
         self.disk.delete([*old, _path(keep)])
 
     def checkpoint(self) -> None:
@@ -250,12 +271,17 @@ class Log:
         except FileNotFoundError:
             return None
 
+    def _next(self, number: int) -> bytes | None:
+        """The commit of a number that is not read yet; None where there is none, or one that was never ended."""
+        content = self._read(number)
+        return None if content is None or self._is_torn(number, content) else content
+
     def _has_log(self) -> bool:
         return not self.disk.is_local or Path(self.disk.full(FOLDER)).is_dir()
 
     def _load(self) -> State:
         names = [path for path in self.disk.list(FOLDER) if not is_temporary(path)]
-        commits = {_number(path) for path in names if path.endswith(".json")}
+        commits = {number_of(path) for path in names if path.endswith(".json")}
         last = max(commits, default=-1)
         if not names:
             self._first_lines = ()
@@ -273,7 +299,9 @@ class Log:
             _log.warning("%s is damaged, and passed over", self.disk.url(path))
         last, hinted = max(last, state.number), self._hinted()
         for number in range(state.number + 1, max(last, hinted) + 1):
-            content = self._read(number)
+            content = self._next(number) if number == last else self._read(number)
+            if content is None and number == last and number in commits:
+                break  # it was never ended
             if content is None:
                 later = (
                     "later commits are there" if number < last else f"{self.disk.url(_HINT)} says that it was written"
@@ -288,6 +316,8 @@ class Log:
         try:
             said = self.disk.read(_HINT)
         except FileNotFoundError:
+            return -1
+        if not said:  # the machine went down before the disk had it
             return -1
         if not said.isdigit() or len(said) != _DIGITS:
             raise self.disk.damaged(_HINT, "it is no number; it may be deleted, the next commit writes it again")
@@ -317,7 +347,7 @@ class Log:
         number = state.number + 1
         path = _path(number)
         until = time.monotonic() + _SETTLES
-        while not content.endswith(b"}\n") and time.monotonic() < until and (self.disk.age(path) or 0) < 60:
+        while not content.endswith(b"}\n") and time.monotonic() < until and (self.disk.age(path) or 0) < _WRITTEN_BY:
             time.sleep(0.02)
             content = self.disk.read(path)
         body, _, end_line = content.rstrip(b"\n").rpartition(b"\n")
@@ -423,7 +453,7 @@ def _rest(state: State) -> dict[str, Any]:
 
 def is_commit(path: str) -> bool:
     """Whether a file of the log is a commit."""
-    return path.endswith(".json") and _number(path) >= 0
+    return path.endswith(".json") and number_of(path) >= 0
 
 
 def is_whole(content: bytes) -> bool:
@@ -445,7 +475,7 @@ def _path(number: int) -> str:
     return f"{FOLDER}/{number:0{_DIGITS}d}.json"
 
 
-def _number(path: str) -> int:
+def number_of(path: str) -> int:
     """The number that a file of the log begins with; -1 of any other."""
     name = path.rsplit("/", 1)[-1].partition(".")[0]
     return int(name) if name.isdigit() and len(name) == _DIGITS else -1

@@ -97,6 +97,17 @@ class Snapshots(Generic[C]):
         publishes = [each for each in self.files.state().publishes if each.asset == self.name]
         return [content for each in publishes if (content := self._content(each))]
 
+    def readable(self) -> list[C]:
+        """Those of :meth:`kept` whose manifests can be read; one of before that is damaged must not stop the next."""
+        found: list[C] = []
+        for each in self.files.state().publishes:
+            if each.asset == self.name:
+                try:
+                    found += [content] if (content := self._content(each)) else []
+                except StoreError as e:
+                    log.warning("%s", e)
+        return found
+
     def whole(self) -> C | None:
         """What is published; None where its manifest, or a file that it names, is not as it was written.
 
@@ -162,6 +173,8 @@ class Snapshots(Generic[C]):
         lines: Sequence[Line],
     ) -> None:
         def decide(state: State) -> list[Line]:
+            if any(each.manifest == manifest for each in state.publishes):  # a request whose answer was lost
+                return []
             if state.currents.get(self.name) != over:
                 raise LostRace(f"another {self.name} was published meanwhile")
             said = {"asset": self.name, "number": number, "manifest": manifest, "kept": sorted(keep)}

@@ -201,7 +201,7 @@ class State:
 
     def past(self) -> pl.DataFrame:
         """The versions that are current no longer: as `Partitions.frame`, with columns table, until, until_at."""
-        return pl.concat([self.retired, pl.DataFrame(self.left, schema=_RETIRED, orient="row")])
+        return _past(self.retired, self.left)
 
     def table_at(self, name: str, commit: int) -> pl.DataFrame:
         """The versions of a table that were current at a commit, as `Partitions.frame`."""
@@ -218,7 +218,7 @@ class State:
         tables, files, values = dict(self.tables), dict(self.files), dict(self.values)
         publishes, currents, tags, hold = list(self.publishes), dict(self.currents), dict(self.tags), self.hold
         changes: dict[str, dict[str, Entry | None]] = {}
-        left = list(self.left)
+        retired, left = self.retired, list(self.left)
         for line in lines:
             ((kind, said),) = line.items()
             if kind in ("add", "remove") and "table" in said:
@@ -254,9 +254,7 @@ class State:
             elif kind == "release":
                 hold = None
             elif kind == "sweep":
-                past = self.past().filter(~_swept(said))
-                # Those that this commit itself leaves behind are not swept by it.
-                return replace(self, retired=past, left=()).after(number, at, sha256, [o for o in lines if o != line])
+                retired, left = _past(retired, left).filter(~_swept(said)), []
             elif kind == "set":
                 if said["value"] is None:
                     values.pop(said["key"], None)
@@ -266,12 +264,16 @@ class State:
                 raise ValueError(f"a line of a kind that this version does not know: {kind!r}")
         for table, changed in changes.items():
             tables[table] = self.table(table).with_changes(changed, number)
-        new = State(number, at, sha256, tables, self.retired, left, files, publishes, currents, tags, hold, values)
+        new = State(number, at, sha256, tables, retired, left, files, publishes, currents, tags, hold, values)
         return new if len(left) < _FOLD else replace(new, retired=new.past(), left=())
 
 
 CORPUS = "deduped_corpus"
 """The asset whose publishes are tagged, and that somebody may go back to."""
+
+
+def _past(retired: pl.DataFrame, left: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    return pl.concat([retired, pl.DataFrame(left, schema=_RETIRED, orient="row")])
 
 
 def _swept(said: Mapping[str, Any]) -> pl.Expr:

@@ -183,6 +183,8 @@ class Table(Generic[N]):
 
         def decide(state: State) -> list[Line]:
             now = state.table(self.name).get(partition)
+            if now and now.path == path:  # ours, of a request whose answer was lost
+                return []
             is_as_before = (now.path if now else None) == (old.path if old else None)
             if since is not None and state.table(self.name).newest > since:
                 is_as_before = False
@@ -194,7 +196,7 @@ class Table(Generic[N]):
 
         try:
             state = self.files.log.commit(decide)
-        except BaseException:
+        except LostRace:
             self.files.delete([path, *writer.files])
             raise
         now = state.table(self.name).get(partition)
