@@ -29,7 +29,7 @@ from quarry_dagster.stages.pages.further_seeds import FOUND
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.stages.sweep import sweep
-from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, digest_rows
+from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, again, digest_rows
 from quarry_dagster.store.schemas import EXTRACTED
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
 from quarry_dagster.urns import normal_urn
@@ -177,13 +177,15 @@ def empty(store: Store, forgotten: Forgotten) -> int:
     forget_journals(journals(store))
     before = {partition: segment.version for partition, segment in store.batches.segments().items()}
     with store.files.lock("intake"):
-        for segment in store.batches.segments().values():
-            _empty_batch(store, segment, forgotten)
+        for partition in store.batches.segments():
+            again(lambda: _empty_batch(store, partition, forgotten))  # noqa: B023
     after = {partition: segment.version for partition, segment in store.batches.segments().items()}
     taken = 0
     for partition in store.raw_pages.segments():
         with store.raw_pages.lock(partition):
-            taken += _empty_pages(store, partition, forgotten, before[partition], after[partition])
+            taken += again(
+                lambda: _empty_pages(store, partition, forgotten, before[partition], after[partition])  # noqa: B023
+            )
     forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
     return taken
 
@@ -215,10 +217,11 @@ def _publish(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptan
         )
 
 
-def _empty_batch(store: Store, segment: Segment, forgotten: Forgotten) -> None:
+def _empty_batch(store: Store, partition: str, forgotten: Forgotten) -> None:
     """Write a batch again without what the forgotten seeds carry."""
-    if ids := _with_body(segment, forgotten):
-        with store.batches.write(segment.partition) as writer:
+    segment = store.batches.segment(partition)
+    if segment and (ids := _with_body(segment, forgotten)):
+        with store.batches.write(segment.partition, over=segment) as writer:
             for frame in segment.batches():
                 writer.append(_emptied(frame, ids, forgotten))
 
@@ -232,7 +235,7 @@ def _empty_pages(store: Store, partition: str, forgotten: Forgotten, before: int
     if segment is None or not (ids := _with_body(segment, forgotten)):
         return 0
     facts: list[pl.DataFrame] = []
-    with store.raw_pages.write(partition) as writer:
+    with store.raw_pages.write(partition, over=segment) as writer:
         for frame in segment.batches():
             rows = _emptied(frame, ids, forgotten)
             writer.append(rows)

@@ -454,8 +454,10 @@ def test_a_damaged_table_is_named_with_the_asset_that_failed_and_the_remedy_work
     status, _, err = quarry("explain", "http://a.test/")
     assert status == 1 and err.startswith(f"quarry: {damaged} is damaged")
     status, _, err = quarry("check")
-    assert status == 1 and "failed: check extracted_text_contract: " in err and f"{damaged} is damaged" in err
-    damaged.unlink()
+    assert status == 1 and f"failed: check contract of extracted_text: {damaged} is damaged" in err
+    assert "quarry check --deep, then quarry run" in err
+    status, out, _ = quarry("check", "--deep")
+    assert status == 1 and f"damaged  {damaged}: it has 100 bytes" in out
     assert quarry("run")[0] == 0
     assert scan("deduped_corpus", tmp_path / "data").collect().equals(corpus)
 

@@ -53,7 +53,7 @@ def test_what_is_committed_is_found_by_whoever_comes_next(files: Files) -> None:
 def test_two_that_commit_at_once_both_do(files: Files) -> None:
     files.log.set("n", lambda _: 0)
     other = Files(files.root)
-    mine, theirs = files.log, files_module.Log(other, lambda: None, lambda: None)
+    mine, theirs = files.log, files_module.Log(other, tuple, lambda: None)
 
     def change(before: int) -> int:
         if before == 0:
@@ -61,7 +61,9 @@ def test_two_that_commit_at_once_both_do(files: Files) -> None:
         return before + 1
 
     mine.set("n", change)
-    assert mine.value("n") == theirs.value("n") == 11
+    assert mine.value("n") == 11
+    theirs.set("n", lambda n: n + 1)  # who decides, asks what is there now
+    assert theirs.value("n") == 12
 
 
 _WRITER = """

@@ -145,6 +145,8 @@ def _check_data(root: str, say: _Say) -> Iterator[str]:
             with files.create(".doctor") as f:
                 f.write(b"ok")
             files.delete([".doctor"])
+            if not files.is_local and not files.has_single_names:
+                say("", "it does not keep two writers of one name apart: let one process at a time write there")
         elif folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):  # to look makes nothing
             yield f"cannot make {root} in {folder}: name another place by --data"
             return

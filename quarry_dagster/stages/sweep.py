@@ -21,8 +21,8 @@ from quarry_dagster.processes import Fate
 from quarry_dagster.progress import log
 from quarry_dagster.stages.pages import warc_files
 from quarry_dagster.store import Corpus, Index, LostRace, Store, again, before
-from quarry_dagster.store.disk import is_temporary
 from quarry_dagster.store.state import Line, State
+from quarry_dagster.store.writers import is_temporary, token_in
 
 _SECONDS = 3600.0
 """After so long what is not needed goes, on a disk."""
@@ -83,7 +83,7 @@ def _sweep(store: Store, *, at_once: bool, dry_run: bool) -> Sweep:
         is_old = past.filter(pl.col("until_at") <= moment)
         retired = {*past["path"]}
         going = {*is_old["path"]} - needed
-        fates: dict[str, Fate] = {token: process.fate() for token, process in files.writers().items() if process}
+        fates = files.writers.fates()
         found = Sweep()
         for path in _all(store):
             if path in needed:
@@ -112,8 +112,9 @@ def _sweep(store: Store, *, at_once: bool, dry_run: bool) -> Sweep:
             lines.append({"sweep": {"until": until, "commits": commits, "paths": kept_paths}})
         if lines:
             files.log.commit(lambda now: _unless_published(now, state, lines))
+        before.mark(files)  # a kill behind the first commit may have kept it from being written
         files.delete(found.files)
-        files.forget_writers([token for token, fate in fates.items() if fate == "gone"])
+        files.writers.forget([token for token, fate in fates.items() if fate == "gone"])
         files.log.cut()
     return found
 
@@ -151,7 +152,7 @@ def _is_left(store: Store, path: str, fates: Mapping[str, Fate], since: float) -
 
     `fates` tells of the processes that wrote here, by their tokens.
     """
-    fate = fates.get(store.files.writer_of(path) or "", "unseen")
+    fate = fates.get(token_in(path) or "", "unseen")
     return fate == "gone" or (fate == "unseen" and _is_older(store, path, since))
 
 

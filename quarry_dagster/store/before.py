@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store.log import Before
 from quarry_dagster.store.schemas import BATCHES
-from quarry_dagster.store.state import Line, State
+from quarry_dagster.store.state import Line
 from quarry_dagster.urls import FIRST_FORM, FORMS
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ MARK = "batches/.quarry/this data root was written by a later version of QuarryC
 _KEY = b"quarry"
 
 
-def read(files: Files) -> Before | None:
-    """What a root without a log holds; None where nothing is there.
+def read(files: Files) -> list[Line]:
+    """The lines that say what a root without a log holds; none where nothing is there.
 
     Raises:
         StoreError: the root had a log, which is gone; or a file is damaged.
@@ -57,13 +56,13 @@ def read(files: Files) -> Before | None:
             f"{files.url('log')} is gone, and without it nobody knows what counts: restore it from a backup, or make "
             "it again from what is there: quarry check --rebuild-log (docs/operate.md, 'A damaged log')"
         )
-    lines = list(found(files))
-    return Before(State().after(-1, State().at, "", lines), lines) if lines else None
+    return list(found(files))
 
 
 def mark(files: Files) -> None:
     """Have versions of before say that a later one wrote here."""
-    files.write_frame(MARK, pl.DataFrame(schema=BATCHES))
+    if not files.exists(MARK):
+        files.write_frame(MARK, pl.DataFrame(schema=BATCHES))
 
 
 def leftovers(files: Files) -> Iterator[str]:

@@ -23,13 +23,11 @@ from typing import IO, Any, BinaryIO, cast
 import fsspec
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.processes import Process
 from quarry_dagster.store.faults import in_our_words
+from quarry_dagster.store.writers import TEMPORARY, Writers, is_temporary
 
 log = logging.getLogger("quarry_dagster")
 
-TEMPORARY = ".tmp-"
-WRITERS = ".writers"
 _FLAT = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory"}
 """Stores without folders; to make one there would make a bucket, which is its owner's business."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
@@ -260,10 +258,6 @@ class Disk:
                 else:
                     self.fs.rm_file(self.full(path))
 
-    def forget_writers(self, tokens: Sequence[str]) -> None:
-        """Delete the notes of processes that left nothing."""
-        self.delete([f"{WRITERS}/{token}" for token in tokens])
-
     @contextmanager
     def local(self, path: str) -> Iterator[str]:
         """The local path of a file; one of an object store is copied here until the block ends."""
@@ -310,47 +304,18 @@ class Disk:
             held.release()
 
     def new_id(self) -> str:
-        """A name that no other writer gives: of this process, and a number.
+        """A name that no other writer gives, to be a part of a file's name."""
+        return self.writers.new_id()
 
-        What this process is, is noted below WRITERS: so a sweep knows whether a file that is half done is still
-        written.
-        """
-        token, number = self._writer.next()
-        return f"{token}-{number:x}"
-
-    def writer_of(self, path: str) -> str | None:
-        """The token of the process that gave a file its name by :meth:`new_id`; None where none did."""
-        for part in reversed(path.split("/")):
-            pieces = part.removeprefix(TEMPORARY).partition(".")[0].split("-")
-            if len(pieces) >= 2 and len(pieces[-2]) == _TOKEN and all(_is_hex(piece) for piece in pieces[-2:]):
-                return pieces[-2]
-        return None
-
-    @property
-    def token(self) -> str | None:
-        """What names that this process gives begin with; None where it gave none yet."""
-        return self._writer.known
-
-    def writers(self) -> dict[str, Process | None]:
-        """The processes that wrote here and have not ended properly, by token; None of one that cannot be told."""
-        found: dict[str, Process | None] = {}
-        for path in self.list(WRITERS):
-            with suppress(FileNotFoundError):
-                try:
-                    stored = json.loads(self.read(path))
-                except ValueError:
-                    stored = None
-                found[path.rpartition("/")[2]] = Process.of(stored)
-        return found
+    @cached_property
+    def writers(self) -> Writers:
+        """The processes that write here."""
+        return Writers(self)
 
     @property
     def has_single_names(self) -> bool:
         """Whether of two writers of one name only one succeeds here."""
         return self._way != "unchecked"
-
-    @cached_property
-    def _writer(self) -> _Writer:
-        return _Writer(self)
 
     def _put(self, path: str, content: bytes) -> bool:
         full = self.full(path)
@@ -459,58 +424,6 @@ class Disk:
         if path.partition("/")[0] in _MADE_AGAIN:
             return "restore it from a backup, or have it made again: quarry check --deep, then quarry run"
         return "restore it from a backup; docs/operate.md says more under 'A damaged file'"
-
-
-_TOKEN = 8
-
-
-class _Writer:
-    """This process as a writer of one data root: its token, and the numbers it gave."""
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self._pid = -1
-        self._token = ""
-        self._number = 0
-
-    @property
-    def known(self) -> str | None:
-        """The token, where this process has one."""
-        return self._token if self._pid == os.getpid() else None
-
-    @property
-    def token(self) -> str:
-        if self._pid != os.getpid():  # the first name, or the first after a fork
-            self._pid, self._token, self._number = os.getpid(), uuid.uuid4().hex[:_TOKEN], 0
-            self._note()
-        return self._token
-
-    def next(self) -> tuple[str, int]:
-        token = self.token
-        self._number += 1
-        return token, self._number
-
-    def _note(self) -> None:
-        """Note what this process is, on a disk where a kill may leave something half done."""
-        me = Process.this()
-        if not self._disk.is_local or me is None:
-            return
-        import atexit
-
-        path = Path(self._disk.full(f"{WRITERS}/{self._token}"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(me.stored()))
-        pid = self._pid
-        atexit.register(lambda: path.unlink(missing_ok=True) if os.getpid() == pid else None)
-
-
-def is_temporary(path: str) -> bool:
-    """Whether a file is being written, or was left half done."""
-    return path.rsplit("/", 1)[-1].startswith(TEMPORARY)
-
-
-def _is_hex(text: str) -> bool:
-    return bool(text) and not {*text} - {*"0123456789abcdef"}
 
 
 def _sync_folder(folder: Path) -> None:

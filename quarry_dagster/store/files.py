@@ -54,7 +54,7 @@ class Files(Disk):
 
     @contextmanager
     def create(self, path: str) -> Iterator[Written]:
-        """As :meth:`Disk.create`; what was written is remembered until :meth:`lines` are asked for."""
+        """As :meth:`Disk.create`; what was written is remembered for :meth:`lines`."""
         with super().create(path) as file:
             yield file
         _WRITTEN[self.root, path] = file.bytes, file.sha256

@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store.disk import Disk, is_temporary
+from quarry_dagster.store.disk import Disk
 from quarry_dagster.store.state import Hold, Line, Partitions, Publish, State
 
 FOLDER = "log"
@@ -41,6 +41,8 @@ _FEWEST = 100
 """Commits between two checkpoints, where the state is small."""
 _SHARE = 100
 """There is at least a commit for so many rows of the state before it is written again."""
+_FRESH = 1.0
+"""Seconds for which an object store is not asked for others' commits again."""
 _ASKED_AGAIN = 60.0
 """Seconds after which an object store is asked whether the commit that was read last is still there."""
 _SETTLES = 2.0
@@ -55,15 +57,6 @@ _REMEDY = (
 
 T = TypeVar("T")
 _log = logging.getLogger("quarry_dagster")
-
-
-@dataclass(frozen=True)
-class Before:
-    """What a data root of before there was a log holds."""
-
-    state: State
-    lines: Sequence[Line]
-    """The same, as the first commit says it."""
 
 
 class LostRace(Exception):
@@ -89,18 +82,19 @@ class Log:
 
     Args:
         disk: what it lies on.
-        before: gives the state of a root that was begun before there was a log; None where there is nothing.
+        before: gives what a root without a log holds, as the first commit says it; nothing of an empty one.
         begun: is called when the first commit was made.
     """
 
-    def __init__(self, disk: Disk, before: Callable[[], Before | None], begun: Callable[[], None]) -> None:
+    def __init__(self, disk: Disk, before: Callable[[], Sequence[Line]], begun: Callable[[], None]) -> None:
         self.disk = disk
         self._before = before
         self._begun = begun
         self._mutex = threading.RLock()
         self._state: State | None = None
         self._seen: object = None
-        self._asked = time.monotonic()
+        self._asked = self._read_at = -_FRESH
+        """When an object store was asked for the commit that was read last, and for the next one."""
         self._checkpoint = -1
         self._first_lines: Sequence[Line] = ()
 
@@ -111,12 +105,20 @@ class Log:
             StoreError: it is damaged, or of a later version.
         """
         with self._mutex:
-            if self._state is None or not self._goes_on(self._state):
-                self._state = self._load()
-            while (content := self._next(self._state.number + 1)) is not None:
-                # The first commit says all that a root of before held.
-                self._state = self._applied(State() if self._state.number < 0 else self._state, content)
-            return self._state
+            return self._state if self._state is not None and self._is_fresh() else self._newest()
+
+    def _is_fresh(self) -> bool:
+        """Whether an object store was asked for the next commit a moment ago; a disk is always asked, it is cheap."""
+        return not self.disk.is_local and time.monotonic() - self._read_at < _FRESH
+
+    def _newest(self) -> State:
+        """The state after all commits that are there now."""
+        state = self._state if self._state is not None and self._goes_on(self._state) else self._load()
+        while (content := self._next(state.number + 1)) is not None:
+            # The first commit says all that a root of before held.
+            state = self._applied(State() if state.number < 0 else state, content)
+        self._state, self._read_at = state, time.monotonic()
+        return state
 
     def commit(self, decide: Callable[[State], Iterable[Line]]) -> State:
         """Write what is decided on the state as it is, or nothing where nothing is decided; returns the state then.
@@ -128,7 +130,7 @@ class Log:
         """
         with self._mutex:
             while True:
-                state = self.state()
+                state = self._newest()
                 lines = list(decide(state))
                 if not lines:
                     return state
@@ -280,15 +282,12 @@ class Log:
         return not self.disk.is_local or Path(self.disk.full(FOLDER)).is_dir()
 
     def _load(self) -> State:
-        names = [path for path in self.disk.list(FOLDER) if not is_temporary(path)]
+        names = self.disk.list(FOLDER)
         commits = {number_of(path) for path in names if path.endswith(".json")}
         last = max(commits, default=-1)
         if not names:
-            self._first_lines = ()
-            if found := self._before():
-                self._first_lines = found.lines
-                return found.state
-            return State()
+            self._first_lines = self._before()
+            return State().after(-1, State().at, "", self._first_lines)
         state = State()
         checkpoints = sorted((path for path in names if path.endswith(_CHECKPOINT)), reverse=True)
         for path in checkpoints:

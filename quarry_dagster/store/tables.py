@@ -151,18 +151,24 @@ class Table(Generic[N]):
 
     @contextmanager
     def write(
-        self, partition: str, schema: pl.Schema | None = None, *, since: int | None = None
+        self,
+        partition: str,
+        schema: pl.Schema | None = None,
+        *,
+        over: Segment[N] | None = None,
+        since: int | None = None,
     ) -> Iterator[SegmentWriter[N]]:
         """Write the next version of a partition; it becomes current when the block ends. With an exception none does.
 
-        `schema` is for a table whose types depend on settings (the dimension of a vector). Where another process wrote
+        `schema` is for a table whose types depend on settings (the dimension of a vector). `over` is the version whose
+        rows are taken over, by default that which is current when the block begins. Where another process wrote
         a version from the same input meanwhile, that one stays, and the writer's segment is that one.
 
         Raises:
             LostRace: another process wrote one from another input; with `since`, any partition after that commit.
             StoreError: it cannot be written.
         """
-        old = self.segment(partition)
+        old = over or self.segment(partition)
         version = (old.version if old else 0) + 1
         path = f"{self.name}/{partition}/{version:06d}-{self.files.new_id()}.parquet"
         segment = Segment(self.files, path, partition, version, schema or self.schema, self.notes_type)

@@ -344,7 +344,7 @@ def _write(store: Store, state: _State, journal: Journal, *, warc: bool) -> None
     rows, found = state.rows, (state.batch, state.old, journal)
     batch_version, policy = state.made_of
     content = pl.DataFrame([{k: row[k] for k in CONTENT} for row in rows.values()], {k: RAW_PAGES[k] for k in CONTENT})
-    with store.raw_pages.write(state.partition) as writer:
+    with store.raw_pages.write(state.partition, over=state.old.segment) as writer:
         for i, body in _bodies(rows, *found):
             writer.append([rows[i] | {"body": body, "partition": state.partition}])
         writer.note(RawPagesNotes(content=digest_rows(content), rows=len(rows), batch=batch_version, policy=policy))
