@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.systems import embed, quarry
-from quarry_dagster.dedup import verify
+from quarry_dagster.dedup import near, verify
 from quarry_dagster.extract import count_words
 
 EQUIVALENT = 2.0
@@ -30,7 +30,7 @@ def judged_pairs(pairs: pl.DataFrame, profile: str) -> str:
             rows.append((bool(quarry(documents, folder)), _jaccard(left, right), float(a @ b)))
     decided, jaccard, cosine = (np.array(c) for c in zip(*rows, strict=True))
     texts, n = [*pairs["src"], *pairs["tgt"]], pairs.height
-    scores = verify.scores(verify.Shingled.of(texts), np.arange(n), np.arange(n) + n)
+    scores = verify.scores(near.Text.of(texts), np.arange(n), np.arange(n) + n)
     words = np.array([count_words(t) for t in texts]).reshape(2, n)
     shorter = np.where(words[0] <= words[1], scores["left_in_right"], scores["right_in_left"])
     containment = shorter * words.min(axis=0) / words.max(axis=0)

@@ -20,7 +20,6 @@ from quarry_dagster.dedup.shingles import sketches
 from quarry_dagster.errors import ConfigError, InvalidId
 from quarry_dagster.extract import count_words, text_digest
 from quarry_dagster.extract.decode import NotText, refuse_unreadable
-from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import of_plain_text
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.store.schemas import DOCUMENTS
@@ -78,8 +77,7 @@ def deduplicate(
         keep: which of two duplicates stays. `earliest` is the one with the earlier ISO 8601 date in the column `date`,
             if there is one.
         min_words: None: every text counts, however short. A number: what a run with that `extraction.min_words` leaves
-            out is skipped too, and its outcome is the reason: `too_short`, `javascript_only` (a short text that asks
-            for JavaScript, cookies or consent), `error` (control characters).
+            out is skipped too, and its outcome is the reason: `too_short`, `error` (control characters).
 
     Returns:
         Every row is in `kept`, or in `removed` by its id, or in `skipped`: with the reason `null` or `empty` where it
@@ -333,7 +331,7 @@ def _documents(
     columns = {"row": pl.Int64, "text_digest": pl.String, "word_count": pl.Int64, "date": pl.String}
     ids = pl.Series("doc_id", [doc_ids[row] for row, *_ in found], dtype=pl.String)
     documents = pl.DataFrame(found, columns, orient="row").with_columns(ids, url=ids, page_url=ids)
-    documents = documents.with_columns(own_id=pl.lit(None, pl.String))
+    documents = documents.with_columns(own_id=pl.lit(None, pl.String), canonical_page=pl.lit(None, pl.String))
     return documents, made.done(), skipped
 
 
@@ -347,8 +345,6 @@ def _reason(text: str | None, words: int, min_words: int | None) -> str:
         refuse_unreadable(text)
     except NotText:
         return "error"
-    if is_wall(text):
-        return "javascript_only"
     return "too_short" if words < min_words else ""
 
 
@@ -374,7 +370,7 @@ class _Sketcher:
         """The sketches of all texts that were added."""
         self._sketch()
         sizes = np.array([len(each) for each in self._made], np.int64)
-        hashes = np.concatenate([np.empty(0, np.uint32), *self._made])
+        hashes = np.concatenate([np.empty(0, np.uint64), *self._made])
         return TextSketches(pl.Series(list(self._digests), dtype=pl.String), sizes, hashes)
 
     def _sketch(self) -> None:

@@ -47,6 +47,10 @@ _TRACKERS = frozenset(
     | {"oly_anon_id", "oly_enc_id"}
 )
 _TRACKER_PREFIXES = ("utm_", "mtm_", "pk_campaign", "pk_kwd")
+_SESSIONS = frozenset(
+    {"sid", "sessid", "sessionid", "session_id", "phpsessid", "jsessionid", "cfid", "cftoken", "oscsid"}
+)
+_SESSION_PREFIXES = ("aspsessionid",)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -124,6 +128,15 @@ def same_page_url(url: str, form: UrlForm = CURRENT_FORM) -> str:
     # Values stay as they are written: decoded, those that are no UTF-8 would become one.
     kept = "&".join(pair for pair in parts.query.split("&") if not _is_tracker(pair.partition("=")[0]))
     return urlunsplit(parts._replace(query=kept))
+
+
+def is_clean(url: str) -> bool:
+    """Whether a URL names a page alone: no parameter of it follows a visitor, as those of trackers and sessions do."""
+    path, _, query = url.partition("#")[0].partition("?")
+    names = [unquote_plus(_name(pair)).lower() for pair in query.split("&")]
+    if ";" in path:  # RFC 3986 section 3.3: as in /page;jsessionid=1
+        names += [part.partition("=")[0].lower() for part in path.split(";")[1:]]
+    return not any(_is_tracker(name) or name in _SESSIONS or name.startswith(_SESSION_PREFIXES) for name in names)
 
 
 def host_of(url: str) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from quarry_dagster import scan
-from quarry_dagster.dedup import decide
+from quarry_dagster.dedup import decide, near, verify
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import SeedReport, take_in_seeds
 from quarry_dagster.profiles.choose import load_profile
@@ -58,13 +59,21 @@ def shipped(name: str, **sections: dict[str, object]) -> HardwareProfile:
     return HardwareProfile.model_validate(settings)
 
 
-def verdict(
-    settings: Deduplication, cosine: float, jaccard: float, containment: float, worst_part: float
-) -> tuple[str, str] | None:
+def verdict(settings: Deduplication, cosine: float, containment: float, *guards: str) -> tuple[str, str] | None:
     """Level and rule by which a pair with these scores removes a text, from which they are seen; None: it stays."""
-    scores = {"cosine": cosine, "jaccard": jaccard, "containment": containment, "worst_part": worst_part}
-    row = decide.verdicts(pl.DataFrame([scores], dict.fromkeys(scores, pl.Float64)), settings).row(0, named=True)
+    bits = sum(near.BITS[guard] for guard in guards)
+    scores = pl.DataFrame({"cosine": [cosine], "containment": [containment], "guards": [bits]})
+    row = decide.verdicts(scores.cast({"guards": pl.UInt8}), settings).row(0, named=True)
     return (row["level"], row["rule"]) if row["rule"] else None
+
+
+def justified(settings: Deduplication, decision: dict[str, Any], removed: str, witness: str) -> bool:
+    """Whether the texts of a removed document and its witness satisfy the rule of the decision."""
+    scores = verify.scores(near.Text.of([witness, removed]), np.array([0]), np.array([1]))
+    pair = scores.with_columns(left=pl.lit("witness"), right=pl.lit("removed"), cosine=pl.lit(decision["cosine"]))
+    named = pl.DataFrame({"text": ["removed"], "other": ["witness"], "rule": [decision["rule"]]})
+    (row,) = decide.rules_again(named, decide.seen_from_both(pair, settings)).rows(named=True)
+    return row["rule_now"] == decision["rule"]
 
 
 def text_notes(documents: int) -> TextNotes:

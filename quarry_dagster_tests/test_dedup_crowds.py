@@ -82,7 +82,7 @@ def _edited(text: str, rng: random.Random, changes: int) -> str:
     """The text with a few words changed, so long as before."""
     out = text.split()
     for _ in range(changes):
-        out[rng.randrange(len(out))] = rng.choice(["changed", "other", "word"])
+        out[rng.randrange(len(out))] = "".join(rng.choices("aeimnorst", k=6))
     return " ".join(out)
 
 
@@ -107,14 +107,16 @@ _step = st.tuples(st.sampled_from(_PARTITIONS), _documents)
     keep=st.sampled_from([("longest",), ("earliest", "doc_id"), ("doc_id",)]),
     mode=st.sampled_from(["balanced", "aggressive", "annotate"]),
     by_vector_alone=st.booleans(),
+    settings=st.tuples(st.sampled_from(["keep", "remove"]), st.sampled_from(["sketches", "sketches+vectors"])),
 )
 def test_any_history_of_a_crowd_ends_as_one_clean_build(
     history: list[tuple[str, dict[int, int]]],
     keep: tuple[Literal["longest", "earliest", "doc_id"], ...],
     mode: Literal["balanced", "aggressive", "annotate"],
     by_vector_alone: bool,
+    settings: tuple[Literal["keep", "remove"], Literal["sketches", "sketches+vectors"]],
 ) -> None:
-    deduplication = Deduplication(keep=keep, mode=mode)
+    deduplication = Deduplication(keep=keep, mode=mode, contained=settings[0], candidates=settings[1])
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "LIMIT", 3)
         patch.setattr(candidates, "_ROWS", 128)
@@ -211,7 +213,7 @@ def test_a_pair_that_takes_the_place_of_another_is_stored_as_in_a_clean_build(tm
     texts = {f"first{i}": words(i, 160 - i) for i in range(candidates.LIMIT)}
     texts |= {"seventeenth": f"{words(500, 75)} {shared}", "last": f"{words(501, 70)} {shared}"}
     near = {t: np.eye(_DIM)[0] + 0.02 * _vector(t) for t in texts.values()}
-    deduplication = Deduplication(keep=("longest",))
+    deduplication = Deduplication(keep=("longest",), candidates="sketches+vectors")
     grown, clean = Store(str(tmp_path / "grown")), Store(str(tmp_path / "clean"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), "_vector", lambda text: (near[text] / np.linalg.norm(near[text])).astype(np.float32))

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarry_dagster.dedup import verify
+from quarry_dagster.dedup import near, verify
 from quarry_dagster.dedup.decide import decide
 from quarry_dagster.profiles.settings import Deduplication
 from quarry_dagster.store.schemas import DOCUMENTS, PAIRS
 from quarry_dagster_tests.corpus import verdict
 
 BALANCED = Deduplication()
+NEAR = 0.7
+"""Containment from which the pairs of these tests are near duplicates."""
 
 
 def document(id_: str, text: str = "", words: int = 100, page: str = "", date: str | None = None) -> dict[str, Any]:
@@ -34,8 +36,12 @@ def documents(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def pairs(*rows: tuple[str, str, float, float]) -> pl.DataFrame:
-    """Pairs (left, right, containment both ways, cosine), edits spread evenly."""
-    data = [(*sorted((a, b)), cosine, c / (2 - c), c, c, c, c) for a, b, c, cosine in rows]
+    """Pairs (left, right, containment both ways, cosine); from .7 on no guard speaks, and none is the cleaner one."""
+    guards = [0 if c >= NEAR else near.BITS["lost"] for _, _, c, _ in rows]
+    data = [
+        (*sorted((a, b)), cosine, c / (2 - c), c, c, g, g, None)
+        for (a, b, c, cosine), g in zip(rows, guards, strict=True)
+    ]
     return pl.DataFrame(data, schema=PAIRS, orient="row")
 
 
@@ -80,26 +86,33 @@ def test_a_chain_is_not_a_cluster() -> None:
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
-        ("strict", {"full"}),
-        ("balanced", {"full", "near", "even"}),
-        ("aggressive", {"full", "near", "even", "meaning"}),
+        ({"mode": "strict"}, {"whole": "near-whole/1", "whole form": "near-whole/1"}),
+        ({}, {"whole": "near/1", "near": "near/1"}),
+        (
+            {"contained": "remove"},
+            {"whole": "near/1", "near": "near/1", "part": "contained-in-longer/1"},
+        ),
+        ({"mode": "aggressive"}, {"whole": "near/1", "near": "near/1", "meaning": "cosine/1"}),
+        ({"mode": "annotate"}, {"whole": "near/1", "near": "near/1"}),
     ],
 )
-def test_each_mode_removes_what_it_says(mode: Any, expected: set[str]) -> None:
-    cases = {
-        "full": (0.9, 0.5, 1.0, 1.0),
-        "near": (0.9, 0.6, 0.75, 0.0),
-        "even": (0.9, 0.4, 0.6, 0.4),
-        "template": (0.8, 0.4, 0.6, 0.0),
-        "meaning": (0.9, 0.1, 0.2, 0.0),
+def test_each_mode_removes_what_it_says(mode: Any, expected: dict[str, str]) -> None:
+    cases: dict[str, tuple[Any, ...]] = {
+        "whole": (0.8, 1.0),
+        "whole form": (0.8, 0.99, "form"),
+        "near": (0.8, 0.75),
+        "form": (0.8, 0.9, "form"),
+        "part": (0.8, 0.99, "length"),
+        "part of a form": (0.8, 0.99, "length", "form"),
+        "meaning": (0.9, 0.2, "lost"),
     }
-    settings = Deduplication(mode=mode)
-    assert {name for name, e in cases.items() if verdict(settings, *e)} == expected
+    found = {name: verdict(Deduplication.model_validate(mode), *case) for name, case in cases.items()}
+    assert {name: named[1] for name, named in found.items() if named} == expected
 
 
 def test_only_what_the_kept_document_contains_is_removed() -> None:
     docs = documents(document("long", words=1000), document("short", words=100))
-    data = [("long", "short", 0.7, 0.1, 0.1, 1.0, 0.0, 1.0)]
+    data = [("long", "short", 0.7, 0.1, 0.5, 1.0, near.BITS["lost"], 0, None)]
     evidence = pl.DataFrame(data, schema=PAIRS, orient="row")
     assert removed(decide(docs, evidence, BALANCED)) == {"short": ("long", "near")}
     # Kept by id, the short one must not push out the text of which it is a tenth.
@@ -135,7 +148,7 @@ _scored = st.tuples(
 def test_decisions_are_what_a_walk_in_the_order_of_keeping_gives_in_any_order_of_rows(
     docs: list[tuple[int, int, int]], scored: list[tuple[int, int, float, float]], mode: Any, rng: random.Random
 ) -> None:
-    rows = [document(f"d{i}", f"t{t}", w, f"p{p}") for i, (t, w, p) in enumerate(docs)]
+    rows = [document(f"d{i:02}", f"t{t}", w, f"p{p}") for i, (t, w, p) in enumerate(docs)]
     evidence = pairs(*((f"t{a}", f"t{b}", c, cosine) for a, b, c, cosine in scored))
     config = Deduplication(mode=mode)
     decisions = decide(documents(*rows), evidence, config)
@@ -150,7 +163,7 @@ def _walked(
     rows: list[dict[str, Any]], scored: list[tuple[int, int, float, float]], config: Deduplication
 ) -> dict[str, tuple[str, str]]:
     """The same as :func:`removed` has it, document by document."""
-    scores = {frozenset((f"t{a}", f"t{b}")): (cosine, 0.0, c, c) for a, b, c, cosine in scored}
+    scores = {frozenset((f"t{a}", f"t{b}")): (cosine, c, *["lost"] * (c < NEAR)) for a, b, c, cosine in scored}
     kept: list[dict[str, Any]] = []
     gone = {}
     for row in sorted(rows, key=lambda r: (-r["word_count"], r["doc_id"])):
@@ -176,22 +189,66 @@ def _words(seed: int, n: int) -> list[str]:
     return [f"w{i}" for i in rng.integers(0, 5000, n)]
 
 
-def test_scores_tell_spread_edits_from_a_shared_template() -> None:
+def test_containment_looks_from_either_side() -> None:
     base = _words(1, 800)
     edited = [w if i % 12 else "new" for i, w in enumerate(base)]
-    template = _words(2, 500)
-    bodies = [template + _words(3, 300), template + _words(4, 300)]
-    texts = [" ".join(t) for t in (base, edited, *bodies, base[100:300])]
-    row = verify.scores(verify.Shingled.of(texts), np.array([0, 2, 4, 0]), np.array([1, 3, 0, 4])).rows(named=True)
+    texts = near.Text.of([" ".join(t) for t in (base, edited, base[100:300])])
+    row = verify.scores(texts, np.array([0, 2, 0]), np.array([1, 0, 2])).rows(named=True)
     assert 0.7 < row[0]["left_in_right"] < 0.8
-    assert row[0]["left_worst_part"] > 0.6
-    assert 0.6 < row[1]["left_in_right"] < 0.7
-    assert row[1]["left_worst_part"] == 0
-    assert row[2]["left_in_right"] == 1
-    assert row[2]["right_in_left"] < 0.3
-    assert (row[3]["left_in_right"], row[3]["right_in_left"]) == (row[2]["right_in_left"], row[2]["left_in_right"])
+    assert row[1]["left_in_right"] == 1
+    assert row[1]["right_in_left"] < 0.3
+    assert (row[2]["left_in_right"], row[2]["right_in_left"]) == (row[1]["right_in_left"], row[1]["left_in_right"])
 
 
 def test_texts_too_short_for_shingles_score_nothing() -> None:
-    texts = verify.Shingled.of(["one two three four", "one two three four", ""])
-    assert verify.scores(texts, np.array([0, 0]), np.array([1, 2])).sum_horizontal().sum() == 0
+    texts = near.Text.of(["one two three four", "one two three four", ""])
+    for row in verify.scores(texts, np.array([0, 0]), np.array([1, 2])).rows(named=True):
+        assert (row["jaccard"], row["left_in_right"], row["right_in_left"]) == (0, 0, 0)
+        assert row["left_guards"] == row["right_guards"] == near.NOT_COMPARED
+
+
+def _of_a_star(*cleaner: str, urls: dict[str, str] | None = None) -> dict[str, tuple[str, str, str, str]]:
+    """Decisions on a centre and its near duplicates, of which these are cleaner: (kept, witness, level, rule)."""
+    docs = documents(
+        document("centre", words=300), document("a", words=200), document("b", words=190), document("same", "a", 200)
+    )
+    if urls:
+        docs = docs.with_columns(pl.col("doc_id").replace(urls).alias("url"))
+    data = [("centre", t, 0.9, 0.8, 0.8, 0.9, 0, 0, t in cleaner or None) for t in ("a", "b")]
+    found = decide(docs, pl.DataFrame(data, schema=PAIRS, orient="row"), BALANCED)
+    columns = ("removed_id", "kept_id", "witness_id", "level", "rule")
+    return {removed: tuple(rest) for removed, *rest in found.select(columns).iter_rows()}
+
+
+def test_the_cleaner_copy_is_kept_and_the_centre_is_removed_for_it() -> None:
+    near_to_centre = ("centre", "near", "near/1")
+    assert _of_a_star() == dict.fromkeys(("a", "b", "same"), ("centre", *near_to_centre))
+    assert _of_a_star("b") == {
+        "a": ("b", *near_to_centre),
+        "same": ("b", *near_to_centre),
+        "centre": ("b", "b", "near", "cleaner-copy/1"),
+    }
+    assert _of_a_star("a", "b")["centre"] == ("a", "a", "near", "cleaner-copy/1"), "the first in the order of keeping"
+
+
+def test_of_equal_texts_the_one_with_the_better_url_is_kept() -> None:
+    tracked, plain = "http://example.com/x?utm_source=a", "http://example.com/a-much-longer-path-of-the-page"
+    assert _of_a_star("a", urls={"a": tracked, "same": plain})["centre"][0] == "same"
+    assert _of_a_star("a", urls={"a": "http://e.com/long", "same": "http://e.com/s"})["centre"][0] == "same"
+    assert _of_a_star("a", urls={"a": "http://e.com/s", "same": "http://e.com/;jsessionid=1"})["centre"][0] == "a"
+
+
+def test_a_url_that_a_page_calls_canonical_goes_before_a_shorter_one() -> None:
+    docs = documents(document("a", "t"), document("b", "t", page="http://example.com/main"))
+    docs = docs.with_columns(canonical_page=pl.lit("http://example.com/main"))
+    assert removed(decide(docs, pairs(), BALANCED)) == {"a": ("b", "exact")}
+    assert removed(decide(docs, pairs(), Deduplication(keep=("doc_id",)))) == {"b": ("a", "exact")}
+
+
+def test_no_copy_is_kept_that_another_kept_document_speaks_against() -> None:
+    docs = documents(
+        document("centre", words=300), document("copy", words=200, page="p"), document("other", words=100, page="p")
+    )
+    data = [("centre", "copy", 0.9, 0.8, 0.8, 0.9, 0, 0, True)]
+    found = decide(docs, pl.DataFrame(data, schema=PAIRS, orient="row"), BALANCED)
+    assert removed(found) == {"copy": ("centre", "near")}, "another document of its page is kept"

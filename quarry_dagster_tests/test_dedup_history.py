@@ -151,15 +151,7 @@ def test_any_long_history_ends_as_one_clean_build(tmp_path: Path, mode: str) -> 
     "name",
     [
         "raspberry_pi",
-        pytest.param(
-            "workstation",
-            marks=pytest.mark.xfail(
-                strict=False,  # on some CPUs it does not show with these texts
-                raises=AssertionError,
-                reason="an int8 vector of OpenVINO depends on the texts that are embedded with it, and with it the "
-                "cosine of a pair, so that a corpus differs by the partitions it is cut into",
-            ),
-        ),
+        "workstation",
     ],
 )
 def test_a_corpus_is_the_same_however_it_is_cut_into_partitions(tmp_path: Path, name: str) -> None:

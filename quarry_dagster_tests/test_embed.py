@@ -67,14 +67,9 @@ def test_vectors_come_in_the_order_of_the_texts_with_unit_norm(way: str) -> None
 
 
 OF_THEIR_TEXT = ["static", "onnx", "onnx int8", "torch", pytest.param("openvino", marks=needs_openvino)]
-INT8 = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="an int8 vector of OpenVINO depends on how far its text is padded, and so on the texts embedded with it",
-)
 
 
-@pytest.mark.parametrize("way", [*OF_THEIR_TEXT, pytest.param("openvino int8", marks=[needs_openvino, INT8])])
+@pytest.mark.parametrize("way", [*OF_THEIR_TEXT, pytest.param("openvino int8", marks=needs_openvino)])
 def test_a_vector_is_a_function_of_its_text_alone(way: str) -> None:
     """Whichever texts it is embedded with; a library that sums float32 in another order may round otherwise.
 

@@ -92,7 +92,8 @@ def conservation(store: Store, profile: HardwareProfile) -> Finding:
 
 
 def witnesses(store: Store, profile: HardwareProfile) -> Finding:
-    """Every removal names a document that is kept, and their texts satisfy its rule.
+    """Every removal names a document that is kept, and a witness whose text satisfies its rule: the kept document, or
+    one that was itself removed for it.
 
     Removals that are new since the snapshot before are all scored again from the stored texts and vectors, and a
     sample of the others.
@@ -107,9 +108,10 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
         problems.append(
             f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_url'][0]})"
         )
+    problems += _astray(decisions)
     live = store.deduped_corpus.latest(2)
     before = live[1].decisions().collect() if len(live) > 1 else decisions.clear()
-    same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
+    same = ["removed_id", "kept_id", "witness_id", "rule", "containment", "cosine"]
     old = decisions.join(before, on=same, how="semi", nulls_equal=True)
     new = decisions.join(old, on="removed_id", how="anti")
     sample = pl.concat([new, old.sample(min(profile.checks.sample, old.height), seed=_SEED)])
@@ -119,51 +121,48 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
     return Finding.of_breaches(problems, f"{decisions.height:,} removals, {sample.height:,} scored again", **facts)
 
 
+def _astray(decisions: pl.DataFrame) -> list[str]:
+    """A sentence where witnesses are neither what is kept nor were themselves removed for it."""
+    centres = decisions.filter(pl.col("witness_id") == pl.col("kept_id")).select(
+        witness_id="removed_id", kept_id="kept_id"
+    )
+    astray = decisions.filter(pl.col("witness_id") != pl.col("kept_id")).join(
+        centres, on=["witness_id", "kept_id"], how="anti"
+    )
+    if astray.is_empty():
+        return []
+    first = astray["removed_url"][0]
+    return [f"{astray.height:,} removals have a witness that was not itself removed for the kept one (first: {first})"]
+
+
 def _unjustified(store: Store, corpus: Corpus, decisions: pl.DataFrame) -> list[str]:
     """Score decisions again from the tables; returns a sentence for each that its rule does not justify."""
     documents = _documents(store, corpus)
-    named = pl.concat([decisions["removed_id"], decisions["kept_id"]]).unique().to_frame("doc_id")
+    named = pl.concat([decisions["removed_id"], decisions["witness_id"]]).unique().to_frame("doc_id")
     facts = sketches.with_page_urls(documents.join(named, on="doc_id", how="semi")).select(
-        "doc_id", "page_url", "text_digest"
+        "doc_id", "page_url", "text_digest", "url"
     )
     both = decisions.join(facts, left_on="removed_id", right_on="doc_id").join(
-        facts, left_on="kept_id", right_on="doc_id", suffix="_kept"
+        facts, left_on="witness_id", right_on="doc_id", suffix="_witness"
     )
     wrong = both.filter(
-        ((pl.col("level") == "url") & (pl.col("page_url") != pl.col("page_url_kept")))
-        | ((pl.col("level") == "exact") & (pl.col("text_digest") != pl.col("text_digest_kept")))
+        ((pl.col("level") == "url") & (pl.col("page_url") != pl.col("page_url_witness")))
+        | ((pl.col("level") == "exact") & (pl.col("text_digest") != pl.col("text_digest_witness")))
     )
-    scored = both.filter(pl.col("level").is_in(SCORED_LEVELS))
     out = [_sentence(row) for row in wrong.iter_rows(named=True)]
+    scored = both.filter(pl.col("level").is_in(SCORED_LEVELS))
     if scored.is_empty():
         return out
-    found = _evidence(store, corpus, documents, scored)
-    texts = ["text_digest", "text_digest_kept"]
-    stored = scored.select("removed_url", "kept_url", *texts, stored_level="level", stored_rule="rule")
-    again = decide.verdicts(stored.join(found, on=texts, how="left"), _settings(corpus))
-    is_other = pl.col("level").ne_missing(pl.col("stored_level")) | pl.col("rule").ne_missing(pl.col("stored_rule"))
-    for row in again.filter(is_other).iter_rows(named=True):
-        sentence = _sentence(row | {"rule": row["stored_rule"]})
-        out.append(f"{sentence}: now containment {row['containment']}, cosine {row['cosine']}")
+    wanted = scored.select(left="text_digest_witness", right="text_digest").unique()
+    found = decide.seen_from_both(_scores(store, corpus, documents, wanted), _settings(corpus))
+    again = decide.rules_again(scored.rename({"text_digest": "text", "text_digest_witness": "other"}), found)
+    for row in again.filter(pl.col("rule").ne_missing(pl.col("rule_now"))).iter_rows(named=True):
+        out.append(f"{_sentence(row)}: now containment {row['containment_now']}, cosine {row['cosine_now']}")
     return out
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    return f"{row['removed_url']} does not satisfy {row['rule']} with {row['kept_url']}"
-
-
-def _evidence(store: Store, corpus: Corpus, documents: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Scores as seen from the removed text: columns text_digest, text_digest_kept, and those that rules ask for."""
-    both = decisions.select(left="text_digest_kept", right="text_digest").unique()
-    scores = _scores(store, corpus, documents, both)
-    return scores.select(
-        text_digest="right",
-        text_digest_kept="left",
-        cosine="cosine",
-        jaccard="jaccard",
-        containment="right_in_left",
-        worst_part="right_worst_part",
-    )
+    return f"{row['removed_url']} does not satisfy {row['rule']} with {row['url_witness']}"
 
 
 def _scores(store: Store, corpus: Corpus, documents: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:

@@ -26,7 +26,7 @@ class TextSketches:
     sizes: np.ndarray
     """How many hashes each has: int64."""
     hashes: np.ndarray
-    """The hashes of all, uint32."""
+    """The hashes of all, uint64."""
 
 
 def decide_anew(

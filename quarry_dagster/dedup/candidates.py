@@ -1,7 +1,7 @@
 """Which pairs of texts are worth scoring: a function of the set of texts, never of the order in which they came.
 
-A pair is a candidate if its texts share enough sampled shingles, or if the cosine of their vectors reaches the
-threshold. Both are found exactly: an index that misses pairs would make the corpus depend on its history.
+A pair is a candidate if its texts share enough sampled shingles, or, where vectors are asked, if the cosine of theirs
+reaches the threshold. Both are found exactly: an index that misses pairs would make the corpus depend on its history.
 
 A shingle that very many texts have, as that of a site's template, would make a pair of any two of them. Such a shingle
 pairs a text with the first LIMIT of these texts only: the heads of the shingle. Texts are numbered in the order of
@@ -20,11 +20,11 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
-from quarry_dagster.dedup.shingles import SAMPLED, SKETCH_MIN
+from quarry_dagster.dedup.shingles import BITS, SAMPLED, SKETCH_MIN
 from quarry_dagster.dedup.verify import cosines, rounded
 from quarry_dagster.index import Float32, MakeKernel, ThresholdJoin, may_reach
 
-VERSION = "candidates-3"
+VERSION = "candidates-4"
 
 LIMIT = 16
 """How many heads a hash has, and how many earlier neighbours of a vector count: the first ones."""
@@ -41,6 +41,7 @@ _ROUNDING = 1e-4
 
 PAIRS = pl.Schema({"left": pl.UInt32, "right": pl.UInt32})
 HASHES = pl.Schema({"text": pl.UInt32, "hash": pl.UInt32})
+"""Texts and the numbers of the hashes that they have: a frame numbers its hashes as it likes."""
 COSINES = pl.Schema({**PAIRS, "cosine": pl.Float64})
 Vectors = tuple[np.ndarray, np.ndarray]
 """Numbers of texts (uint32, shape (n,)), and their unit vectors (float32, shape (n, dim))."""
@@ -55,7 +56,7 @@ class Sketches:
     ends: np.ndarray
     """Where each sketch ends: that of `texts[i]` ends before row `ends[i]` of `hashes`; int64, shape (n,)."""
     hashes: np.ndarray
-    """The hashes of all sketches, uint32."""
+    """The hashes of all sketches, uint64 below 2**BITS."""
 
     def sizes(self) -> pl.DataFrame:
         """The size of each sketch by which the share of common hashes is measured: columns text, size (Int64).
@@ -73,14 +74,15 @@ class Sketches:
     def sharing(self, wanted: pl.Series) -> pl.DataFrame:
         """The hashes that a wanted text shares with another text: schema HASHES, a row for each text that has one.
 
-        Most hashes belong to one text alone. They are sorted out a part at a time, so that few of them are in memory
-        beside the rows that are returned.
+        They are numbered from 0 on: there are few of them, and a number is half as long as a hash. Most hashes belong
+        to one text alone. They are sorted out a part at a time, so that few of them are in memory beside the rows that
+        are returned.
         """
         at = np.flatnonzero(_marked(wanted, self.texts))
         mine = self.hashes if len(at) == len(self.texts) else self._of(at)
         number = min(1 + len(mine) // _ROWS, 2**16)
         part_of, part_of_mine = ((h % number).astype(np.uint16) if number > 1 else None for h in (self.hashes, mine))
-        found = [pl.DataFrame(schema=HASHES)]
+        found, numbered = [pl.DataFrame(schema=HASHES)], 0
         for part in range(number):
             if part_of is None:
                 rows = _among(self.hashes, mine)
@@ -89,7 +91,9 @@ class Sketches:
                 rows = rows[_among(self.hashes[rows], mine[part_of_mine == part])]
             rows = rows[pl.Series(self.hashes[rows]).is_duplicated().to_numpy()]
             texts = self.texts[np.searchsorted(self.ends, rows, "right")]
-            found.append(pl.DataFrame({"text": texts, "hash": self.hashes[rows]}, HASHES))
+            distinct, numbers = np.unique(self.hashes[rows], return_inverse=True)
+            found.append(pl.DataFrame({"text": texts, "hash": (numbers + numbered).astype(np.uint32)}, HASHES))
+            numbered += len(distinct)
         return pl.concat(found)
 
     def _of(self, at: np.ndarray) -> np.ndarray:
@@ -100,12 +104,12 @@ class Sketches:
 
 
 def _among(hashes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The rows of `hashes` (uint32) whose hash is wanted: int64.
+    """The rows of `hashes` (uint64) whose hash is wanted: int64.
 
     A table of the first bits of the wanted hashes dismisses most of the others.
     """
     bits = min(24, 6 + len(wanted).bit_length())
-    shift = np.uint32(32 - bits)
+    shift = np.uint64(BITS - bits)
     table = np.zeros(1 << bits, np.bool_)
     table[wanted >> shift] = True
     parts = [np.empty(0, np.int64)]
@@ -351,7 +355,7 @@ def vector_pairs(
     order = np.argsort(new[0])
     texts, vectors = new[0][order], new[1][order]
     join = ThresholdJoin(vectors, _before_rounding(threshold), kernel)
-    inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT))
+    inside = ((texts[p.a], texts[p.b], p.cosine) for p in join.within(LIMIT, lambda c: rounded(c) >= threshold))
     outside = ((texts[p.a], block[0][p.b], p.cosine) for block in others for p in join.against(block[1]))
     found = pl.DataFrame(schema=COSINES)
     for pairs in _batches(chain(inside, outside)):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from quarry_dagster.dedup import verify
+from quarry_dagster.dedup import near, verify
 
 ReadTexts = Callable[[pl.Series], pl.DataFrame]
 """Gives the texts of these digests: columns text_digest, text; each once, in any order."""
@@ -61,9 +61,9 @@ class _Shingles:
 
     def __init__(self, read: ReadTexts) -> None:
         self._read_texts = read
-        self._kept: dict[str, verify.Shingled] = {}
+        self._kept: dict[str, near.Text] = {}
 
-    def texts(self, digests: pl.Series) -> list[verify.Shingled]:
+    def texts(self, digests: pl.Series) -> list[near.Text]:
         """The shingles of the texts with these digests, in their order."""
         wanted = digests.to_list()
         read = self._read(pl.Series([d for d in wanted if d not in self._kept], dtype=pl.String))
@@ -76,10 +76,10 @@ class _Shingles:
             size -= len(self._kept.pop(digest).order)
         return list(asked.values())
 
-    def _read(self, digests: pl.Series) -> dict[str, verify.Shingled]:
+    def _read(self, digests: pl.Series) -> dict[str, near.Text]:
         """Read and shingle the texts with these digests; returns the shingles by digest."""
         if digests.is_empty():
             return {}
         bodies = self._read_texts(digests)
-        texts = verify.Shingled.of(bodies["text"].to_list())
+        texts = near.Text.of(bodies["text"].to_list())
         return dict(zip(bodies["text_digest"].to_list(), texts, strict=True))

@@ -32,7 +32,7 @@ def vector_id(settings: Embedding) -> str:
     elif chosen.backend == "openvino" and chosen.precision == "int8":
         from quarry_dagster.embed.calibration import calibration_id
 
-        way = f"openvino int8-{calibration_id()}"
+        way = f"openvino int8-{calibration_id()} unpadded"
     elif chosen.backend in ("openvino", "onnx"):
         way = f"{chosen.backend} {chosen.precision}"
     else:
@@ -59,6 +59,8 @@ class Encoder:
         self.device = backend.device
         self.dim = backend.dim
         self.tokens = 0
+        # Its scales are of a whole batch: padding would make a vector depend on the texts beside it.
+        self._is_padded = (choice.backend, choice.precision) != ("openvino", "int8")
         self._length = min(settings.max_tokens, backend.max_tokens or settings.max_tokens)
         backend.tokenizer.no_padding()
         backend.tokenizer.enable_truncation(self._length)
@@ -120,11 +122,13 @@ class Encoder:
         return self._settings.windows * self._length * _LETTERS
 
     def _batches(self, pieces: list[_Piece]) -> Iterator[list[_Piece]]:
-        """Batches of so many tokens, the padding counted: it is computed like text."""
+        """Batches of so many tokens, the padding counted: it is computed like text. Windows of one length alone are
+        together where a vector must not be padded."""
         batch: list[_Piece] = []
         longest = 0
         for piece in sorted(pieces, key=lambda p: -len(p.ids)):
-            if batch and longest * (len(batch) + 1) > self._settings.batch_tokens:
+            is_full = longest * (len(batch) + 1) > self._settings.batch_tokens
+            if batch and (is_full or not (self._is_padded or len(piece.ids) == longest)):
                 yield batch
                 batch = []
             longest = longest if batch else len(piece.ids)

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Protocol
 
+from quarry_dagster.extract import words
 from quarry_dagster.extract.records import Page
 from quarry_dagster.profiles.settings import Extraction as Settings
 
@@ -117,4 +118,4 @@ def extractor_version(settings: Settings) -> str:
     """
     libraries = ", ".join(f"{name} {version(name)}" for name in (*chosen(settings).libraries, *_LIBRARIES))
     limits = f"min_words {settings.min_words}, max_page_mb {settings.max_page_mb:g}"
-    return f"rules {RULES}, {settings.mode}, {limits}, {libraries}"
+    return f"rules {RULES}, {words.VERSION}, {settings.mode}, {limits}, {libraries}"

@@ -91,7 +91,7 @@ def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detai
     words = count_words(text)
     if not text:
         return Extraction(page.key, "empty", extractor, detail, **facts)
-    if is_wall(text):
+    if not page.is_plain_text and is_wall(text):  # a plain text is no page that hides another one
         return Extraction(page.key, "javascript_only", extractor, f"the page says: {text[:200]}", **facts)
     short = words < settings.min_words
     return Extraction(

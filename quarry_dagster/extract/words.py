@@ -10,21 +10,40 @@ import unicodedata
 
 from quarry_dagster.digests import digest
 
+VERSION = "words-2"
+"""Changes whenever the same text would have another number of words, or another digest."""
+
 UNSPACED = (
     "\u0e00-\u0eff"  # Thai, Lao
-    "\u1000-\u109f"  # Myanmar
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
     "\u1780-\u17ff"  # Khmer
     "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\ua000-\ua4cf"  # Yi
 )
-"""Code points of the scripts that put no spaces between words, for a character class of Python's `re`, which knows no
+"""Code points of the scripts that put nothing between words, for a character class of Python's `re`, which knows no
 scripts by name."""
 
 ALPHABETIC = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Those of them whose characters are letters, for a character class of polars' regular expressions."""
-IDEOGRAPHIC = r"\p{Han}\p{Hiragana}\p{Katakana}"
+IDEOGRAPHIC = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Yi}"
 """Those of them whose characters are words or syllables, for the same."""
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+_MARKS_BETWEEN_WORDS = re.compile("[\u0f0b-\u0f14\u1361-\u1368]")
+"""What stands between words in place of a blank, or with it: in Tibetan, in Ethiopic script."""
+
+_MARKDOWN = [
+    (re.compile(r"(?:```+|~~~+)(?:[^\s`]*(?!\S))?"), ""),  # fences, and the language of what is in them
+    (re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])"), r"\1"),  # signs that are meant as such
+    (re.compile(r"`+|\*\*+|~~+|(?<![^\W_])[*_]+|[*_]+(?![^\W_])"), ""),  # code and emphasis, not snake_case
+    (re.compile(r"\|"), " "),  # bars between cells
+    (re.compile(r"(?<!\S)(?:[-+*#=~•>]+|:?-+:?)(?!\S)|(?<!\S)>+"), ""),  # headings, bullets, rules, quotes
+]
+"""Marks that say how a text is to be shown, in the order in which they are taken out, and what stays in their place.
+
+They are looked for where white space is one blank: where its lines end must not make a text another one. None looks at
+a character more often than a few times, whatever the text."""
+_MAY_BE_MARKED = re.compile(r"[`*_~|#>\\=•]|(?<!\S)[-+:]")
 
 
 def kept_form(text: str) -> str:
@@ -38,20 +57,26 @@ def of_plain_text(text: str) -> str:
 
 
 def count_words(text: str) -> int:
-    """Number of words; scripts without spaces between words count two letters as one."""
+    """Number of words; scripts that put nothing between words count two letters as one."""
     letters = sum(c.isalpha() for c in _UNSPACED.findall(text))
-    spaced = _UNSPACED.sub(" ", text) if letters else text
+    spaced = _MARKS_BETWEEN_WORDS.sub(" ", _UNSPACED.sub(" ", text) if letters else text)
     # Not \w+: in Python it ends at the vowel signs inside Hindi or Tamil words.
     return (letters + 1) // 2 + sum(token.isalnum() or any(map(str.isalnum, token)) for token in spaced.split())
 
 
 def normal_form(text: str) -> str:
-    """The text NFKC-normalised, casefolded, its whitespace collapsed.
+    """The text NFKC-normalised, casefolded, without Markdown's marks, its whitespace collapsed.
 
-    Whatever is computed for a `text_digest` (shingles, vectors) is computed from this form: texts that share a
-    digest must share it, whichever of them comes first.
+    So a text with its marks and the same text without them are one, and so are two that are set in other columns or
+    indented otherwise. Whatever is computed for a `text_digest` (shingles, vectors) is computed from this form: texts
+    that share a digest must share it, whichever of them comes first.
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if not _MAY_BE_MARKED.search(plain):
+        return plain
+    for mark, instead in _MARKDOWN:
+        plain = mark.sub(instead, plain)
+    return " ".join(plain.split())
 
 
 def text_digest(text: str) -> str:

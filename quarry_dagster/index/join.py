@@ -8,7 +8,7 @@ Why so: "Cosines come from an exact join" in docs/decisions.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -36,11 +36,13 @@ class ThresholdJoin:
         self._kernel = kernel(vectors, threshold)
         self._own = self._kernel.side(vectors)
 
-    def within(self, limit: int | None = None) -> Iterator[Pairs]:
+    def within(
+        self, limit: int | None = None, counts: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> Iterator[Pairs]:
         """Pairs of the vectors with each other, a < b, each once.
 
-        With `limit`, of each b the pairs with at least its first `limit` partners: where very many are alike, the
-        others are not looked at.
+        With `limit`, of each b the pairs with at least its first `limit` partners that count: where very many are
+        alike, the others are not looked at. `counts` tells by its cosines which pairs do; None: all.
         """
         found = np.zeros(len(self._own.vectors), np.int64)
 
@@ -51,7 +53,8 @@ class ThresholdJoin:
                     yield rows, unfinished
 
         for pairs in self._kernel.find(self._own, self._own, tiles(), np.less):
-            found += np.bincount(pairs.b, minlength=len(found))
+            counted = pairs.b if counts is None else pairs.b[counts(pairs.cosine)]
+            found += np.bincount(counted, minlength=len(found))
             yield pairs
 
     def against(self, others: np.ndarray) -> Iterator[Pairs]:

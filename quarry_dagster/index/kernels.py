@@ -295,11 +295,24 @@ def for_parts(fill: Callable[[slice], None], count: int, size: int = _PROJECTED)
         pass
 
 
+def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The scalar products of pairs of vectors (float32 or float16, shape (n, dim) each): float64 of shape (n,).
+
+    Products of two float32 are exact in float64, and are added one after the other in the order of the components. So a
+    pair has one scalar product, bit for bit: alone or in a block, either way round, on every machine. Library functions
+    add in an order of their own, that differs with the shape and the processor.
+    """
+    products = left.T.astype(np.float64) * right.T
+    total = np.zeros(len(left))
+    for component in products:
+        total += component
+    return total
+
+
 def _exact(left: Side, a: np.ndarray, right: Side, b: np.ndarray, keep: Keep, threshold: float) -> Pairs:
     """Of these candidates the pairs that reach the threshold.
 
-    Products of two float32 are exact in float64 and are summed in one order, so a pair's cosine is the same wherever
-    it is met, and either way round.
+    A pair's cosine (:func:`dots`) is the same wherever it is met, and either way round.
     """
     if keep is not None:
         kept = keep(a, b)
@@ -307,7 +320,7 @@ def _exact(left: Side, a: np.ndarray, right: Side, b: np.ndarray, keep: Keep, th
     cosines = np.empty(len(a), np.float32)
     for start in range(0, len(a), _PAIRS):
         part = slice(start, start + _PAIRS)
-        cosines[part] = np.einsum("ij,ij->i", left.vectors[a[part]], right.vectors[b[part]], dtype=np.float64)
+        cosines[part] = dots(left.vectors[a[part]], right.vectors[b[part]])
     hits = cosines >= np.float32(threshold)
     return Pairs(a[hits], b[hits], cosines[hits])
 

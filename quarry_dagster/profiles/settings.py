@@ -183,15 +183,26 @@ class Index(Settings):
 class Deduplication(Settings):
     """When two documents are one."""
 
-    ROWS_DEPEND_ON = frozenset({"mode", "similarity_threshold", "keep"})
+    ROWS_DEPEND_ON = frozenset({"mode", "contained", "candidates", "similarity_threshold", "keep"})
 
     mode: Literal["strict", "balanced", "aggressive", "annotate"] = "balanced"
-    """`strict`: url, exact, and full containment; `balanced`: also verified near duplicates;
+    """`strict`: url, exact, and texts that another one has as a whole; `balanced`: near duplicates too;
     `aggressive`: also cosine >= `similarity_threshold` alone; `annotate`: as balanced, but nothing is removed."""
+    contained: Literal["keep", "remove"] = "keep"
+    """What becomes of a text that stands as a whole in one more than three times as long (level contained)."""
+    candidates: Literal["sketches", "sketches+vectors"] = "sketches"
+    """Which pairs are looked at: by common shingles, or also by cosine >= `similarity_threshold`, as mode aggressive
+    always does."""
     similarity_threshold: Fraction = 0.85
-    """Cosine from which a pair is a candidate (and, in mode aggressive, a duplicate)."""
+    """Cosine from which a pair is a candidate by vector (and, in mode aggressive, a duplicate)."""
     keep: tuple[Literal["longest", "earliest", "doc_id"], ...] = ("longest", "earliest", "doc_id")
-    """The total order in which the kept document of a cluster is chosen."""
+    """The total order in which duplicates are taken. With `longest` first a cleaner copy is kept in place of the
+    longest, and of equal texts the one with the better URL."""
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether pairs are looked at for their cosine."""
+        return self.mode == "aggressive" or self.candidates == "sketches+vectors"
 
 
 class Checks(Settings):

@@ -352,16 +352,13 @@ def _made_with(
 ) -> list[tuple[str, str]]:
     index, _ = store.published()
     extractors = [c.label for c in _counts(texts.filter(pl.col("extractor").is_not_null()), "extractor")]
-    rules = f"containment from {decide.CONTAINED}"
-    if settings.mode != "strict":
-        even = f"{decide.EVEN_CONTAINMENT} with {decide.EVEN_PART} in every eighth"
-        rules = f"containment from {decide.CONTAINMENT}, or {even}"
+    rules = ", ".join(rule.name for rule in decide.rules(settings))
     if settings.mode == "aggressive":
-        rules += f", or cosine from {settings.similarity_threshold}"
+        rules += f", cosine from {settings.similarity_threshold}"
     made_with = [
         ("Profile", profile.name),
         ("Deduplication mode", settings.mode),
-        ("Thresholds", rules),
+        ("Rules", rules),
         ("Of a cluster is kept", "first by " + ", ".join(settings.keep)),
         ("Extractor", ", ".join(extractors[:3])),
     ]

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from quarry_dagster.dedup import decide
+from quarry_dagster.dedup import decide, near
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.plural import plural
 from quarry_dagster.report.charts import bars
@@ -23,10 +23,10 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 RULES = {
     decide.URL_RULE: "same address after redirects, but for tracking parameters",
     decide.EXACT_RULE: "same text but for case and spacing",
-    decide.CONTAINED_RULE: f"at least {decide.CONTAINED:.0%} of its word 3-grams stand in the kept text",
-    decide.NEAR_RULE: f"at least {decide.CONTAINMENT:.0%} of its word 3-grams stand in the kept text",
-    decide.EVEN_RULE: f"at least {decide.EVEN_CONTAINMENT:.0%} of its word 3-grams do, "
-    f"and at least {decide.EVEN_PART:.0%} in every eighth of it",
+    decide.NEAR_RULE: "most of it stands in its witness, and no guard speaks against it",
+    decide.WHOLE_RULE: f"at least {decide.WHOLE:.0%} of its word 3-grams stand in its witness",
+    decide.CLEANER_RULE: "its witness is a near duplicate of it, and the cleaner copy",
+    decide.CONTAINED_RULE: f"at least {near.PART_KEPT:.0%} of its word 3-grams stand in a much longer text",
     decide.COSINE_RULE: "the cosine of the two vectors reaches the similarity threshold",
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median_low
 
-from quarry_dagster.dedup.shingles import SHINGLE
+from quarry_dagster.dedup.near import SHINGLE
 from quarry_dagster.extract.words import UNSPACED
 
 LENGTH = 600

@@ -46,7 +46,7 @@ A page that is `opted_out`, `too_large` or of an `unsupported_type` was seen, an
 FAILED = HELD | pl.col("outcome").is_in(DID_NOT_COME)
 """Whether the newest answer for a row of `raw_pages` is a failure, whether or not a body of before is held."""
 
-SCORED_LEVELS = ("near", "semantic")
+SCORED_LEVELS = ("near", "contained", "semantic")
 """Levels of removals that the scores of a pair of texts decide."""
 LEVELS = ("url", "exact", *SCORED_LEVELS)
 """Levels of removals, the surest first."""
@@ -117,6 +117,7 @@ EXTRACTED_TEXT = pl.Schema(
         "text": pl.String,
         "word_count": pl.Int64,
         "text_digest": pl.String,
+        "canonical_url": pl.String,
         "extractor": pl.String,
         "page_digest": pl.String,  # of the bytes, their type and address: what the row was made from
         "metadata": pl.String,
@@ -148,6 +149,7 @@ DOCUMENTS = pl.Schema(
         "doc_id": pl.String,
         "url": pl.String,
         "page_url": pl.String,  # same_page_url of the final URL
+        "canonical_page": pl.String,  # same_page_url of what the page calls its URL, where it is on its host
         "text_digest": pl.String,
         "word_count": pl.Int64,
         "date": pl.String,  # of publication, ISO 8601, as the page states it
@@ -161,7 +163,7 @@ SKETCHES = pl.Schema(
         **DOCUMENTS,
         "partition": pl.String,
         # Null where an earlier row of the partition has the same text:
-        "hashes": pl.Binary,  # sampled shingles, uint32: quarry_dagster.dedup.shingles
+        "hashes": pl.Binary,  # sampled shingles, uint64: quarry_dagster.dedup.shingles
         "outline": pl.Binary,  # of the vector, float16: quarry_dagster.index.outlines
     }
 )
@@ -190,18 +192,19 @@ DECISIONS = pl.Schema(
     {
         "removed_id": pl.String,
         "kept_id": pl.String,
+        "witness_id": pl.String,
         "level": pl.String,
         "rule": pl.String,
         "cosine": pl.Float64,
         "jaccard": pl.Float64,
-        "containment": pl.Float64,  # of the removed text's shingles in the kept text's
+        "containment": pl.Float64,  # of the removed text's shingles in the witness' text
         "removed_url": pl.String,
         "kept_url": pl.String,
         "removed_own_id": pl.String,
         "kept_own_id": pl.String,
     }
 )
-"""A removed document, and what it was removed for."""
+"""A removed document, what it was removed for, and what is kept in its place."""
 
 DEDUP_DECISIONS = pl.Schema({**DECISIONS, "run_id": pl.String})
 
@@ -213,8 +216,9 @@ PAIRS = pl.Schema(
         "jaccard": pl.Float64,
         "left_in_right": pl.Float64,
         "right_in_left": pl.Float64,
-        "left_worst_part": pl.Float64,
-        "right_worst_part": pl.Float64,
+        "left_guards": pl.UInt8,  # what speaks against removing it for the other: quarry_dagster.dedup.near
+        "right_guards": pl.UInt8,
+        "right_is_cleaner": pl.Boolean,  # of two near duplicates; null where they are alike
     }
 )
 """Scores of two distinct texts, see :mod:`quarry_dagster.dedup.verify`."""
@@ -241,7 +245,8 @@ MEANINGS = {
     "body": "the bytes of the page; null without a page",
     "body_digest": "32 hex digits of the body's SHA-256",
     "content_type": "as the server sent it",
-    "containment": "of the removed text's word 3-grams in the kept text's",
+    "canonical_url": "what the page says is its URL: `link rel=canonical`, else `og:url`; null where it says none",
+    "containment": "of the removed text's word 3-grams in the witness' text",
     "cosine": "of the two vectors",
     "date": "of publication, as the page states it, ISO 8601",
     "detail": "why, where the outcome needs a reason",
@@ -253,9 +258,9 @@ MEANINGS = {
     "fetched_at": "when this body was obtained, UTC; for a failure, since when it fails",
     "final_url": "after redirects",
     "jaccard": "of the two texts' word 3-grams",
-    "kept_id": "its witness: the kept document it duplicates",
-    "kept_own_id": "the witness' id in its seed, null where it has none",
-    "kept_url": "URL of the witness",
+    "kept_id": "the kept document that it duplicates: its witness, or the cleaner copy that is kept for that one",
+    "kept_own_id": "the kept document's id in its seed, null where it has none",
+    "kept_url": "URL of the kept document",
     "language": "ISO 639-1, null where the text is too short to tell",
     "last_modified": "as the server sent it",
     "level": f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}",
@@ -273,9 +278,10 @@ MEANINGS = {
     "run_id": "the Dagster run that decided it",
     "status": "HTTP status, null without an answer",
     "text": "the main text",
-    "text_digest": "of the NFKC, casefolded, whitespace-collapsed text; equal texts share it",
+    "text_digest": "of the NFKC, casefolded text without Markdown's marks, white space collapsed; equal texts share it",
     "title": "as the page states it",
     "url": "as the seed has it; of a document without one the URN of its seed's name and its id",
+    "witness_id": "the document that it satisfies the rule with: the kept one, or one that was itself removed for it",
     "word_count": "words of the text; scripts without spaces count letters by twos",
 }
 """What each column means, in every table that has it."""

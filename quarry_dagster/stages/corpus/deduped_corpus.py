@@ -117,7 +117,8 @@ def _refresh(
         report.seconds = time.monotonic() - start
         return report
 
-    along = directions.current(store, base, vectors, index.model)
+    # Outlines tell which vectors are worth comparing.
+    along = directions.current(store, base, vectors, index.model) if settings.by_vector else None
     tables = pairs.Tables(texts, vectors, sketches.refresh(store, texts, vectors, along, anew=force), along)
     documents = sketches.documents(store, tables.sketches.values())
     known = _known(store, None if force or is_distrusted else published, inputs)
@@ -175,7 +176,8 @@ def behind(store: Store) -> bool:
 def _evidence_version(settings: Deduplication, index: Index) -> list[Any]:
     """Everything that pairs and their scores depend on besides the documents, as JSON values."""
     versions = [sketches.VERSION, candidates.VERSION, verify.VERSION]
-    return [*versions, index.model, settings.similarity_threshold, list(settings.keep)]
+    compared = settings.similarity_threshold if settings.by_vector else None
+    return [*versions, index.model, compared, list(settings.keep)]
 
 
 def _of_texts(evidence: Sequence[Any]) -> list[Any]:
@@ -206,7 +208,7 @@ def _kept(documents: pl.DataFrame, decisions: pl.DataFrame, settings: Deduplicat
 
 def _signed(decisions: pl.DataFrame, published: Corpus | None, run_id: str) -> pl.DataFrame:
     """Decisions (schema DECISIONS) with the run that made each: one that stands from before keeps its run."""
-    same = ["removed_id", "kept_id", "rule", "containment", "cosine"]
+    same = ["removed_id", "kept_id", "witness_id", "rule", "containment", "cosine"]
     old = published.decisions() if published else pl.LazyFrame(schema=DEDUP_DECISIONS)
     return (
         decisions.join(old.select(*same, "run_id").collect(), on=same, how="left", nulls_equal=True)

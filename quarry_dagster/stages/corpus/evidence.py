@@ -47,7 +47,7 @@ def read_sketches(
         with store.files.parquet(segment.path) as f:
             table = f.read(["hashes", "outline"] if width else ["hashes"], use_threads=False)
         is_there = table["hashes"].is_valid().to_numpy()
-        size, values = _unpacked(table["hashes"], np.uint32)
+        size, values = _unpacked(table["hashes"], np.uint64)
         rows.append(starts[-1] + np.flatnonzero(is_there))
         starts.append(starts[-1] + len(table))
         sizes.append(size[is_there])

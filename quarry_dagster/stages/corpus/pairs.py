@@ -178,6 +178,10 @@ def _candidates(
     is_again = pl.col("left").is_in(again.implode()) | pl.col("right").is_in(again.implode())
     by_sketch = pl.concat([by_sketch, standing.filter("by_sketch", ~is_again).select("left", "right")])
 
+    by_sketch = by_sketch.with_columns(by_sketch=True)
+    if not settings.by_vector:
+        return by_sketch.with_columns(by_vector=False, cosine=pl.lit(None, pl.Float64))
+
     # A text that had as many earlier neighbours as count gets others in the place of those that are gone.
     changed = texts.filter(pl.col("came") | pl.col("gone"))["text_digest"].implode()
     is_close = candidates.is_close(settings.similarity_threshold)
@@ -189,8 +193,8 @@ def _candidates(
     cosines = pl.concat([standing.select(candidates.COSINES.names()), found]).unique(["left", "right"])
     by_vector = candidates.first_neighbours(cosines.filter(is_close))
 
-    ways = [by_sketch.with_columns(by_sketch=True), by_vector.select("left", "right", by_vector=True)]
-    both = ways[0].join(ways[1], on=["left", "right"], how="full", coalesce=True)
+    by_vector = by_vector.select("left", "right", by_vector=True)
+    both = by_sketch.join(by_vector, on=["left", "right"], how="full", coalesce=True)
     both = both.with_columns(pl.col("by_sketch", "by_vector").fill_null(False))
     return both.join(cosines, on=["left", "right"], how="left")
 

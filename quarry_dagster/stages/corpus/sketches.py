@@ -14,9 +14,9 @@ from quarry_dagster.stages.corpus.directions import Directions
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import Fingerprint, SketchNotes, SketchSegment, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import DOCUMENTS, EXTRACTED_TEXT, SKETCHES, embeddings_schema, own_id_in
-from quarry_dagster.urls import SAME_PAGE_VERSION, same_page_url
+from quarry_dagster.urls import SAME_PAGE_VERSION, host_of, same_page_url
 
-VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint32"
+VERSION = f"{shingles.VERSION}/{SAME_PAGE_VERSION}/uint64"
 """Changes whenever the same documents would give other sketches."""
 
 
@@ -69,9 +69,10 @@ def embedded_documents(
     A document whose text changed after its partition was last embedded is not among them: it waits to be embedded.
 
     Returns:
-        Columns doc_id, url, final_url, text_digest, word_count, date, partition, typed as in EXTRACTED_TEXT; own_id.
+        Columns doc_id, url, final_url, canonical_url, text_digest, word_count, date, partition, typed as in
+        EXTRACTED_TEXT; own_id.
     """
-    columns = ("doc_id", "url", "final_url", "text_digest", "word_count", "date", "partition")
+    columns = ("doc_id", "url", "final_url", "canonical_url", "text_digest", "word_count", "date", "partition")
     frames = [pl.DataFrame(schema={c: EXTRACTED_TEXT[c] for c in columns} | {"own_id": pl.String})]
     for partition, segment in texts.items():
         schema = embeddings_schema(vectors[partition].notes.dim)
@@ -83,9 +84,14 @@ def embedded_documents(
 
 def with_page_urls(documents: pl.DataFrame) -> pl.DataFrame:
     """The documents of :func:`embedded_documents` with schema DOCUMENTS and the column `partition`."""
-    urls = documents.select("final_url", "url").iter_rows()
-    pages = pl.Series("page_url", [same_page_url(f or u) for f, u in urls], dtype=pl.String)
-    return documents.with_columns(pages).select(*DOCUMENTS.names(), "partition")
+    pages, canonical = [], []
+    for final, url, says in documents.select("final_url", "url", "canonical_url").iter_rows():
+        own = final or url
+        pages.append(same_page_url(own))
+        canonical.append(same_page_url(says) if says and host_of(says) == host_of(own) else None)
+    found = {"page_url": pages, "canonical_page": canonical}
+    columns = [pl.Series(name, values, dtype=pl.String) for name, values in found.items()]
+    return documents.with_columns(columns).select(*DOCUMENTS.names(), "partition")
 
 
 def _sketch(
