@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from quarry_dagster.crawl.addresses import remedy
+from quarry_dagster.dedup import near, verify
+from quarry_dagster.dedup.reasons import Reason, reasons
 from quarry_dagster.naming import own_id_of, seed_of
 from quarry_dagster.plural import plural
 from quarry_dagster.reader import scan
@@ -68,6 +71,32 @@ def history(data: str, document: str) -> History | None:
     return found
 
 
+@dataclass
+class Compared:
+    """Two documents side by side: what the texts say of removing either one for the other."""
+
+    first: History
+    second: History
+    against_first: list[Reason]
+    """What speaks against removing the first for the second; empty: it may go for it."""
+    against_second: list[Reason]
+    containment: tuple[float, float]
+    """Of the first's word 3-grams in the second's text, and the other way round."""
+
+
+def compared(data: str, document: str, other: str) -> Compared | None:
+    """Compare the texts of two documents as deduplication does; None where one is not known, or has no text.
+
+    Raises: as :func:`history`.
+    """
+    first, second = history(data, document), history(data, other)
+    if first is None or second is None or not first.text or not second.text:
+        return None
+    (scores,) = verify.scores(near.Text.of([first.text, second.text]), np.array([0]), np.array([1])).rows(named=True)
+    against = reasons(first.text, second.text), reasons(second.text, first.text)
+    return Compared(first, second, *against, (scores["left_in_right"], scores["right_in_left"]))
+
+
 def _later(store: Store, partition: str) -> str:
     """What is to be said of the published corpus where the texts of a partition are others than it was made from."""
     corpus, texts = store.deduped_corpus.current(), store.extracted_text.segment(partition)
@@ -124,6 +153,6 @@ def _text(row: dict[str, Any]) -> str:
 
 def _decision(row: dict[str, Any]) -> str:
     scores = ", ".join(f"{k} {row[k]:.3f}" for k in ("containment", "jaccard", "cosine") if row[k] is not None)
-    return f"duplicate of {row['kept_url']} ({row['kept_id']}), level {row['level']}, rule {row['rule']}" + (
-        f"; {scores}" if scores else ""
-    )
+    way = "" if row["witness_id"] in (None, row["kept_id"]) else f", by way of {row['witness_id']}"
+    said = f"duplicate of {row['kept_url']} ({row['kept_id']}{way}), level {row['level']}, rule {row['rule']}"
+    return f"{said}; {scores}" if scores else said

@@ -102,7 +102,8 @@ def _short(v: View, mine: list[str], theirs: list[str]) -> str:
         return f"{said}, and {1 - v.c:.0%} of its word 3-grams are not in the other one"
     if len(own := near.missing_head(v)):
         return f"{said}, and the other one has nowhere the word *{mine[int(own[0])]}*, with which it begins"
-    return f"{said}, and it has nowhere the word *{theirs[int(near.missing_head(v.back)[0])]}*, with which the other begins"
+    first = theirs[int(near.missing_head(v.back)[0])]
+    return f"{said}, and it has nowhere the word *{first}*, with which the other one begins"
 
 
 _SENTENCES: dict[str, Callable[[View, list[str], list[str]], str]] = {

@@ -60,6 +60,20 @@ def compare(removed: str, kept: str) -> tuple[Passage, Passage]:
     )
 
 
+def marked(text: str, other: str) -> str:
+    """The whole text, `[` and `]` around the words that no word n-gram shared with `other` covers."""
+    words = list(_WORD.finditer(text))
+    shared = set(_grams(list(_WORD.finditer(other))))
+    covered = {i + j for i, gram in enumerate(_grams(words)) if gram in shared for j in range(SHINGLE)}
+    parts, last = [], 0
+    for is_covered, run in groupby(range(len(words)), key=covered.__contains__):
+        if not is_covered:
+            first, *_, end = [*run] * 2
+            parts += [text[last : words[first].start()], "[", text[words[first].start() : words[end].end()], "]"]
+            last = words[end].end()
+    return "".join([*parts, text[last:]])
+
+
 def _end(text: str, begin: int, words: list[re.Match[str]]) -> int:
     """Where a passage ends: with a whole word, unless a word is longer than a passage."""
     limit = begin + LENGTH
