@@ -1,4 +1,4 @@
-"""The rule for near duplicates: what is a copy goes, what differs in a name or a number stays, for a reason in words."""
+"""The rule for near duplicates: a copy goes, what differs in a name or a number stays, for a reason in words."""
 
 import random
 
@@ -83,6 +83,21 @@ def test_each_guard_keeps_what_it_is_there_for(text: str, other: str, guard: str
 )
 def test_a_copy_goes(copy: str) -> None:
     assert _against(copy, BODY) == []
+
+
+def test_the_cleaner_of_two_copies_has_no_chrome_and_no_typos_and_is_not_cut() -> None:
+    chrome = f"{' '.join(f'menu{i}' for i in range(40))} {BODY} {' '.join(f'link{i}' for i in range(40))}"
+    code = " ".join(f"x{i} = y{i % 7}" for i in range(300))
+    for better, worse in (
+        (BODY, chrome),
+        (BODY, _every(BODY, 30)),
+        (BODY, " ".join(BODY.split()[:300])),
+        (f"{BODY} {words(20, 60)}", BODY),
+        (code, " ".join(code.split()[:500])),
+    ):
+        mine, theirs = near.views(*near.Text.of([better, worse]))
+        assert (near.is_cleaner(mine), near.is_cleaner(theirs)) == (True, False)
+    assert near.is_cleaner(near.views(*near.Text.of([BODY, BODY.upper()]))[0]) is None
 
 
 def test_a_sentence_names_the_word_that_keeps_a_text() -> None:

@@ -41,7 +41,7 @@ def test_every_row_is_kept_or_removed_for_a_kept_one_or_skipped_with_a_reason() 
     assert found.kept.columns == ["id", "text", "tags"]
     assert found.skipped.rows() == [("nothing", "null"), ("blank", "empty")]
     assert dict(found.removed.select("removed_id", "rule").iter_rows()) == {
-        "part": "contained/1",
+        "part": "near/1",
         gone: "text-digest/1",
     }
     assert dict(found.removed.select("removed_id", "containment").iter_rows()) == {"part": 1, gone: 1}
@@ -179,23 +179,23 @@ def test_modes_and_the_order_of_keeping_are_those_of_a_run() -> None:
     frame = pl.DataFrame(
         {"text": [WHOLE, edited, WHOLE + " and more"], "date": [None, date(2020, 1, 2), "2021"]}, strict=False
     )
-    assert removals(deduplicate(frame)) == {0: 2, 1: 2}
-    assert removals(deduplicate(frame, mode="strict")) == {0: 2}
+    assert removals(deduplicate(frame)) == {2: 0, 1: 0}, "of about equal length it is the cleanest"
+    assert removals(deduplicate(frame, mode="strict")) == {2: 0}
     assert removals(deduplicate(frame, keep=["earliest"])) == {0: 1, 2: 1}
     dated = frame.with_columns(date=pl.Series([None, date(2020, 1, 2), date(2021, 1, 1)]))
     assert removals(deduplicate(dated, keep=["earliest"])) == {0: 1, 2: 1}
     annotated = deduplicate(frame, mode="annotate")
     assert annotated.kept.equals(frame)
-    assert removals(annotated) == {0: 2, 1: 2}
+    assert removals(annotated) == {2: 0, 1: 0}
 
 
-def test_short_texts_and_walls_are_left_out_only_where_it_is_asked_for() -> None:
+def test_short_texts_are_left_out_only_where_it_is_asked_for() -> None:
     wall = "Please enable JavaScript to continue. " + words(3, 20)
     frame = pl.DataFrame({"text": ["A few words.", wall, WHOLE, WHOLE + "\x01" * 50]})
     assert deduplicate(frame).skipped.height == 0
     found = deduplicate(frame, min_words=20)
-    assert found.skipped.rows() == [(0, "too_short"), (1, "javascript_only"), (3, "error")]
-    assert deduplicate(frame, min_words=0).skipped.rows() == [(1, "javascript_only"), (3, "error")]
+    assert found.skipped.rows() == [(0, "too_short"), (3, "error")], "a given text that asks for JavaScript is a text"
+    assert deduplicate(frame, min_words=0).skipped.rows() == [(3, "error")]
 
 
 def test_the_name_of_the_ids_decides_between_rows_that_nothing_else_tells_apart() -> None:
@@ -237,7 +237,7 @@ def test_a_run_over_the_same_documents_decides_the_same(tmp_path: Path, monkeypa
     ours = found.removed.select("removed_id", "kept_id", *columns).sort("removed_id")
     theirs = decided.select(removed_id="removed_url", kept_id="kept_url", **{c: c for c in columns}).sort("removed_id")
     assert ours.equals(theirs)
-    assert decided["rule"].n_unique() >= 4
+    assert decided["rule"].n_unique() >= 3
     assert set(found.kept["url"]) == corpus.urls()
     outcomes = corpus.read("extracted_text").filter(pl.col("outcome") != "extracted").select("url", "outcome")
     assert set(found.skipped.iter_rows()) == set(outcomes.iter_rows()) != set()

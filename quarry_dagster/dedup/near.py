@@ -353,11 +353,15 @@ def is_cleaner(v: View) -> bool | None:
 
 
 def _is_chrome(v: View) -> bool:
-    """Whether what the text has and the other lacks is menus and the like: words without sentences at its two ends."""
-    b, (starts, ends) = v.bounds, v.passages
+    """Whether what the text has and the other lacks is menus and the like: words without sentences at the two ends of a
+    text that is written in sentences. Of one that is not, as code or Thai, the surplus says nothing, and may be a part
+    that was cut off."""
+    b, (firsts, lasts) = v.bounds, v.passages
     surplus = int(v.lengths.sum())
-    at_ends = int(v.lengths[(starts == 0) | (ends == len(v.is_covered))].sum())
+    at_ends = int(v.lengths[(firsts == 0) | (lasts == len(v.is_covered))].sum())
     if surplus < b.chrome * WORD or at_ends < b.chrome_at_ends * surplus or v.back.c < 1 - b.chrome_lacks:
         return False
-    sentences = np.count_nonzero(v.text.ends_sentence & ~v.is_covered)
-    return bool(sentences * b.chrome_sentence * WORD < surplus)
+    sentence = b.chrome_sentence * WORD
+    ends, is_common = v.text.ends_sentence, v.is_covered
+    own, common = np.count_nonzero(ends & ~is_common), np.count_nonzero(ends & is_common)
+    return bool(own * sentence < surplus and common * sentence >= v.text.length - surplus)
