@@ -3,8 +3,8 @@
     python -m benchmarks.dedup [LABELLED] [--peers-python PATH] [--work DIR]
 
 LABELLED is a Parquet file with a row a document: `id`, `text`, `cluster` (same cluster: duplicates) and `kind` (`base`,
-or how the document was made from its cluster's base); or a folder with such a `planted.parquet`, and if they are there
-`recrawl.parquet` and `recrawl_heads.parquet` (pages at two dates) and `copycat_pairs.parquet` (pairs judged by people).
+or how the document was made from its cluster's base); or a folder with the sets that `benchmarks.labelled` reads, and
+if it is there `copycat_pairs.parquet` (pairs judged by people).
 Without it, documents are generated: see `benchmarks.planted`. Each system runs in a process of its own; texts are
 embedded once, and their vectors are given to all systems that use them. A peer that is not importable is skipped:
 `pip install -e '.[bench]'`, or name an interpreter that has them. With --work, vectors are kept for the next run.
@@ -14,25 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
-import unicodedata
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from benchmarks.judged_pairs import judged_pairs
-from benchmarks.planted import BASE, generate
+from benchmarks.labelled import Judge, Score, labelled_sets
+from benchmarks.planted import generate
 from benchmarks.systems import NEED_VECTORS, PEERS, SYSTEMS
-
-NATURAL = 0.6
-"""5-gram containment from which a removal in favour of another cluster is right: the two are natural duplicates."""
-LOSES = 0.6
-"""Share of word pairs below which the kept document does not hold what the removed one says."""
 
 TITLES = {
     "quarry": "QuarryCore",
@@ -74,20 +66,7 @@ def _sets(arguments: argparse.Namespace) -> dict[str, pl.DataFrame]:
         return {"generated": generate(arguments.documents, arguments.seed)}
     if path.is_file():
         return {path.stem: pl.read_parquet(path)}
-    sets = {}
-    if (path / "planted.parquet").is_file():
-        sets["planted"] = pl.read_parquet(path / "planted.parquet")
-    if (path / "recrawl.parquet").is_file():
-        heads = pl.read_parquet(path / "recrawl_heads.parquet").with_columns(cluster="id", kind=pl.lit(BASE))
-        tenths = (pl.col("jaccard5") * 5).floor().clip(0, 4).cast(pl.Int64) * 2
-        versions = pl.read_parquet(path / "recrawl.parquet").with_columns(
-            cluster="head", kind=pl.format("Jaccard from .{}", tenths)
-        )
-        columns = ("id", "text", "cluster", "kind")
-        sets["recrawl"] = pl.concat([versions.select(columns), heads.select(columns)])
-    if not sets:
-        raise SystemExit(f"{path}: neither planted.parquet nor recrawl.parquet")
-    return sets
+    return labelled_sets(path)
 
 
 def _compare(name: str, labelled: pl.DataFrame, folder: Path, profile: str, peers_python: str) -> None:
@@ -114,7 +93,10 @@ def _compare(name: str, labelled: pl.DataFrame, folder: Path, profile: str, peer
                 "system": TITLES[system],
                 "recall": f"{found.recall:.3f}",
                 "precision": f"{found.precision:.3f}",
-                "false per 10,000": f"{found.wrong * 10_000 / labelled['cluster'].n_unique():.0f}",
+                "found": f"{found.found:,} of {found.planted:,}",
+                "other clusters": str(len(found.others)),
+                "lost 3-grams": f"{found.lost:,}",
+                "false per 10,000": f"{len(found.wrong) * 10_000 / labelled['cluster'].n_unique():.0f}",
                 "hard negatives lost": str(found.hard_negatives),
                 "removals that lose text": str(found.losing),
                 "CPU s: vectors": f"{vectors:.0f}" if vectors else "",
@@ -125,10 +107,10 @@ def _compare(name: str, labelled: pl.DataFrame, folder: Path, profile: str, peer
                 "peak without": f"{answer['peak']:,.0f}",
             }
         )
-        by_kind[TITLES[system]] = found.recall_by_kind
+        by_kind[TITLES[system]] = found.by_kind
     print(_table(rows))
-    kinds = sorted({k for recall in by_kind.values() for k in recall})
-    print(_table([{"recall": k} | {s: f"{recall[k]:.2f}" for s, recall in by_kind.items()} for k in kinds]))
+    kinds = sorted({k for found in by_kind.values() for k in found})
+    print(_table([{"recall": k} | {s: "{} of {}".format(*found[k]) for s, found in by_kind.items()} for k in kinds]))
 
 
 def _prepare(labelled: pl.DataFrame, folder: Path, profile: str) -> dict[str, float]:
@@ -164,62 +146,9 @@ def _importable(python: str, modules: tuple[str, ...]) -> bool:
     return subprocess.run([python, "-c", test], check=False).returncode == 0
 
 
-@dataclass
-class Score:
-    """What a system's removals are worth."""
-
-    recall: float
-    precision: float
-    wrong: int
-    hard_negatives: int
-    losing: int
-    recall_by_kind: dict[str, float]
-
-
 def score(labelled: pl.DataFrame, removed: list[tuple[str, str]]) -> Score:
-    """Judge removals, pairs (removed id, kept id), by labels: columns id, text, cluster, kind.
-
-    A removal is right if both documents are of one cluster or natural duplicates (NATURAL). A planted duplicate is
-    found if it or its base was rightly removed: not both are left. A removal loses text if the kept document has
-    less than LOSES of the removed one's word pairs, whatever the labels say: the shorter was kept, or another text.
-    """
-    rows = {r["id"]: r for r in labelled.iter_rows(named=True)}
-    right, wrong, losing = set(), set(), 0
-    for a, b in removed:
-        first, second = _words(rows[a]["text"]), _words(rows[b]["text"])
-        losing += _containment(first, second, 2) < LOSES
-        same = rows[a]["cluster"] == rows[b]["cluster"]
-        natural = not same and max(_containment(first, second, 5), _containment(second, first, 5)) >= NATURAL
-        (right if same or natural else wrong).add(a)
-    bases = {r["cluster"]: i for i, r in rows.items() if r["kind"] == BASE}
-    found: dict[str, list[bool]] = defaultdict(list)
-    for i, row in rows.items():
-        base = bases.get(row["cluster"], i)
-        if base != i:
-            found[row["kind"]].append(i in right or base in right)
-    every = [hit for hits in found.values() for hit in hits]
-    return Score(
-        recall=sum(every) / max(1, len(every)),
-        precision=1 - len(wrong) / max(1, len(removed)),
-        wrong=len(wrong),
-        hard_negatives=sum(rows[i]["kind"].startswith("hard") for i in wrong),
-        losing=losing,
-        recall_by_kind={kind: sum(hits) / len(hits) for kind, hits in found.items()},
-    )
-
-
-# Not the project's own shingles: the judge must not share an error with the judged.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
-def _containment(words: list[str], other: list[str], n: int) -> float:
-    mine, theirs = ({tuple(w[i : i + n]) for i in range(len(w) - n + 1)} for w in (words, other))
-    return len(mine & theirs) / len(mine) if mine else float(words == other)
+    """Judge removals, pairs (removed id, kept id), by labels: columns id, text, cluster, kind."""
+    return Judge(labelled).score(removed)
 
 
 def _table(rows: list[dict[str, str]]) -> str:

@@ -31,14 +31,14 @@ def test_the_judge_counts_what_is_right_wrong_and_lost() -> None:
         ("chrome", third, "4", "hard: chrome"),
     )
     nothing = score(texts, [])
-    assert (nothing.recall, nothing.precision, nothing.wrong, nothing.losing) == (0, 1, 0, 0)
+    assert (nothing.recall, nothing.precision, nothing.wrong, nothing.losing) == (0, 1, [], 0)
     perfect = score(texts, [("copy", "base"), ("part", "base"), ("quoted", "other")])
-    assert (perfect.recall, perfect.precision, perfect.wrong, perfect.losing) == (1, 1, 0, 0)
+    assert (perfect.recall, perfect.precision, perfect.wrong, perfect.losing) == (1, 1, [], 0)
     turned = score(texts, [("base", "part"), ("copy", "part")])  # duplicates, but the longest is gone
     assert (turned.recall, turned.precision, turned.losing) == (1, 1, 2)
     mixed = score(texts, [("copy", "base"), ("chrome", "other"), ("part", "other"), ("other", "base")])
-    assert mixed.recall_by_kind == {"exact": 1, "excerpt": 0}
-    assert (mixed.recall, mixed.precision, mixed.wrong) == (0.5, 0.25, 3)
+    assert mixed.by_kind == {"exact": (1, 1), "excerpt": (0, 1)}
+    assert (mixed.recall, mixed.precision, len(mixed.wrong)) == (0.5, 0.25, 3)
     assert (mixed.hard_negatives, mixed.losing) == (1, 3)
 
 

@@ -175,18 +175,18 @@ def test_what_is_wrong_is_named_with_its_remedy(frame: Any, arguments: dict[str,
 
 
 def test_modes_and_the_order_of_keeping_are_those_of_a_run() -> None:
-    edited = " ".join("changed" if i % 20 == 7 else word for i, word in enumerate(WHOLE.split()))
+    edited = " ".join("changed" if i == 40 else word for i, word in enumerate(WHOLE.split()))
     frame = pl.DataFrame(
         {"text": [WHOLE, edited, WHOLE + " and more"], "date": [None, date(2020, 1, 2), "2021"]}, strict=False
     )
-    assert removals(deduplicate(frame)) == {2: 0, 1: 0}, "of about equal length it is the cleanest"
+    assert removals(deduplicate(frame)) == {2: 1, 0: 1}, "of the cleaner ones the earliest"
     assert removals(deduplicate(frame, mode="strict")) == {2: 0}
     assert removals(deduplicate(frame, keep=["earliest"])) == {0: 1, 2: 1}
     dated = frame.with_columns(date=pl.Series([None, date(2020, 1, 2), date(2021, 1, 1)]))
     assert removals(deduplicate(dated, keep=["earliest"])) == {0: 1, 2: 1}
     annotated = deduplicate(frame, mode="annotate")
     assert annotated.kept.equals(frame)
-    assert removals(annotated) == {2: 0, 1: 0}
+    assert removals(annotated) == {2: 1, 0: 1}
 
 
 def test_short_texts_are_left_out_only_where_it_is_asked_for() -> None:
