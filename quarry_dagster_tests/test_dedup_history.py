@@ -79,11 +79,11 @@ def _forget(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> Non
     if not here:
         return
     gone = rng.choice(here)
-    forgotten = takedown.put_on_list(corpus.store, gone)
+    takedown.put_on_list(corpus.store, gone)
     expected[gone] = GONE
     with _killed_at(corpus, rng.choice([3, 6, 1000])):
-        takedown.take_out(corpus.store, corpus.profile, forgotten)
-    takedown.take_out(corpus.store, corpus.profile, forgotten)
+        takedown.take_out(corpus.store, corpus.profile)
+    takedown.take_out(corpus.store, corpus.profile)
 
 
 def _drop_partition(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:

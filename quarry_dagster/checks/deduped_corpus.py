@@ -105,7 +105,7 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
     problems = []
     if dangling.height:
         problems.append(
-            f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_url'][0]})"
+            f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_id'][0]})"
         )
     live = store.deduped_corpus.latest(2)
     before = live[1].decisions().collect() if len(live) > 1 else decisions.clear()
@@ -139,7 +139,7 @@ def _unjustified(store: Store, corpus: Corpus, decisions: pl.DataFrame) -> list[
         return out
     found = _evidence(store, corpus, documents, scored)
     texts = ["text_digest", "text_digest_kept"]
-    stored = scored.select("removed_url", "kept_url", *texts, stored_level="level", stored_rule="rule")
+    stored = scored.select("removed_id", "kept_id", *texts, stored_level="level", stored_rule="rule")
     again = decide.verdicts(stored.join(found, on=texts, how="left"), _settings(corpus))
     is_other = pl.col("level").ne_missing(pl.col("stored_level")) | pl.col("rule").ne_missing(pl.col("stored_rule"))
     for row in again.filter(is_other).iter_rows(named=True):
@@ -149,7 +149,7 @@ def _unjustified(store: Store, corpus: Corpus, decisions: pl.DataFrame) -> list[
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    return f"{row['removed_url']} does not satisfy {row['rule']} with {row['kept_url']}"
+    return f"{row['removed_id']} does not satisfy {row['rule']} with {row['kept_id']}"
 
 
 def _evidence(store: Store, corpus: Corpus, documents: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
@@ -194,7 +194,7 @@ def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
     removed = decide.decide(candidates, scores, settings)
     left = removed.join(sample, left_on="removed_id", right_on="doc_id", how="semi")
     share = left.height / max(1, sample.height)
-    examples = "; ".join(f"{r} of {k}" for r, k in left.select("removed_url", "kept_url").head(5).iter_rows())
+    examples = "; ".join(f"{r} of {k}" for r, k in left.select("removed_id", "kept_id").head(5).iter_rows())
     return Finding(
         left.height <= _FEW or share <= profile.checks.max_duplicates_left,
         f"{left.height:,} duplicates found among {sample.height:,} sampled of {documents.height:,} kept documents"
@@ -270,10 +270,10 @@ def large_clusters(store: Store, profile: HardwareProfile) -> Finding:
         return _NONE
     decisions = corpus.decisions().collect()
     near = decisions.filter(pl.col("level").is_in(SCORED_LEVELS))
-    sizes = near.group_by("kept_url").len().sort("len", "kept_url", descending=[True, False])
+    sizes = near.group_by("kept_id").len().sort("len", "kept_id", descending=[True, False])
     large = sizes.filter(pl.col("len") > profile.checks.max_cluster)
     largest = int(sizes["len"][0]) if sizes.height else 0
-    named = ", ".join(f"{url} stands for {n:,}" for url, n in large.head(5).iter_rows())
+    named = ", ".join(f"{doc_id} stands for {n:,}" for doc_id, n in large.head(5).iter_rows())
     return Finding(
         large.is_empty(),
         named or f"the largest cluster has {largest:,} near duplicates",

@@ -19,7 +19,7 @@ from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
 from quarry_dagster.intake.inbox import settings_of
 from quarry_dagster.profiles.remembered import choose_for
@@ -86,8 +86,10 @@ def prepare(
     _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
     sweep(store)
-    if takedown.is_unfinished(store):
-        takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
+    try:
+        takedown.resume(store, settings)
+    except (CorpusShrankError, ChecksFailedError) as e:
+        screen.say(str(e), "yellow")
     prepared = Prepared(store, profile_name(profile), settings, seed_files, dedup_only, only_failed)
     if not (dedup_only or only_failed):
         prepared.reports = _take_in(screen, store, settings)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from quarry_dagster import seeds
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Store
+from quarry_dagster.store import Forgotten, Store
 
 _KEY = "ledger/"
 _PROBLEMS_KEPT = 100
+_ADDRESS = re.compile(r"(?:https?://|urn:quarry:)[^\s\]\"'<>]+", re.IGNORECASE)
 
 
 @dataclass
@@ -94,6 +96,16 @@ class Ledger:
         self.entries.update(entries)
         lines = [{"set": {"key": f"{_KEY}{name}", "value": entry.stored()}} for name, entry in entries.items()]
         store.files.log.commit(lambda _: lines)
+
+    def forget(self, store: Store, forgotten: Forgotten) -> None:
+        """Take out what is said of lines that name what is forgotten; how many problems there were stays."""
+        changed: dict[str, Entry] = {}
+        for name, entry in self.entries.items():
+            kept = [line for line in entry.problems if not any(map(forgotten.reason, _ADDRESS.findall(line)))]
+            if kept != entry.problems:
+                changed[name] = replace(entry, problems=kept)
+        if changed:
+            self.put(store, changed)
 
     def waiting(self, inbox: dict[str, str]) -> dict[str, str]:
         """Of the files in the inbox (states by name) those that are new, changed, or not read to their end."""

@@ -178,7 +178,7 @@ class _There:
             asked = rows.filter(pl.col("outcome").is_null())
             if failed is not None:
                 asked = asked.filter(pl.col("doc_id").is_in(failed.implode()))
-            if self._forgotten.entries:
+            if self._forgotten.takedowns:
                 asked = asked.filter(
                     pl.Series([self._forgotten.reason(url) is None for url in asked["url"]], dtype=pl.Boolean)
                 )

@@ -16,6 +16,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -195,6 +196,17 @@ class Log:
         keep = checkpoints[-2]
         old = [path for path in self.disk.list(FOLDER) if path != _HINT and number_of(path) < keep]
         self.disk.delete([*old, _path(keep)])
+
+    def forget_past(self) -> None:
+        """Delete all commits up to the last checkpoint, and logs that were replaced: some may say what must be gone.
+
+        Call :meth:`checkpoint` when the state says it no more. One is written behind it, so that there are two.
+        """
+        self.checkpoint()
+        self.cut()
+        if self.disk.is_local:
+            for folder in Path(self.disk.full("")).glob(f"{FOLDER}.replaced-*"):
+                shutil.rmtree(folder)
 
     def checkpoint(self) -> None:
         """Write the state beside the log now, whatever came since the last one."""

@@ -82,6 +82,23 @@ class FurtherSeeds:
         log.info("%s: %d further pages found; they wait in the inbox as %s", partition, len(lines), name)
 
 
+def forget_found(store: Store, forgotten: Forgotten) -> None:
+    """Take what is forgotten out of the lists of further seeds, read ones too; one that is left empty goes.
+
+    Raises:
+        StoreError: the inbox cannot be written.
+    """
+    for path in store.files.list(f"{SEEDS}/{FOUND}".rstrip("/")):
+        with store.files.open(path) as file:
+            lines = file.readlines()
+        kept = [line for line in lines if line.strip() and not forgotten.reason(line.decode().split()[0])]
+        if not kept:
+            store.files.delete([path])
+        elif kept != lines:
+            with store.files.create(path) as file:
+                file.write(b"".join(kept))
+
+
 def _waiting(store: Store) -> set[str]:
     """URLs that other partitions found, and that no batch has yet."""
     urls: set[str] = set()
