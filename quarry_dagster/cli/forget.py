@@ -152,5 +152,5 @@ def _say_undone(store: Store, undone: Any, as_json: bool) -> None:
     if undone.crawled:
         click.echo(f"{plural(undone.crawled, 'page')} to be crawled: with the next crawl, or quarry run --refetch")
     if undone.given:
-        click.echo(f"{plural(undone.given, 'given document')}: when the seeds are given again")
+        click.echo(f"{plural(undone.given, 'given document')}: with the next run, where these seeds are in the inbox")
         _say_some([safe(name) for name in undone.seeds])

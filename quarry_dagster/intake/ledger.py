@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -106,6 +106,10 @@ class Ledger:
                 changed[name] = replace(entry, problems=kept)
         if changed:
             self.put(store, changed)
+
+    def read_again(self, store: Store, names: Collection[str]) -> None:
+        """Have the next run read these seed files once more, as far as they are in the inbox."""
+        self.put(store, {name: replace(self.entries[name], state="") for name in names if name in self.entries})
 
     def waiting(self, inbox: dict[str, str]) -> dict[str, str]:
         """Of the files in the inbox (states by name) those that are new, changed, or not read to their end."""

@@ -47,10 +47,10 @@ class Takedown:
         """
         match said:
             case str() as day:  # as version 0.1 wrote it
-                return cls(key, FIRST_FORM, day)
+                return cls(key, FIRST_FORM, day, applied=day)
             case {"day": str() as day, "urls": form, **more} if form in FORMS:
-                said = {name: more[name] for name in ("who", "why", "applied") if name in more}
-                return cls(key, cast(UrlForm, form), more.get("at", day), **said)
+                who, why, applied = more.get("who", ""), more.get("why", ""), more.get("applied", day)
+                return cls(key, cast(UrlForm, form), more.get("at", day), who, why, applied)
             case _:
                 raise ValueError(key)
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import polars as pl
 
@@ -112,6 +112,10 @@ def _notes(files: Files, path: str, notes_type: type[N]) -> N:
         return notes_type.of(json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
 
 
+Forgetting = Literal["its row is emptied", "its partition is made again", "it is made again with the corpus"]
+"""How a forgotten document leaves a table: :mod:`quarry_dagster.takedown.taking_out` does it."""
+
+
 class Table(Generic[N]):
     """A table partitioned by crawl batch.
 
@@ -119,13 +123,15 @@ class Table(Generic[N]):
         name: the folder it lies in.
         schema: of its rows.
         notes_type: of what a segment's writer notes.
+        forgets: how a forgotten document leaves it.
     """
 
-    def __init__(self, files: Files, name: str, schema: pl.Schema, notes_type: type[N]) -> None:
+    def __init__(self, files: Files, name: str, schema: pl.Schema, notes_type: type[N], *, forgets: Forgetting) -> None:
         self.files = files
         self.name = name
         self.schema = schema
         self.notes_type = notes_type
+        self.forgets = forgets
 
     def segments(self, commit: int | None = None) -> Segments[N]:
         """The current segment of every partition, in order of partition; or those that were current at a commit."""

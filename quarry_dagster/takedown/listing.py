@@ -11,7 +11,7 @@ from itertools import islice
 import polars as pl
 
 from quarry_dagster.errors import ConfigError, InvalidUrl
-from quarry_dagster.intake import SEEDS, pending
+from quarry_dagster.intake import SEEDS, Ledger, pending
 from quarry_dagster.naming import seed_of
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.further_seeds import FOUND
@@ -62,9 +62,9 @@ class Undone:
     crawled: int
     """Pages that come with the next crawl of their partition."""
     given: int
-    """Documents that come when their seeds are given again."""
+    """Documents that come when their seeds are read again."""
     seeds: list[str]
-    """These seed files."""
+    """These seed files; the next run reads those that are in the inbox."""
 
 
 def plan(store: Store, named: str, *, with_copies: bool = False) -> Plan:
@@ -108,7 +108,8 @@ def undo(store: Store, named: str) -> Undone:
     listed = {each.key: each for each in store.forgotten().takedowns}
     key = named if named in listed else _key(named, store.root().urls)
     if key not in listed:
-        near = difflib.get_close_matches(key, listed, 3, _LIKE)
+        host = host_of(key)
+        near = [host] if host in listed else difflib.get_close_matches(key, listed, 3, _LIKE)
         remedy = f"did you mean {' or '.join(near)}?" if near else "quarry forget --list shows what is"
         raise ConfigError(f"{named!r} is not on the list, and nothing was changed: {remedy}")
     if listed[key].applied is None:
@@ -124,6 +125,8 @@ def undo(store: Store, named: str) -> Undone:
                 given, crawled = given + is_given, crawled + (not is_given)
                 names |= {seed} if is_given else set()
     Forgotten.take_off(store.files, key)
+    with store.files.lock("intake"):
+        Ledger.read(store).read_again(store, names)
     return Undone(key, crawled, given, sorted(names))
 
 

@@ -1,11 +1,12 @@
 """Taking what is on the list out of every table, and noting when nothing of it is left.
 
-How a document leaves a table, or a kind of file, is said where that is declared (:data:`store.forgetting.HOW`).
+How a document leaves a table is said where that is declared (:data:`quarry_dagster.store.tables.Forgetting`), and how
+it leaves other files, in :data:`KINDS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -30,6 +31,29 @@ from quarry_dagster.takedown.listing import Plan, plan
 
 _BEFORE = "takedown"
 """A value that versions before this one kept in the log while a takedown was under way."""
+_MADE_AGAIN: Mapping[str, Callable[[Store, str, HardwareProfile, Extractor], object]] = {
+    "extracted_text": lambda store, partition, _, extractor: extracted_text.refresh(store, partition, extractor),
+    "embeddings": lambda store, partition, profile, _: embeddings.refresh(store, partition, profile),
+}
+"""What makes a partition of these tables again from the table above it, in their order."""
+KINDS: Mapping[str, str] = {
+    "batches": "rows are emptied",
+    "raw_pages": "rows are emptied",
+    "extracted_text": "made again from raw pages",
+    "embeddings": "made again from texts",
+    "sketches": "made again with the corpus",
+    "faiss_index": "published anew, from vectors alone",
+    "deduped_corpus": "published anew, and no publish of before is kept",
+    "corpus_report": "made again",
+    "warc": "rewritten without the records",
+    "crawling": "journals of killed crawls are deleted; a crawl under way writes no forgotten page",
+    "seeds": "lists of pages that pages named are rewritten; what a user put there is the user's, and is named",
+    "log": "commits of before are deleted, and what is noted of seeds names no such page",
+    ".dagster": "is told nothing that a page wrote",
+    ".locks": "empty files",
+    ".writers": "processes that write",
+}
+"""How each kind of file below a data root is rid of what is forgotten; a test holds it complete."""
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own_columns")
 
 
@@ -74,10 +98,8 @@ def resume(store: Store, profile: HardwareProfile) -> None:
         CorpusShrankError, ChecksFailedError: as :func:`take_out`.
         StoreError: the store cannot be written.
     """
-    if is_unfinished(store) and _something_is_left(store, store.forgotten()):
+    if is_unfinished(store):
         take_out(store, profile)
-    elif is_unfinished(store):
-        finish(store)
 
 
 def take_out(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptance] = ()) -> int:
@@ -91,10 +113,9 @@ def take_out(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptan
     taken = empty(store, store.forgotten())
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in store.raw_pages.segments():
-            if store.extracted_text.segment(partition):
-                extracted_text.refresh(store, partition, extractor)
-            if store.embeddings.segment(partition):
-                embeddings.refresh(store, partition, profile)
+            for table in store.tables():
+                if table.forgets == "its partition is made again" and table.segment(partition):
+                    _MADE_AGAIN[table.name](store, partition, profile, extractor)
     try:
         _publish(store, profile, accepted)
     except (CorpusShrankError, ChecksFailedError) as e:
@@ -144,16 +165,20 @@ def finish(store: Store) -> None:
         return
     with store.files.lock("intake"):
         Ledger.read(store).forget(store, forgotten)
-    store.files.log.checkpoint()
+    store.files.log.forget_past()
     Forgotten.note_applied(store.files, [each.key for each in forgotten.takedowns])
     store.files.log.set(_BEFORE, lambda _: None)
-    store.files.log.forget_past()
+    store.files.log.checkpoint()  # so that there are two again
 
 
 def _something_is_left(store: Store, forgotten: Forgotten) -> bool:
     """Whether a table, or the published corpus, still has what is on the list."""
     corpus = store.deduped_corpus.current()
-    texts = store.extracted_text.segments_at(corpus.inputs.texts).values() if corpus else ()
+    texts = [*store.extracted_text.segments().values()]
+    if corpus:
+        there = {segment.path for segment in texts}
+        published = store.extracted_text.segments_at(corpus.inputs.texts).values()
+        texts += [segment for segment in published if segment.path not in there]
     tables = (segment for table in (store.batches, store.raw_pages) for segment in table.segments().values())
     return any(_with_body(segment, forgotten) for segment in tables) or any(
         _with_text(segment, forgotten) for segment in texts
