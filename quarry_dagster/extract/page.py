@@ -13,7 +13,7 @@ from quarry_dagster.extract.extractors import chosen, extractor_name
 from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.walls import is_wall
-from quarry_dagster.extract.words import count_words, kept_form, of_plain_text, text_digest
+from quarry_dagster.extract.words import count_words, is_longer_than, kept_form, of_plain_text, text_digest
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Extraction as Settings
 
@@ -88,6 +88,9 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
 def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detail: str | None = None) -> Extraction:
     extractor = extractor_name(page, settings)
     text = kept_form(text)
+    if is_longer_than(text, int(settings.max_page_mb * 2**20)):
+        said = f"its normal form has more characters than max_page_mb {settings.max_page_mb:g} has bytes"
+        return Extraction(page.key, "error", extractor, said, **facts)
     words = count_words(text)
     if not text:
         return Extraction(page.key, "empty", extractor, detail, **facts)

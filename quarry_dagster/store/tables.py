@@ -86,17 +86,19 @@ class Segment(Generic[N]):
         return self.files.size(self.path)
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
-        """The rows in frames of at most `rows`, in file order, without holding the file in memory.
+        """The rows in frames of at most `rows`, and of one row group, in file order, without holding the file in memory.
 
         A column that the schema was given after the file was written is null; one that it lost is left out.
         """
         with self.files.parquet(self.path) as f:
             there = f.schema_arrow.names
             later = [pl.lit(None, t).alias(c) for c, t in self.schema.items() if c not in there]
-            for batch in f.iter_batches(batch_size=rows, columns=columns):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                yield frame.with_columns(later).select(columns or self.schema.names())
+            # Row groups are written by bytes; a batch that ran across them would hold as many bytes as its rows have.
+            for group in range(f.metadata.num_row_groups):
+                for batch in f.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
+                    frame = pl.from_arrow(batch)
+                    assert isinstance(frame, pl.DataFrame)
+                    yield frame.with_columns(later).select(columns or self.schema.names())
 
 
 PagesSegment = Segment[RawPagesNotes]
