@@ -1,18 +1,14 @@
 """A takedown is complete: nothing is left of what is forgotten, whoever is killed, and what stays is named."""
 
-import gzip
-import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.torture.scenarios import holding
 from quarry_dagster import takedown
 from quarry_dagster.environment import who
 from quarry_dagster.store import Store
@@ -69,44 +65,18 @@ def _profile():
     return profile()
 
 
-def _contents(path: Path) -> Iterator[bytes]:
-    """What a file holds: its bytes, and what is packed in them."""
-    content = path.read_bytes()
-    yield content
-    if path.suffix == ".parquet":
-        for column in pq.ParquetFile(io.BytesIO(content)).read().columns:
-            yield repr(column.to_pylist()).encode()
-        yield repr(pq.read_metadata(io.BytesIO(content)).to_dict()).encode()
-    elif path.suffix == ".gz":
-        yield gzip.decompress(content)
-    elif content[:4] == b"\x28\xb5\x2f\xfd":
-        yield pa.CompressedInputStream(pa.BufferReader(content), "zstd").read()
-
-
-def _found(root: Path, marks: list[str]) -> dict[str, list[str]]:
-    """The files below a data root that hold one of these words, by word; files of the inbox are their user's."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.relative_to(root).parts[0] != "seeds":
-            whole = b"\n".join(_contents(path))
-            for mark in marks:
-                if mark.encode() in whole:
-                    found.setdefault(mark, []).append(str(path.relative_to(root)))
-    return found
-
-
 def test_no_byte_is_left_of_what_is_forgotten(full: Corpus, quarry: Quarry, site: Site) -> None:
-    before = _found(full.root, [*MARKS.values()])
+    before = holding(full.root, [*MARKS.values()])
     assert before.keys() == {*MARKS.values()}, "each stands somewhere, or the test proves nothing"
     for named in (site.url("/secret"), site.url("/short"), "given.test"):
         status, out, err = quarry("forget", named)
         assert status == 0, err
     assert "b.jsonl, line 1" in out, "the user's own file is named"
-    assert _found(full.root, [*MARKS.values()]) == {}
+    assert holding(full.root, [*MARKS.values()]) == {}
     rows = full.read("raw_pages").filter(pl.col("outcome") == "opted_out")
     assert {*rows["url"]} == {site.url("/secret"), site.url("/short"), "http://given.test/1"}
     assert quarry("run")[0] == 0
-    assert _found(full.root, [*MARKS.values()]) == {}
+    assert holding(full.root, [*MARKS.values()]) == {}
 
 
 def test_each_table_and_kind_of_file_says_how_a_document_is_taken_out_of_it(full: Corpus) -> None:
@@ -135,7 +105,7 @@ def test_a_takedown_that_is_killed_anywhere_is_ended_by_the_next_run(quarry: Qua
         takedown.resume(again.store, again.profile)
         assert (write == 0) == ("http://a.test/3" in again.urls()), "before the first commit nothing was asked for"
         if write:
-            assert _found(again.root, [MARKS["text"]]) == {}, write
+            assert holding(again.root, [MARKS["text"]]) == {}, write
             assert not takedown.is_unfinished(again.store)
         write += 1
     assert killed > 12
@@ -148,6 +118,7 @@ def test_two_takedowns_at_once_both_end(tmp_path: Path) -> None:
     corpus.run()
     code = """
 import sys
+from benchmarks.torture.scenarios import holding
 from quarry_dagster import takedown
 from quarry_dagster.store import Store
 from quarry_dagster_tests.corpus import profile
@@ -159,7 +130,7 @@ takedown.forget(Store(sys.argv[1]), profile(), sys.argv[2])
     assert [process.wait() for process in processes] == [0, 0]
     found = Store(str(corpus.root)).forgotten()
     assert {each.key for each in found.takedowns} == {*gone} and not found.open
-    assert _found(corpus.root, [marks[url] for url in gone]) == {}
+    assert holding(corpus.root, [marks[url] for url in gone]) == {}
     assert corpus.urls() == {*marks} - {*gone}
 
 

@@ -143,11 +143,20 @@ def watched(reached: Reached) -> Iterator[None]:
         if paths:
             reached(f"delete {_kind(paths[-1])}, after the last")
 
-    Files.create, Disk.create_once, Disk.put, Disk.delete = watched_create, watched_once, watched_put, watched_delete  # pyright: ignore[reportAttributeAccessIssue]
+    replaced: list[tuple[type, str, Callable[..., object]]] = [
+        (Files, "create", watched_create),
+        (Disk, "create_once", watched_once),
+        (Disk, "put", watched_put),
+        (Disk, "delete", watched_delete),
+    ]
+    real = [(owner, name, owner.__dict__[name]) for owner, name, _ in replaced]
+    for owner, name, function in replaced:
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        Files.create, Disk.create_once, Disk.put, Disk.delete = create, create_once, put, delete
+        for owner, name, function in real:
+            setattr(owner, name, function)
 
 
 def _kind(path: str) -> str:
