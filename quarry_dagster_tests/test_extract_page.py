@@ -153,6 +153,14 @@ def test_given_plain_text_is_taken_as_it_is():
     assert extract(" \n ", "text/plain").outcome == "empty"
 
 
+def test_a_text_that_normalisation_would_blow_up_costs_itself() -> None:
+    ligature = "\ufdfa"  # NFKC makes 18 characters of it
+    row = extract(ligature * 20_000, "text/plain", max_page_mb=0.1)
+    assert row.outcome == "error" and row.detail and "max_page_mb 0.1" in row.detail and row.text is None
+    assert extract(f"{ligature} " * 5_000, "text/plain", max_page_mb=0.1).outcome == "extracted"
+    assert extract("word " * 20_000, "text/plain", max_page_mb=0.1).outcome == "extracted", "it becomes no longer"
+
+
 def test_a_short_text_is_kept_to_explain_itself_but_has_no_digest():
     row = extract("Only four words here", "text/plain", min_words=5)
     assert (row.outcome, row.text, row.word_count, row.text_digest) == ("too_short", "Only four words here", 4, None)

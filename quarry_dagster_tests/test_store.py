@@ -89,6 +89,22 @@ def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
     assert segment.rows == 1
 
 
+def test_rows_are_read_by_the_bytes_that_they_have(files: Files) -> None:
+    """A frame never has rows of two row groups, which are written by bytes: a few large texts are not read at once."""
+    table = _table(files)
+    large = "".join(chr(0x4E00 + i % 20_000) for i in range(3_000_000))
+    with table.write("a") as writer:
+        for i in range(12):
+            writer.append([{"id": i, "text": large}])
+        writer.append([{"id": i, "text": "small"} for i in range(12, 500)])
+        writer.note(ThingNotes(content=""))
+    segment = table.segment("a")
+    assert segment is not None
+    frames = list(segment.batches(rows=1000))
+    assert [i for frame in frames for i in frame["id"]] == [*range(500)]
+    assert max(frame.filter(pl.col("id") < 12).height for frame in frames) < 12
+
+
 def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> None:
     before = _table(files)
     _write(before, "a", [1])
@@ -303,9 +319,9 @@ def test_where_no_more_fits_the_message_names_the_place_and_the_table_is_as_it_w
     program = """
 import resource, sys
 import numpy as np, polars as pl
-from quarry_dagster_tests.test_store import SCHEMA, ThingNotes
+from quarry_dagster_tests.test_store import _table
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Files, Table
+from quarry_dagster.store import Files
 files = Files(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk, but for the number of the error
 noise = pl.DataFrame({"id": np.random.default_rng(0).integers(0, 2**62, 100_000), "text": "x"})

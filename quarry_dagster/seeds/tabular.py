@@ -225,6 +225,11 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
             line = end
             continue
         done = place.line
+        if average := _too_large_on_average(parquet.metadata.row_group(group), used, _document_line(max_body)):
+            rows = f"rows {line + 1} to {end}" if end > line + 1 else f"row {end}"
+            yield Problem(line + 1, f"{rows} cannot be read: a value has {average:,} bytes unpacked; leave it out")
+            line = end
+            continue
         try:
             for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=used):
                 for row in _parquet_rows(batch):
@@ -240,6 +245,19 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
             reason = f"rows {line + 1} to {end} cannot be read: {_first_line(e)}; write the file again"
             yield Problem(line + 1, reason)
         line = end
+
+
+def _too_large_on_average(group: Any, columns: Sequence[str], limit: int) -> int | None:
+    """The bytes that a value of one of these columns has at least, in a row group, where they are over a limit.
+
+    The footer says how large a column is unpacked: it is told before memory is taken. None where none is too large.
+    """
+    for i in range(group.num_columns):
+        column = group.column(i)
+        size = column.total_uncompressed_size // max(1, column.num_values)
+        if column.path_in_schema.split(".")[0] in columns and size > limit:
+            return size
+    return None
 
 
 def _outline_of(fields: Iterable[pa.Field]) -> dict[str, Any]:

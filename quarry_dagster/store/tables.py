@@ -86,7 +86,7 @@ class Segment(Generic[N]):
         return self.files.size(self.path)
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
-        """The rows in frames of at most `rows`, and of one row group, in file order, without holding the file in memory.
+        """The rows in frames of at most `rows` of one row group, in file order, without holding the file in memory.
 
         A column that the schema was given after the file was written is null; one that it lost is left out.
         """
