@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.torture.disks import disks
+from benchmarks.torture.disks import disks, small_disks
 from benchmarks.torture.fuzz import fuzz
 from benchmarks.torture.kills import kills
 from benchmarks.torture.memory import memory
@@ -43,7 +43,7 @@ def main() -> int:
         chosen = [given.attack] if given.attack else [each for each in ATTACKS if each != "small"]
         attacks = {
             "kills": lambda: kills(given.scenarios or [*SCENARIOS], given.between),
-            "disks": disks,
+            "disks": lambda: all([disks(), small_disks()]),
             "writers": writers,
             "fuzz": lambda: fuzz(given.inputs),
             "memory": memory,

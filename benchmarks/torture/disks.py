@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.processes import in_a_process
-from benchmarks.torture.scenarios import SCENARIOS, Scenario, judge
+from benchmarks.torture.scenarios import SCENARIOS, Scenario, judge, seed
 from quarry_dagster.errors import QuarryError
 from quarry_dagster.store import Store
 
 _FAULTS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+_KIB = (200, 400, 700, 1000, 1400, 1800, 2200, 2600, 2800, 3000)
+"""Sizes of disks: the run needs some 3.4 MiB."""
 _TRIED = ("a first run", "a run over changed seeds", "a takedown")
 
 
@@ -26,6 +30,35 @@ def disks(every: int = 1) -> bool:
     print("| scenario | fault | faults | told in our words | mended |\n| --- | --- | --- | --- | --- |")
     results = [_scenario(name, SCENARIOS[name], fault, every) for name in _TRIED for fault in _FAULTS]
     return all(results)
+
+
+def small_disks() -> bool:
+    """Run `quarry run` on disks too small for it and Dagster's storage; returns whether each said so."""
+    told, tried = 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Path(folder) / "disk"
+        disk.mkdir()
+        seed(Path(folder), "texts", 1000, 300)
+        for kib in _KIB:
+            mount = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(disk)], capture_output=True, check=False
+            )
+            if mount.returncode:
+                print("| `quarry run` on small disks | not tried: this user may mount none |")
+                return True
+            command = [sys.executable, "-m", "quarry_dagster.cli", "run", f"{folder}/seeds/texts.jsonl"]
+            options = ["--data", str(disk / "data"), "--profile", "raspberry_pi"]
+            try:
+                done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+            finally:
+                subprocess.run(["umount", str(disk)], check=True)
+            tried += 1
+            is_told = done.returncode == 1 and "the disk is full" in done.stderr and "Traceback" not in done.stderr
+            told += is_told
+            if not is_told:
+                print(f"a disk of {kib} KiB: status {done.returncode}, {done.stderr.strip()[-400:]}")
+    print(f"| `quarry run` on small disks | ENOSPC | {tried} | {told} | |", flush=True)
+    return told == tried
 
 
 def _scenario(name: str, scenario: Scenario, fault: int, every: int) -> bool:
