@@ -6,9 +6,10 @@ crawls.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Collection, Iterator
+
+from quarry_dagster.crawl.character_references import attribute_value
 
 _LONGEST = 2048
 """Bytes of one tag's attributes: bounds the work a hostile page can cause."""
@@ -46,4 +47,4 @@ def start_tags(page: bytes, names: Collection[str]) -> Iterator[tuple[str, dict[
 
 def _attributes(tag: bytes) -> dict[str, str]:
     found = _ATTRIBUTE.findall(tag.decode("utf-8", "replace"))
-    return {name.lower(): html.unescape(double or single or bare) for name, double, single, bare in reversed(found)}
+    return {name.lower(): attribute_value(double or single or bare) for name, double, single, bare in reversed(found)}

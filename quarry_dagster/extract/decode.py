@@ -32,7 +32,7 @@ def decode(body: bytes, content_type: str | None) -> str:
     """
     if body.startswith(b"%PDF-"):
         raise NotText("a PDF, not text")
-    text = _decode(body, content_type)
+    text = read_characters(body, content_type)[1]
     refuse_unreadable(text)
     return text
 
@@ -48,19 +48,20 @@ def refuse_unreadable(text: str) -> None:
         raise NotText(f"not text: {unreadable:.0%} of the characters are control characters or undecodable")
 
 
-def _decode(body: bytes, content_type: str | None) -> str:
+def read_characters(body: bytes, content_type: str | None) -> tuple[str, str]:
+    """The encoding that a body is read in, as Python calls it, and its characters, whatever they are."""
     if read_bom(body)[0] is None and not body.isascii():
         try:
             # Incremental, because a body may have been cut inside a character.
-            return codecs.getincrementaldecoder("utf-8")().decode(body)
+            return "utf-8", codecs.getincrementaldecoder("utf-8")().decode(body)
         except UnicodeDecodeError:
             pass
-    text = html_to_unicode(content_type, body, auto_detect_fun=guess_encoding)[1]
+    encoding, text = html_to_unicode(content_type, body, auto_detect_fun=guess_encoding)
     if not _is_damaged(text):
-        return text
+        return encoding, text
     guess = guess_encoding(body)
-    other = to_unicode(body, guess) if guess else text
-    return min(text, other, key=lambda t: t.count(_REPLACEMENT))
+    other = (guess, to_unicode(body, guess)) if guess else (encoding, text)
+    return min((encoding, text), other, key=lambda read: read[1].count(_REPLACEMENT))
 
 
 def _is_damaged(text: str) -> bool:

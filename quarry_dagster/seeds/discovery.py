@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -20,8 +20,10 @@ from quarry_dagster.crawl.consent import forbids_following
 from quarry_dagster.crawl.media_types import is_html
 from quarry_dagster.crawl.tags import start_tags
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.extract.decode import read_characters
 from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
 from quarry_dagster.urls import canonical_url, host_of
+from quarry_dagster.wire import wire_url
 
 _OPTION = re.compile(r"(links):([1-9])|(feeds)|(sitemaps)(?::([1-9]))?")
 _FEED_TYPES = ("application/rss+xml", "application/atom+xml")
@@ -95,8 +97,10 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
             return Found(below | _on_host(url, pages, Discovery()), kind)
     seeds: dict[str, Discovery] = {}
     if is_html(content_type):
-        pages, feeds = _names(url, body)
-        if wanted.links and not forbids_following(body):
+        encoding, text = read_characters(body, content_type)
+        page = text.encode(errors="replace")
+        pages, feeds = _names(url, page, encoding)
+        if wanted.links and not forbids_following(page):
             seeds = _on_host(url, pages, Discovery(links=wanted.links - 1))
         if wanted.feeds:
             seeds |= _on_host(url, feeds, Discovery(feeds=True))
@@ -106,21 +110,22 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
 
 
 def _on_host(base: str, hrefs: Iterable[str], wanted: Discovery) -> dict[str, Discovery]:
-    """Those that are pages of the same host, in normal form."""
-    host, own = host_of(base), canonical_url(base)
+    """Those that are pages of the same host, each as it is written the first time."""
+    host, known = host_of(base), {canonical_url(base)}
     found: dict[str, Discovery] = {}
     for href in islice(hrefs, _MOST_LINKS):
-        try:
-            url = canonical_url(_joined(base, href))
-        except InvalidUrl:
-            continue
-        if url != own and host_of(url) == host:
+        url = _joined(base, href)
+        if host_of(url) == host and (page := canonical_url(url)) not in known:
+            known.add(page)
             found[url] = wanted
     return found
 
 
-def _names(url: str, page: bytes) -> tuple[list[str], list[str]]:
-    """The pages and the feeds that a page names; not those that it asks not to follow."""
+def _names(url: str, page: bytes, encoding: str) -> tuple[list[str], list[str]]:
+    """The pages and the feeds that a page (in UTF-8 here) names; not those that it asks not to follow.
+
+    `encoding` is what it was written in: so its links are meant.
+    """
     base, pages, feeds = url, [], []
     for tag, attributes in start_tags(page, ("a", "area", "base", "link")):
         href = attributes.get("href", "").strip()
@@ -129,16 +134,17 @@ def _names(url: str, page: bytes) -> tuple[list[str], list[str]]:
             case "base" if href and base == url:  # the first counts
                 base = _joined(url, href) or url
             case "a" | "area" if href and "nofollow" not in rel and len(pages) < _MOST_LINKS:
-                pages.append(_joined(base, href))
+                pages.append(_joined(base, href, encoding))
             case "link" if href and "alternate" in rel and attributes.get("type", "").lower() in _FEED_TYPES:
-                feeds.append(_joined(base, href))
+                feeds.append(_joined(base, href, encoding))
     return pages, feeds
 
 
-def _joined(base: str, href: str) -> str:
+def _joined(base: str, href: str, encoding: str = "utf-8") -> str:
+    """The URL to ask for; "" for none."""
     try:
-        return urljoin(base, href)
-    except ValueError:
+        return wire_url(href, base, encoding)
+    except InvalidUrl:
         return ""
 
 

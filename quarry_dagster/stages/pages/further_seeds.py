@@ -20,7 +20,7 @@ from quarry_dagster.progress import log
 from quarry_dagster.seeds import Discovery, discover, parse_discovery
 from quarry_dagster.store import Forgotten, Store
 from quarry_dagster.store.schemas import HOST
-from quarry_dagster.urls import doc_id, host_of
+from quarry_dagster.urls import UrlForm, doc_id, host_of
 
 FOUND = "found/"
 """The folder in the inbox where they wait."""
@@ -60,13 +60,16 @@ class FurtherSeeds:
         if not self._found:
             return
         known = store.batches.scan().select("doc_id", "url", "seed")
-        waiting = _waiting(store)
         form = store.root().urls
-        ids = {doc_id(url, form): url for url in sorted(self._found.keys() - waiting) if not forgotten.reason(url)}
+        waiting = _waiting(store, form)
+        ids: dict[str, str] = {}  # of several spellings of a page the first
+        for url in sorted(self._found):
+            if not forgotten.reason(url) and (page := doc_id(url, form)) not in waiting:
+                ids.setdefault(page, url)
         old = set(known.select("doc_id").filter(pl.col("doc_id").is_in(list(ids))).collect()["doc_id"])
         fresh = sorted(url for i, url in ids.items() if i not in old)
         earlier = known.filter(pl.col("seed").str.starts_with(FOUND)).group_by(HOST.alias("host")).len().collect()
-        counts = Counter(dict(earlier.drop_nulls().iter_rows())) + Counter(map(host_of, waiting))
+        counts = Counter(dict(earlier.drop_nulls().iter_rows())) + Counter(map(host_of, waiting.values()))
         lines: list[str] = []
         for url in fresh:
             host, further = host_of(url), self._found[url]
@@ -82,11 +85,11 @@ class FurtherSeeds:
         log.info("%s: %d further pages found; they wait in the inbox as %s", partition, len(lines), name)
 
 
-def _waiting(store: Store) -> set[str]:
-    """URLs that other partitions found, and that no batch has yet."""
-    urls: set[str] = set()
+def _waiting(store: Store, form: UrlForm) -> dict[str, str]:
+    """URLs, by doc_id, that other partitions found, and that no batch has yet."""
+    urls: dict[str, str] = {}
     for name in pending(store):
         if name.startswith(FOUND):
             with store.files.open(f"{SEEDS}/{name}") as file:
-                urls.update(line.decode().split()[0] for line in file)
+                urls |= {doc_id(url, form): url for line in file if (url := line.decode().split()[0])}
     return urls
