@@ -78,7 +78,7 @@ def test_what_is_relative_is_joined_as_browsers_do(written: str, sent: str) -> N
     "written", ["javascript:x()", "mailto:me@a.test", "http://", "http://a b/", "http://[", "http://a.test:99999/"]
 )
 def test_what_no_page_is_asked_for_is_refused_with_a_word(written: str) -> None:
-    with pytest.raises(InvalidUrl, match="not a URL|scheme|host"):
+    with pytest.raises(InvalidUrl, match=r"not a URL|scheme|host"):
         wire_url(written, BASE)
 
 

@@ -15,13 +15,15 @@ from quarry_dagster.crawl.robots import product_token
 from quarry_dagster.crawl.tags import start_tags
 
 if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
+    from multidict import CIMultiDict, CIMultiDictProxy
 
     from quarry_dagster.profiles.settings import Crawl
 
 _HEAD = 65_536
 """Bytes of a document searched for meta elements."""
 
+_HEADERS = ("X-Robots-Tag", "TDM-Reservation")
+"""The headers that are read."""
 # Directives of X-Robots-Tag that have a value: what stands before their colon is no crawler's name.
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
@@ -38,7 +40,7 @@ class Consent:
         self._names = frozenset({"robots", product_token(settings.user_agent)})
         self._hints = tuple(word.encode() for word in refusing) + ((b"tdm-reservation",) if self._tdm else ())
 
-    def refused_by_headers(self, headers: CIMultiDictProxy[str]) -> str | None:
+    def refused_by_headers(self, headers: CIMultiDictProxy[str] | CIMultiDict[str]) -> str | None:
         """The header that opts out, for a person to read; None where none does."""
         if self._tdm and headers.get("TDM-Reservation", "").strip() == "1":
             return "header TDM-Reservation: 1"
@@ -74,6 +76,17 @@ class Consent:
             if ours and directive.strip() in self._refusing:
                 return directive.strip()
         return None
+
+
+def spoken_of_use(headers: CIMultiDict[str]) -> str | None:
+    """The headers that say what a page may be used for, a line each; None where none does."""
+    return "\n".join(f"{name}: {value}" for name in _HEADERS for value in headers.getall(name, ())) or None
+
+
+def headers_in(lines: str | None) -> list[tuple[str, str]]:
+    """The headers that :func:`spoken_of_use` gave."""
+    parted = (line.partition(": ") for line in (lines or "").splitlines())
+    return [(name, value) for name, _, value in parted]
 
 
 def forbids_following(body: bytes) -> bool:

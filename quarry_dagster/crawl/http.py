@@ -113,7 +113,7 @@ async def read_body(reply: ClientResponse, limit: int, *, cut: bool = False) -> 
 
     Raises:
         Failed: there is more than `limit`, and it is not to be `cut` off there.
-        BodyBroken: it is not what its Content-Encoding says.
+        BodyBroken: it began as its Content-Encoding says, and is damaged or ends early.
     """
     declared = reply.content_length
     if declared is not None and declared > limit and not cut:
@@ -130,8 +130,11 @@ async def read_body(reply: ClientResponse, limit: int, *, cut: bool = False) -> 
             if cut:
                 return b"".join(parts)[:limit]
             raise Failed("too_large", f"the body is more than {limit} bytes", status=reply.status)
-    decode.end()
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    if last := decode.end(limit - size):
+        parts.append(last)
+    if size + len(last) > limit and not cut:
+        raise Failed("too_large", f"the body is more than {limit} bytes", status=reply.status)
+    return parts[0] if len(parts) == 1 else b"".join(parts)[: limit if cut else None]
 
 
 @asynccontextmanager

@@ -33,6 +33,8 @@ class Seed:
     body: bytes | None = None
     own_columns: str | None = None
     """What else the seed says of it, a JSON object."""
+    consent_headers: str | None = None
+    """The headers of an archived answer that say what the page may be used for, a line each."""
 
 
 @dataclass(frozen=True, slots=True)

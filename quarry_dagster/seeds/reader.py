@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from quarry_dagster.crawl.answers import Answers, headers_of
+from quarry_dagster.crawl.consent import headers_in
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.seeds import compressed
 from quarry_dagster.seeds.archive import read_arc, read_wacz, read_warc
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
@@ -20,6 +23,7 @@ from quarry_dagster.seeds.settings import SIDECAR, SeedSettings
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
 from quarry_dagster.seeds.text import GIVE_TEXTS, read_text
+from quarry_dagster.store.schemas import WITH_BODY
 from quarry_dagster.urls import canonical_url
 from quarry_dagster.urns import parts_of
 
@@ -118,6 +122,7 @@ def read_seeds(
     name: str,
     *,
     max_body: int,
+    answers: Answers | None = None,
     settings: SeedSettings | None = None,
     fetch: Callable[[str], bytes] | None = None,
     place: Place | None = None,
@@ -128,6 +133,7 @@ def read_seeds(
         file: seekable, opened for reading bytes; it is not closed.
         name: the file's name; its suffix tells the format.
         max_body: a larger body becomes outcome `too_large`.
+        answers: judges the documents that it carries, as a crawl does; None: by the defaults of a crawl.
         settings: what its user says of the seed; None: :func:`default_settings`.
         fetch: downloads a sitemap; without it, a URL that needs it becomes a problem.
         place: where an earlier reading of the same bytes stopped. It moves along with this one, when what it
@@ -145,6 +151,7 @@ def read_seeds(
     buffered = io.BufferedReader(unpacked, buffer_size=_BUFFER)
     settings = replace(settings or default_settings(name), sidecar=shown(sidecar_of(PurePosixPath(name).name)))
     place = Place() if place is None else place
+    answers = answers or Answers(Crawl())
     sitemaps = Sitemaps(fetch, place)
     empty = place == Place()
     if suffix in _SITEMAPS:
@@ -155,7 +162,7 @@ def read_seeds(
         # A library may report a failing disk as bad content: then the file's own error is the truth.
         source.raise_error()
         empty = False
-        yield _checked(item) if isinstance(item, Seed) else item
+        yield _judged(_checked(item), answers) if isinstance(item, Seed) else item
     source.raise_error()
     if isinstance(unpacked, compressed.Decompressed) and unpacked.problem:
         yield unpacked.problem
@@ -238,3 +245,15 @@ def _checked(seed: Seed) -> Seed:
             shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}", own_columns=seed.own_columns
         )
     return seed
+
+
+def _judged(seed: Seed, answers: Answers) -> Seed:
+    """The seed; a document that a crawl would not take is not taken from an archive or a table either."""
+    if seed.body is None or seed.outcome is None:
+        return seed
+    is_served = seed.outcome != "given"
+    headers = headers_of(headers_in(seed.consent_headers))
+    refused = answers.refused(headers, seed.body, seed.content_type, is_served=is_served)
+    if refused:
+        return replace(seed, outcome=refused.outcome, detail=refused.detail, body=None)
+    return seed if seed.outcome in WITH_BODY else replace(seed, body=None)

@@ -78,6 +78,7 @@ BATCHES = pl.Schema(
         "body": pl.Binary,
         "body_digest": pl.String,
         "own_columns": pl.String,
+        "consent_headers": pl.String,  # what an archived answer's headers say of its use, a line each
     }
 )
 """One seed of a partition: what `raw_pages` has to fetch, or was given."""
