@@ -7,12 +7,10 @@ An owner's statement for a whole origin is read beside robots.txt: see `tdmrep`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quarry_dagster.crawl.robots import product_token
-from quarry_dagster.crawl.tags import start_tags
+from quarry_dagster.page import Head, read_head
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
@@ -26,6 +24,10 @@ _HEAD = 65_536
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
 
+_UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
+"""How a page in UTF-16 begins, with a byte order mark and without."""
+
+
 class Consent:
     """The signals to obey, for one user agent."""
 
@@ -35,8 +37,8 @@ class Consent:
             refusing |= {"noindex", "none"}  # `none` is short for `noindex, nofollow`
         self._refusing = frozenset(refusing)
         self._tdm = settings.obey_consent
-        self._names = frozenset({"robots", product_token(settings.user_agent)})
-        self._hints = tuple(word.encode() for word in refusing) + ((b"tdm-reservation",) if self._tdm else ())
+        self._names = tuple(dict.fromkeys(("robots", product_token(settings.user_agent))))
+        self._hints = tuple(refusing) + (("tdm-reservation",) if self._tdm else ())
 
     def refused_by_headers(self, headers: CIMultiDictProxy[str]) -> str | None:
         """The header that opts out, for a person to read; None where none does."""
@@ -49,17 +51,16 @@ class Consent:
 
     def refused_by_html(self, body: bytes) -> str | None:
         """The meta element that opts out, for a person to read; None where none does."""
-        if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-            body = body[: 2 * _HEAD].decode("utf-16", "replace").encode()
-        head = body[:_HEAD]
-        lower = head.lower()
+        markup = _beginning(body)
+        lower = markup.lower()
         # Nearly all pages say nothing: they cost a few substring searches and no parsing.
         if not any(hint in lower for hint in self._hints):
             return None
-        for name, content in _metadata(head):
-            if self._tdm and name == "tdm-reservation" and content == "1":
-                return "meta tdm-reservation: 1"
-            if name in self._names and (refused := self._refusing.intersection(_words(content))):
+        head = read_head(markup)
+        if self._tdm and "1" in head.contents("tdm-reservation"):
+            return "meta tdm-reservation: 1"
+        for name in self._names:
+            if refused := self._refusing & head.directives(name):
                 return f"meta {name}: {min(refused)}"
         return None
 
@@ -76,21 +77,17 @@ class Consent:
         return None
 
 
-def forbids_following(body: bytes) -> bool:
+def forbids_following(head: Head) -> bool:
     """Whether a meta element asks robots not to follow the page's links."""
-    return any(
-        name == "robots" and not {"nofollow", "none"}.isdisjoint(_words(content))
-        for name, content in _metadata(body[:_HEAD])
-    )
+    return not {"nofollow", "none"}.isdisjoint(head.directives("robots"))
 
 
-def _metadata(head: bytes) -> Iterator[tuple[str, str]]:
-    """Name and content, in lower case, of each meta element before `<body>`."""
-    for tag, attributes in start_tags(head, ("meta", "body")):
-        if tag == "body":
-            return
-        yield attributes.get("name", "").strip().lower(), attributes.get("content", "").strip().lower()
+def head_of(body: bytes) -> Head:
+    """The head of a page that was not decoded yet."""
+    return read_head(_beginning(body))
 
 
-def _words(content: str) -> list[str]:
-    return re.split(r"[\s,;]+", content)
+def _beginning(body: bytes) -> str:
+    """The beginning of a page, as far as it is ASCII: that is enough for what robots are told."""
+    utf16 = _UTF16.get(body[:2])
+    return body[: 2 * _HEAD].decode(utf16, "replace") if utf16 else body[:_HEAD].decode("latin-1")

@@ -16,10 +16,10 @@ from urllib.parse import urljoin, urlsplit
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from quarry_dagster.crawl.consent import forbids_following
+from quarry_dagster.crawl.consent import forbids_following, head_of
 from quarry_dagster.crawl.media_types import is_html
-from quarry_dagster.crawl.tags import start_tags
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.page.tags import start_tags
 from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
 from quarry_dagster.urls import canonical_url, host_of
 
@@ -96,7 +96,7 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
     seeds: dict[str, Discovery] = {}
     if is_html(content_type):
         pages, feeds = _names(url, body)
-        if wanted.links and not forbids_following(body):
+        if wanted.links and not forbids_following(head_of(body)):
             seeds = _on_host(url, pages, Discovery(links=wanted.links - 1))
         if wanted.feeds:
             seeds |= _on_host(url, feeds, Discovery(feeds=True))
