@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quarry_dagster.byte_order import HEAD, wide_encoding
 from quarry_dagster.crawl.robots import product_token
 from quarry_dagster.page import Head, read_head
 
@@ -22,10 +23,6 @@ _HEAD = 65_536
 
 # Directives of X-Robots-Tag that have a value: what stands before their colon is no crawler's name.
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-
-
-_UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
-"""How a page in UTF-16 begins, with a byte order mark and without."""
 
 
 class Consent:
@@ -89,5 +86,5 @@ def head_of(body: bytes) -> Head:
 
 def _beginning(body: bytes) -> str:
     """The beginning of a page, as far as it is ASCII: that is enough for what robots are told."""
-    utf16 = _UTF16.get(body[:2])
-    return body[: 2 * _HEAD].decode(utf16, "replace") if utf16 else body[:_HEAD].decode("latin-1")
+    wide = wide_encoding(body[:HEAD])
+    return body[: 4 * _HEAD].decode(wide, "replace") if wide else body[:_HEAD].decode("latin-1")

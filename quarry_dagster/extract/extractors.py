@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RULES = 3
 """Revision of this package's own rules; raise it with any change that changes what a page gives."""
 
-_LIBRARIES = ("py3langid", "w3lib")
+_LIBRARIES = ("py3langid", "w3lib", "chardet")
 """Those whose code every row goes through, whatever the extractor: language and encoding."""
 
 

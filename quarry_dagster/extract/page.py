@@ -41,7 +41,7 @@ def extract_page(page: Page, settings: Settings) -> Extraction:
 
 
 def _from_plain_text(page: Page, settings: Settings) -> Extraction:
-    return _row(page, settings, of_plain_text(decode(page.body, page.content_type)), {})
+    return _row(page, settings, of_plain_text(decode(page.body, page.content_type, is_markup=False)), {})
 
 
 def _from_html(page: Page, settings: Settings) -> Extraction:
