@@ -7,12 +7,11 @@ An owner's statement for a whole origin is read beside robots.txt: see `tdmrep`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from quarry_dagster.byte_order import HEAD, wide_encoding
 from quarry_dagster.crawl.robots import product_token
-from quarry_dagster.crawl.tags import start_tags
+from quarry_dagster.page import Head, read_head
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict, CIMultiDictProxy
@@ -37,8 +36,8 @@ class Consent:
             refusing |= {"noindex", "none"}  # `none` is short for `noindex, nofollow`
         self._refusing = frozenset(refusing)
         self._tdm = settings.obey_consent
-        self._names = frozenset({"robots", product_token(settings.user_agent)})
-        self._hints = tuple(word.encode() for word in refusing) + ((b"tdm-reservation",) if self._tdm else ())
+        self._names = tuple(dict.fromkeys(("robots", product_token(settings.user_agent))))
+        self._hints = tuple(refusing) + (("tdm-reservation",) if self._tdm else ())
 
     def refused_by_headers(self, headers: CIMultiDictProxy[str] | CIMultiDict[str]) -> str | None:
         """The header that opts out, for a person to read; None where none does."""
@@ -51,17 +50,16 @@ class Consent:
 
     def refused_by_html(self, body: bytes) -> str | None:
         """The meta element that opts out, for a person to read; None where none does."""
-        if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-            body = body[: 2 * _HEAD].decode("utf-16", "replace").encode()
-        head = body[:_HEAD]
-        lower = head.lower()
+        markup = _beginning(body)
+        lower = markup.lower()
         # Nearly all pages say nothing: they cost a few substring searches and no parsing.
         if not any(hint in lower for hint in self._hints):
             return None
-        for name, content in _metadata(head):
-            if self._tdm and name == "tdm-reservation" and content == "1":
-                return "meta tdm-reservation: 1"
-            if name in self._names and (refused := self._refusing.intersection(_words(content))):
+        head = read_head(markup)
+        if self._tdm and "1" in head.contents("tdm-reservation"):
+            return "meta tdm-reservation: 1"
+        for name in self._names:
+            if refused := self._refusing & head.directives(name):
                 return f"meta {name}: {min(refused)}"
         return None
 
@@ -89,21 +87,17 @@ def headers_in(lines: str | None) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in parted]
 
 
-def forbids_following(body: bytes) -> bool:
+def forbids_following(head: Head) -> bool:
     """Whether a meta element asks robots not to follow the page's links."""
-    return any(
-        name == "robots" and not {"nofollow", "none"}.isdisjoint(_words(content))
-        for name, content in _metadata(body[:_HEAD])
-    )
+    return not {"nofollow", "none"}.isdisjoint(head.directives("robots"))
 
 
-def _metadata(head: bytes) -> Iterator[tuple[str, str]]:
-    """Name and content, in lower case, of each meta element before `<body>`."""
-    for tag, attributes in start_tags(head, ("meta", "body")):
-        if tag == "body":
-            return
-        yield attributes.get("name", "").strip().lower(), attributes.get("content", "").strip().lower()
+def head_of(body: bytes) -> Head:
+    """The head of a page that was not decoded yet."""
+    return read_head(_beginning(body))
 
 
-def _words(content: str) -> list[str]:
-    return re.split(r"[\s,;]+", content)
+def _beginning(body: bytes) -> str:
+    """The beginning of a page, as far as it is ASCII: that is enough for what robots are told."""
+    wide = wide_encoding(body[:HEAD])
+    return body[: 4 * _HEAD].decode(wide, "replace") if wide else body[:_HEAD].decode("latin-1")

@@ -41,5 +41,7 @@ class Extraction:
     text: str | None = None
     """Present with outcome extracted and, to explain it, with too_short."""
     word_count: int = 0
+    canonical_url: str | None = None
+    """The URL that the page says is its own."""
     text_digest: str | None = None
     """Present with outcome extracted only."""

@@ -18,9 +18,10 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
 from quarry_dagster.crawl.consent import forbids_following
 from quarry_dagster.crawl.media_types import is_html
-from quarry_dagster.crawl.tags import start_tags
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.extract.decode import read_characters
+from quarry_dagster.page import read_head
+from quarry_dagster.page.tags import start_tags
 from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
 from quarry_dagster.urls import canonical_url, host_of
 from quarry_dagster.wire import wire_url
@@ -98,9 +99,8 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
     seeds: dict[str, Discovery] = {}
     if is_html(content_type):
         encoding, text = read_characters(body, content_type)
-        page = text.encode(errors="replace")
-        pages, feeds = _names(url, page, encoding)
-        if wanted.links and not forbids_following(page):
+        pages, feeds = _names(url, text, encoding)
+        if wanted.links and not forbids_following(read_head(text)):
             seeds = _on_host(url, pages, Discovery(links=wanted.links - 1))
         if wanted.feeds:
             seeds |= _on_host(url, feeds, Discovery(feeds=True))
@@ -121,11 +121,8 @@ def _on_host(base: str, hrefs: Iterable[str], wanted: Discovery) -> dict[str, Di
     return found
 
 
-def _names(url: str, page: bytes, encoding: str) -> tuple[list[str], list[str]]:
-    """The pages and the feeds that a page (in UTF-8 here) names; not those that it asks not to follow.
-
-    `encoding` is what it was written in: so its links are meant.
-    """
+def _names(url: str, page: str, encoding: str) -> tuple[list[str], list[str]]:
+    """The pages and the feeds that a page names, written in this encoding; not those that it asks not to follow."""
     base, pages, feeds = url, [], []
     for tag, attributes in start_tags(page, ("a", "area", "base", "link")):
         href = attributes.get("href", "").strip()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from quarry_dagster.byte_order import HEAD, wide_encoding
 from quarry_dagster.crawl.answers import Answers, headers_of
 from quarry_dagster.crawl.consent import headers_in
 from quarry_dagster.errors import InvalidUrl
@@ -19,6 +20,7 @@ from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.seeds import compressed
 from quarry_dagster.seeds.archive import read_arc, read_wacz, read_warc
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
+from quarry_dagster.seeds.recoded import Recoded
 from quarry_dagster.seeds.settings import SIDECAR, SeedSettings
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
@@ -148,7 +150,7 @@ def read_seeds(
         return
     source = _Watched(file)
     unpacked = _unpacked(source, suffix)
-    buffered = io.BufferedReader(unpacked, buffer_size=_BUFFER)
+    buffered = _in_utf8(unpacked, suffix)
     settings = replace(settings or default_settings(name), sidecar=shown(sidecar_of(PurePosixPath(name).name)))
     place = Place() if place is None else place
     answers = answers or Answers(Crawl())
@@ -211,10 +213,26 @@ def _suffix(name: str) -> str | None:
 
 def _unpacked(source: _Watched, suffix: str) -> _Watched | compressed.Decompressed:
     """The file as its format's reader wants it: text formats unpacked."""
-    packed = next(
-        (p for p in compressed.SUFFIXES if suffix.removesuffix(p) in _TEXT_FORMATS and suffix.endswith(p)), ""
-    )
-    return compressed.Decompressed(io.BufferedReader(source, buffer_size=_BUFFER), packed) if packed else source
+    bare = _text_format(suffix)
+    if bare in (None, suffix):
+        return source
+    return compressed.Decompressed(io.BufferedReader(source, buffer_size=_BUFFER), suffix.removeprefix(bare))
+
+
+def _in_utf8(file: io.RawIOBase, suffix: str) -> BinaryIO:
+    """The file as its format's reader wants it: text formats in UTF-8."""
+    buffered = io.BufferedReader(file, buffer_size=_BUFFER)
+    if _text_format(suffix) is None:
+        return buffered
+    encoding = wide_encoding(buffered.read(HEAD))
+    buffered.seek(0)
+    return io.BufferedReader(Recoded(buffered, encoding), buffer_size=_BUFFER) if encoding else buffered
+
+
+def _text_format(suffix: str) -> str | None:
+    """The suffix of the text format that a suffix names, which may be compressed; None for another format."""
+    bare = next((suffix.removesuffix(p) for p in compressed.SUFFIXES if suffix.endswith(p)), suffix)
+    return bare if bare in _TEXT_FORMATS else None
 
 
 def _expanded(

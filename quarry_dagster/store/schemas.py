@@ -118,6 +118,7 @@ EXTRACTED_TEXT = pl.Schema(
         "text": pl.String,
         "word_count": pl.Int64,
         "text_digest": pl.String,
+        "canonical_url": pl.String,
         "extractor": pl.String,
         "page_digest": pl.String,  # of the bytes, their type and address: what the row was made from
         "metadata": pl.String,
@@ -242,6 +243,7 @@ MEANINGS = {
     "body": "the bytes of the page; null without a page",
     "body_digest": "32 hex digits of the body's SHA-256",
     "content_type": "as the server sent it",
+    "canonical_url": "what the page says is its URL: `link rel=canonical`, else `og:url`; null where it says none",
     "containment": "of the removed text's word 3-grams in the kept text's",
     "cosine": "of the two vectors",
     "date": "of publication, as the page states it, ISO 8601",
