@@ -25,6 +25,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
+from quarry_dagster.stages.pages.findings import forget_in_findings
 from quarry_dagster.stages.pages.further_seeds import FOUND
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
@@ -186,6 +187,7 @@ def empty(store: Store, forgotten: Forgotten) -> int:
             taken += again(
                 lambda: _empty_pages(store, partition, forgotten, before[partition], after[partition])  # noqa: B023
             )
+    forget_in_findings(store, forgotten)
     forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
     return taken
 

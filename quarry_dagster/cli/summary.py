@@ -15,6 +15,7 @@ from quarry_dagster.cli import terminal
 from quarry_dagster.crawl.addresses import HOPELESS, REMEDY
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.plural import plural
+from quarry_dagster.problems import told
 from quarry_dagster.reader import scan
 from quarry_dagster.stages import corpus_report
 from quarry_dagster.store import Store
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
 _NOT_FETCHED = "not_fetched"
+_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Summary:
     """The number of the corpus that somebody went back to, and that nothing replaces until it is released."""
     left: str
     """What left the corpus, in a sentence; empty where nothing did."""
+    problems: Sequence[str]
+    """What pages, feeds, sitemaps and hosts name and could not be used, the first few; seeds are told apart."""
+    problem_count: int
+    """How many kinds of that there are in all, each at its source."""
     checks: Mapping[str, int]
     """How many passed, failed and warned."""
     worked: Mapping[str, int]
@@ -89,6 +95,7 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
     is_blocked = (CAME_OF_IT == "blocked_address") & ~pl.col("detail").str.contains(HOPELESS).fill_null(False)
     counts = pages.select(held=HELD.sum(), blocked=is_blocked.any(ignore_nulls=False)).collect()
     held, blocked = counts.row(0)
+    problems = scan("problems", store.files.root).filter(pl.col("source") != "seed").sort("url", "kind").collect()
     failed = len([a for a in outcome.answers if not a.passed and a.is_error])
     passed = len([a for a in outcome.answers if a.passed])
     return Summary(
@@ -99,6 +106,8 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
         is_refused=outcome.shrank,
         held_at=hold.number if (hold := store.files.state().hold) else None,
         left=outcome.loss,
+        problems=[told(row) for row in problems.head(_PROBLEMS_SHOWN).iter_rows(named=True)],
+        problem_count=problems.height,
         checks={"passed": passed, "failed": failed, "warned": len(outcome.warnings)},
         worked={name: stage.worked for name, stage in outcome.stages.items() if name != "corpus_report"},
         seconds=round(seconds, 1),
@@ -158,6 +167,9 @@ def _rows(s: Summary) -> list[tuple[str, str]]:
         rows.append(("corpus", f"{s.held_at}, held: quarry rollback --release lets runs publish again"))
     if s.left:
         rows.append(("left", s.left))
+    rows += [("not used", problem) for problem in s.problems]
+    if (more := s.problem_count - len(s.problems)) > 0:
+        rows.append(("not used", f'... and {more:,} more: quarry_dagster.scan("problems", data="{s.data}")'))
     if s.held:
         rows.append(("held", f"{plural(s.held, 'page')} that did not come this time, as before"))
     if s.is_blocked:

@@ -35,6 +35,7 @@ from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.progress import log
 from quarry_dagster.stages.pages.crawling import fetch, open_journal
+from quarry_dagster.stages.pages.findings import write_problems
 from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
@@ -181,6 +182,7 @@ def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
     # Those that were not asked for: a page came, and this crawl is for what failed.
     state.rows |= {i: row for s in state.waiting.values() if (row := state.old.rows.get(i := s["doc_id"]))}
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
+    write_problems(store, state.partition, further.problems, further.looked_at, state.forgotten)
     before = state.old.segment.notes if state.old.segment else None
     is_as_made = before is not None and (before.batch, before.policy) == state.made_of
     is_same = is_as_made and _states(state.rows) == _states(state.old.rows)
