@@ -36,3 +36,9 @@ def wide_encoding(head: bytes) -> str | None:
         if empty[-1] < _FEW and min(empty[:-1]) > _MANY:
             return f"utf-{8 * width}-be"
     return None
+
+
+def characters(body: bytes) -> str:
+    """The text of a file that declares no encoding, such as robots.txt: by its byte order mark, else UTF-8."""
+    wide = wide_encoding(body)
+    return body.decode(wide, "replace") if wide else body.decode("utf-8-sig", "replace")

@@ -149,7 +149,7 @@ def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
                 sentence = _without_name(refusal.detail)
             elif said.rules.no_file:
                 sentence = f"is not there, so all is allowed: {said.rules.no_file}"
-            elif said.rules.text:
+            elif said.rules.lines:
                 sentence = "allows it: no line of those for us matches it"
             else:
                 sentence = "allows it: it has no line for us"
@@ -171,7 +171,10 @@ def _consent(response: Response, settings: Crawl) -> str | None:
     if not settings.obey_consent:
         return "not asked for, by crawl.obey_consent"
     asked = "noai and noindex" if settings.obey_noindex else "noai"
-    return f"nothing opts out: no {asked} in headers and meta elements, no TDM reservation of the page or its origin"
+    signals = f", no Content-Signal against {' or '.join(settings.obey_signals)}" if settings.obey_signals else ""
+    return (
+        f"nothing opts out: no {asked} in headers and meta elements, no TDM reservation of the page or its origin{signals}"
+    )
 
 
 def _try_file(path: Path, profile: HardwareProfile) -> Trial:

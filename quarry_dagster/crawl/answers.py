@@ -55,6 +55,8 @@ class Answers:
         self.policy = (
             f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
         )
+        if settings.obey_signals != ("ai-train",):
+            self.policy += f" signals {' '.join(sorted(settings.obey_signals))}"
         """The settings that it judges by; what was judged by others is judged anew."""
 
     def opted_out(self, headers: Headers) -> Failed | None:

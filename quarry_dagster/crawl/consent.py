@@ -1,7 +1,8 @@
 """Whether a page's owner has opted out of having it used: what the page itself says.
 
 Read are X-Robots-Tag and `<meta name="robots">` (also under our own product token) for `noai` and, if asked for,
-`noindex`; and the TDM Reservation Protocol's header and meta element (W3C TDMRep, sections 6.2 and 6.3).
+`noindex`; Content-Signal; and the TDM Reservation Protocol's header and meta element (W3C TDMRep, sections 6.2 and
+6.3).
 An owner's statement for a whole origin is read beside robots.txt: see `tdmrep`.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from quarry_dagster.byte_order import HEAD, wide_encoding
 from quarry_dagster.crawl.robots import product_token
+from quarry_dagster.crawl.signals import signals_in, unwanted
 from quarry_dagster.page import Head, read_head
 
 if TYPE_CHECKING:
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
 _HEAD = 65_536
 """Bytes of a document searched for meta elements."""
 
-_HEADERS = ("X-Robots-Tag", "TDM-Reservation")
+_HEADERS = ("X-Robots-Tag", "TDM-Reservation", "Content-Signal")
 """The headers that are read."""
 # Directives of X-Robots-Tag that have a value: what stands before their colon is no crawler's name.
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+
+
+def obeyed(settings: Crawl) -> tuple[str, ...]:
+    """The signals (Content-Signal, licence) that count where they say no."""
+    return settings.obey_signals if settings.obey_consent else ()
 
 
 class Consent:
@@ -36,6 +43,7 @@ class Consent:
             refusing |= {"noindex", "none"}  # `none` is short for `noindex, nofollow`
         self._refusing = frozenset(refusing)
         self._tdm = settings.obey_consent
+        self._obeyed = obeyed(settings)
         self._names = tuple(dict.fromkeys(("robots", product_token(settings.user_agent))))
         self._hints = tuple(refusing) + (("tdm-reservation",) if self._tdm else ())
 
@@ -43,6 +51,9 @@ class Consent:
         """The header that opts out, for a person to read; None where none does."""
         if self._tdm and headers.get("TDM-Reservation", "").strip() == "1":
             return "header TDM-Reservation: 1"
+        signals = signals_in(",".join(headers.getall("Content-Signal", ())))
+        if name := unwanted(signals, self._obeyed):
+            return f"header Content-Signal: {name}=no"
         for value in headers.getall("X-Robots-Tag", ()):
             if found := self._refused_by_tag(value.lower()):
                 return f"header X-Robots-Tag: {found}"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from quarry_dagster.byte_order import wide_encoding
+from quarry_dagster.byte_order import characters
 from quarry_dagster.crawl.coding import decode
 from quarry_dagster.crawl.consent import forbids_following
 from quarry_dagster.crawl.media_types import is_html, is_list, media_type
@@ -266,12 +266,6 @@ def _joined(base: str, href: str, encoding: str = "utf-8") -> str:
         return wire_url(href, base, encoding)
     except InvalidUrl:
         return ""
-
-
-def characters(body: bytes) -> str:
-    """A list in plain text, by its byte order mark, else UTF-8."""
-    wide = wide_encoding(body)
-    return body.decode(wide, "replace") if wide else body.decode("utf-8-sig", "replace")
 
 
 def _root(body: bytes) -> str | None:

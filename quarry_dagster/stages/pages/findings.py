@@ -8,16 +8,32 @@ Why so: "What is found and not used is a row" in docs/decisions.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+from yarl import URL
 
+from quarry_dagster.crawl.consent import obeyed
+from quarry_dagster.crawl.origins import Origins, Statement
+from quarry_dagster.crawl.signals import unwanted, written
+from quarry_dagster.plural import plural
+from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.store import Forgotten, Notes, Store
 from quarry_dagster.store.tables import Table
+from quarry_dagster.urls import host_of
+from quarry_dagster.wire import without_credentials
 
 Row = dict[str, Any]
+OBEYED = "obeyed"
+"""What is done about what a host says, where nothing is to be said besides."""
+_OF_PAGES_BY = {"header": "header", "meta": "tag"}
+"""The source of what a page says, by how the detail of its row begins."""
+_OF_PAGES = ("header", "tag")
+_SHOWN = 10
 _URL = re.compile(r"https?://[^\s'\"<>]+")
 
 
@@ -52,10 +68,77 @@ def write_consent(
     """
 
     def stays(row: Row) -> bool:
-        return row["host"] not in hosts and not _is_forgotten(row, forgotten)
+        return row["source"] not in _OF_PAGES and row["host"] not in hosts and not _is_forgotten(row, forgotten)
 
     new = [row for row in found if not _is_forgotten(row, forgotten)]
     return _merge(store.consent, partition, new, stays, ("host", "source", "says", "done"), "seen_at")
+
+
+def said_by_hosts(
+    rows: Iterable[Row], urls: Iterable[str], origins: Path, settings: Crawl
+) -> tuple[list[Row], set[str]]:
+    """What hosts say of the use of their pages, rows for :func:`write_consent`, and the hosts that were heard.
+
+    Args:
+        rows: those of the partition in `raw_pages`, for what pages say.
+        urls: that were asked for, with those that redirected.
+        origins: the file in which the crawl kept what origins say.
+    """
+    found: dict[tuple[str, ...], Row] = {}
+
+    def note(host: str, source: str, says: str, done: str, digest: str | None = None) -> None:
+        found[host, source, says] = {"host": host, "source": source, "says": says, "digest": digest, "done": done}
+
+    for row in rows:
+        source = _OF_PAGES_BY.get((row["detail"] or "").partition(" ")[0])
+        if row["outcome"] == "opted_out" and source:
+            note(host_of(row["final_url"] or row["url"]), source, row["detail"], OBEYED)
+    heard: set[str] = set()
+    if not origins.exists():
+        return list(found.values()), heard
+    with closing(Origins(origins, settings.user_agent)) as known:
+        for origin in dict.fromkeys(map(_origin, urls)):
+            if origin is None or (said := known.get(origin)) is None:
+                continue
+            host = host_of(str(origin))
+            heard.add(host)
+            for source, says, done, digest in _said(said, settings):
+                note(host, source, says, done, digest)
+    return list(found.values()), heard
+
+
+def _origin(url: str) -> URL | None:
+    try:
+        return URL(url, encoded=True).origin()
+    except ValueError:
+        return None
+
+
+def _said(said: Statement, settings: Crawl) -> Iterator[tuple[str, str, str, str | None]]:
+    """Source, what it says, what is done, and the file's digest, of what one origin says."""
+    rules, counted = said.rules, obeyed(settings)
+    off = "" if settings.obey_consent else "recorded alone: crawl.obey_consent is off"
+    lines = [line for line in rules.lines if re.match(r"\s*dis", line, re.IGNORECASE)]
+    if rules.refusal:
+        says = rules.refusal.detail
+    elif rules.no_file:
+        says = f"no robots.txt: {rules.no_file}"
+    else:
+        says = f"{plural(len(lines), 'line')} for us that disallow" if lines else "allows all"
+    yield "robots", says, OBEYED, rules.digest
+    for path, signals in rules.signals.items():
+        refused = [name for name, wanted in signals.items() if not wanted]
+        left = [name for name in refused if name not in counted]
+        done = off or (f"recorded alone: crawl.obey_signals does not name {', '.join(left)}" if left else "")
+        done = OBEYED if unwanted(signals, counted) or not refused else done
+        yield "content-signal", f"{path} {written(signals)}".strip(), done, rules.digest
+    for url in rules.licenses:
+        is_obeyed = "license" in counted
+        done = OBEYED if is_obeyed else off or "recorded alone: crawl.obey_signals does not name license"
+        yield "rsl", without_credentials(url), done, rules.digest
+    if said.reservations and (reserved := said.reservations.reserved):
+        more = f" and {len(reserved) - _SHOWN:,} more" if len(reserved) > _SHOWN else ""
+        yield "tdmrep", f"reserves {', '.join(reserved[:_SHOWN])}{more}", off or OBEYED, said.reservations.digest
 
 
 def _is_forgotten(row: Row, forgotten: Forgotten) -> bool:

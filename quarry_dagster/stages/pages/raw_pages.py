@@ -34,8 +34,8 @@ from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.progress import log
-from quarry_dagster.stages.pages.crawling import fetch, open_journal
-from quarry_dagster.stages.pages.findings import write_problems
+from quarry_dagster.stages.pages.crawling import fetch, open_journal, origins_file
+from quarry_dagster.stages.pages.findings import said_by_hosts, write_consent, write_problems
 from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
@@ -172,9 +172,11 @@ class _State:
 def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
     """Turn responses into rows, and write the partition where one changed; returns the versions written: 0 or 1."""
     further, settings = FurtherSeeds(), how.settings
+    urls: dict[str, None] = {}
     for response in journal.responses():
         if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
             response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
+            urls |= dict.fromkeys([*response.hops, response.final_url or response.url])
             doc_id = seed["doc_id"]
             is_forgotten = bool(state.forgotten.reason(response.final_url))
             own = {"own_columns": None if is_forgotten else seed["own_columns"]}
@@ -183,6 +185,8 @@ def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
     state.rows |= {i: row for s in state.waiting.values() if (row := state.old.rows.get(i := s["doc_id"]))}
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
     write_problems(store, state.partition, further.problems, further.looked_at, state.forgotten)
+    said, hosts = said_by_hosts(state.rows.values(), urls, origins_file(store), settings)
+    write_consent(store, state.partition, said, hosts, state.forgotten)
     before = state.old.segment.notes if state.old.segment else None
     is_as_made = before is not None and (before.batch, before.policy) == state.made_of
     is_same = is_as_made and _states(state.rows) == _states(state.old.rows)
