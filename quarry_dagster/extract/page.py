@@ -57,6 +57,8 @@ def _from_html(page: Page, settings: Settings) -> Extraction:
     facts = extractor.facts(head, tree, url) | {"canonical_url": canonical}
     text = extractor.main_text(tree, url)
     if text is None:
+        if head.refresh and damage is None:
+            damage = f"nothing but a refresh to {head.resolved(head.refresh[1], url) or head.refresh[1]}"
         return replace(_without_text(page, settings, tree, damage), canonical_url=canonical)
     return _row(page, settings, text, facts, damage)
 

@@ -28,6 +28,7 @@ from quarry_dagster.seeds.text import GIVE_TEXTS, read_text
 from quarry_dagster.store.schemas import WITH_BODY
 from quarry_dagster.urls import canonical_url
 from quarry_dagster.urns import parts_of
+from quarry_dagster.wire import without_credentials
 
 Reader = Callable[[BinaryIO, int, Place, SeedSettings], Iterator[Seed | Problem]]
 
@@ -84,6 +85,10 @@ _UNFINISHED = (".tmp", ".part", ".crdownload", "~")
 # What canonical_url surely accepts (a test holds the two together): it is many times slower, and
 # seeds have millions of plain URLs.
 _PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9._-]*(?::[0-9]{1,4})?(?:[/?#][!-~]*)?", re.IGNORECASE)
+
+
+_INSIDE = re.compile(r"https?://[^\s<>\"'()\[\]]+", re.IGNORECASE)
+"""A URL, whatever marks stand around it."""
 
 
 def is_seed_name(name: str) -> bool:
@@ -164,7 +169,7 @@ def read_seeds(
         # A library may report a failing disk as bad content: then the file's own error is the truth.
         source.raise_error()
         empty = False
-        yield _judged(_checked(item), answers) if isinstance(item, Seed) else item
+        yield _judged(_checked(_without_credentials(item)), answers) if isinstance(item, Seed) else item
     source.raise_error()
     if isinstance(unpacked, compressed.Decompressed) and unpacked.problem:
         yield unpacked.problem
@@ -246,8 +251,28 @@ def _expanded(
             place.line, place.at = at.line, at.at  # not before: the line is done with when its sitemap is
         else:
             if isinstance(item, Seed):  # the last item of its line: problems come before
+                if left_out := _credentials(item):
+                    yield left_out
                 place.line, place.at = at.line, at.at
             yield item
+
+
+def _credentials(seed: Seed) -> Problem | None:
+    """What is to be said of a URL with a user name or a password in it."""
+    if without_credentials(seed.url) == seed.url:
+        return None
+    reason = (
+        "the user name and password in the URL are left out, as they would stand in the corpus: a page that asks for "
+        "them is not fetched; give its text in a table"
+    )
+    return Problem(seed.line, reason, shown(seed.url), costs_row=False)
+
+
+def _without_credentials(seed: Seed) -> Seed:
+    if "@" not in seed.url:
+        return seed
+    final_url = seed.final_url and without_credentials(seed.final_url)
+    return replace(seed, url=without_credentials(seed.url), final_url=final_url)
 
 
 def _checked(seed: Seed) -> Seed:
@@ -258,7 +283,11 @@ def _checked(seed: Seed) -> Seed:
         canonical_url(seed.url)
     except InvalidUrl as e:
         remedy = f"; {GIVE_TEXTS}" if len(seed.url.split()) > 1 else "; write http:// or https:// before it"
-        remedy = "" if "://" in seed.url else remedy
+        inside = _INSIDE.search(seed.url)
+        if inside and inside[0] != seed.url:
+            remedy = f"; write {shown(inside[0])} alone, without what stands around it"
+        elif "://" in seed.url:
+            remedy = ""
         return Seed(
             shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}", own_columns=seed.own_columns
         )
