@@ -172,9 +172,8 @@ def _consent(response: Response, settings: Crawl) -> str | None:
         return "not asked for, by crawl.obey_consent"
     asked = "noai and noindex" if settings.obey_noindex else "noai"
     signals = f", no Content-Signal against {' or '.join(settings.obey_signals)}" if settings.obey_signals else ""
-    return (
-        f"nothing opts out: no {asked} in headers and meta elements, no TDM reservation of the page or its origin{signals}"
-    )
+    said = f"no {asked} in headers and meta elements, no TDM reservation of the page or its origin"
+    return f"nothing opts out: {said}{signals}"
 
 
 def _try_file(path: Path, profile: HardwareProfile) -> Trial:

@@ -30,6 +30,7 @@ def page(number: int, *links: str, head: str = "") -> bytes:
     [
         ("links:2", Discovery(links=2)),
         ("feeds,sitemaps", Discovery(feeds=True, sitemaps=4)),
+        ("llms,feeds", Discovery(feeds=True, llms=True)),
         ("Sitemaps:2 links:1", Discovery(links=1, sitemaps=2)),
     ],
 )

@@ -17,7 +17,7 @@ from quarry_dagster_tests.test_discovery import crawl_on, page
 
 URL = "http://a.test/list"
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
-EVERYTHING = Discovery(links=1, feeds=True, sitemaps=4)
+EVERYTHING = Discovery(links=1, feeds=True, sitemaps=4, llms=True)
 TEXT = " ".join(words(1).split()[:60])
 
 
@@ -79,6 +79,17 @@ CASES = [
     Case("tracker alone", item("<link>http://t.test/1</link>"), (), (("elsewhere", "t.test"),), "a feed"),
     Case("a feed served as a page", item("<link>/1</link>"), ("/1",), kind="a feed", type="text/html"),
     Case("a feed that is none", "not here", (), (("no_list", "application/rss+xml"),), "a list", "application/rss+xml"),
+    # llms.txt.
+    Case(
+        "llms.txt",
+        "# Site\n\n> What it is\n\n## Docs\n\n- [One](/1): the first (of all)\n- [Two](http://a.test/2_(b).md)\n"
+        "- <http://a.test/3>\n- [Away](http://b.test/)\n",
+        ("/1", "/2_(b).md", "/3"),
+        (("elsewhere", "b.test"),),
+        "llms.txt",
+        "text/markdown",
+        "http://a.test/llms.txt",
+    ),
     # robots.txt.
     Case(
         "sitemap elsewhere",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.page.tags import start_tags
-from quarry_dagster.seeds import Discovery, discover
+from quarry_dagster.seeds import Discovery, Seed, discover, read_seeds
 from quarry_dagster.urls import canonical_url
 from quarry_dagster.wire import wire_url, without_credentials
 from quarry_dagster_tests.corpus import Corpus, words
@@ -219,3 +221,55 @@ def test_credentials_are_told_from_the_rest_of_a_url(text: str, without: str) ->
 @pytest.mark.parametrize("url", ["http://a.test/x?b=1&a=2#f", "http://u:p@A.test:80/%7ex?wsdl", "http://a.test/é?é"])
 def test_what_is_asked_for_is_the_same_document(url: str) -> None:
     assert canonical_url(wire_url(url)) == canonical_url(url)
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome", "detail"),
+    [
+        ("<http://a.test/x>", "invalid_url", "write http://a.test/x alone, without what stands around it"),
+        ('"http://a.test/x"', "invalid_url", "write http://a.test/x alone"),
+        ("(http://a.test/x)", "invalid_url", "write http://a.test/x alone"),
+        ("[a](http://a.test/x)", "invalid_url", "write http://a.test/x alone"),
+        ("a.test/x", "invalid_url", "write http:// or https:// before it"),
+        ("http://a.test/x", None, None),
+    ],
+)
+def test_marks_around_a_seed_are_told_with_what_to_write(line: str, outcome: str | None, detail: str | None) -> None:
+    (seed,) = read_seeds(io.BytesIO(f"{line}\n".encode()), "a.txt", max_body=1000)
+    assert isinstance(seed, Seed) and seed.outcome == outcome
+    assert (detail or "") in (seed.detail or "")
+
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "http://user:s3cret@{host}/p\n"),
+        ("a.txt", "http://s3cret@{host}/p discover=links:1\n"),
+        ("a.jsonl", '{{"url": "http://user:s3cret@{host}/p"}}\n'),
+        ("a.jsonl", '{{"url": "http://user:s3cret@{host}/p", "text": "A text that was given."}}\n'),
+        ("a.csv", "url\nhttp://user:s3cret@{host}/p\n"),
+        ("a.txt", "http://user:s3cret@[/p\n"),
+        ("a.txt", "http://user:s3cret@{host}/p and more\n"),
+        ("a.xml", "<urlset><url><loc>http://user:s3cret@{host}/p</loc></url></urlset>"),
+        ("a.txt", "http://{host}/go\n"),
+        ("a.txt", "http://{host}/links discover=links:1\n"),
+    ],
+)
+def test_credentials_reach_no_table_no_message_and_no_request(
+    corpus: Corpus, site: Site, caplog: pytest.LogCaptureFixture, name: str, content: str
+) -> None:
+    host = site.url("").removeprefix("http://")
+    there = f"http://user:{SECRET}@{host}/p"
+    site.pages = {"/p": html("Page", words(1)), "/go": there, "/links": f"<a href='{there}'>x</a>".encode()}
+    corpus.seed(name, content.format(host=host))
+    told = str(corpus.take_in())
+    crawl_on(corpus)
+    tables = [corpus.store.batches.scan(), corpus.store.raw_pages.scan(), corpus.store.problems.scan()]
+    written = [str(table.drop("body", strict=False).collect().rows()) for table in tables]
+    assert SECRET not in told + caplog.text + "".join(written) + str(site.asked)
+    assert SECRET not in str(corpus.read("problems").rows())
+    found = {path.name: path.read_text() for path in (corpus.root / "seeds").rglob("*") if path.parent.name == "found"}
+    assert SECRET not in str(found)

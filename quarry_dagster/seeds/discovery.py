@@ -1,4 +1,4 @@
-"""Finding further pages of a host, where its seed asks for it: links, feeds, sitemaps.
+"""Finding further pages of a host, where its seed asks for it: links, feeds, sitemaps, llms.txt.
 
 A seed opts in by what stands behind its URL, `discover=links:2,feeds,sitemaps`, in any order. What a fetched page,
 feed or sitemap of such a seed names on its own host becomes seeds in turn: taken in like any other, each once, and
@@ -30,7 +30,7 @@ from quarry_dagster.seeds.sitemap import MAX_BYTES, MAX_DEPTH, locations
 from quarry_dagster.urls import canonical_url, host_of
 from quarry_dagster.wire import wire_url
 
-_OPTION = re.compile(r"(links):([1-9])|(feeds)|(sitemaps)(?::([1-9]))?")
+_OPTION = re.compile(r"(links):([1-9])|(feeds)|(sitemaps)(?::([1-9]))?|(llms)")
 _FEED_TYPES = ("application/rss+xml", "application/atom+xml")
 _FEEDS = ("rss", "feed", "RDF")
 _SITEMAPS = ("urlset", "sitemapindex")
@@ -39,6 +39,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _PROLOG = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)", re.DOTALL | re.IGNORECASE)
 _ROOT = re.compile(r"\s*<(?:[\w.-]+:)?([\w.-]+)")
 _URL_LINE = re.compile(r"https?://\S+", re.IGNORECASE)
+_MARKDOWN_LINK = re.compile(r"\]\(\s*<?([^\s()<>]+(?:\([^\s()<>]*\)[^\s()<>]*)*)|<(https?://[^\s<>]+)>", re.IGNORECASE)
 _TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _HEAD = 65_536
 _SHORT = 200
@@ -58,13 +59,15 @@ class Discovery:
     """Read the feeds that the page names (or the feed that it is)."""
     sitemaps: int = 0
     """Read the host's sitemaps; the number is how many levels of sitemap indexes are left."""
+    llms: bool = False
+    """Read the host's llms.txt (llmstxt.org)."""
 
     def __bool__(self) -> bool:
-        return bool(self.links or self.feeds or self.sitemaps)
+        return bool(self.links or self.feeds or self.sitemaps or self.llms)
 
     def __str__(self) -> str:
         parts = [f"links:{self.links}"] * bool(self.links) + ["feeds"] * self.feeds
-        return ",".join(parts + [f"sitemaps:{self.sitemaps}"] * bool(self.sitemaps))
+        return ",".join(parts + [f"sitemaps:{self.sitemaps}"] * bool(self.sitemaps) + ["llms"] * self.llms)
 
 
 def parse_discovery(text: str) -> Discovery:
@@ -77,12 +80,13 @@ def parse_discovery(text: str) -> Discovery:
     for option in re.split(r"[,\s]+", text.strip()):
         known = _OPTION.fullmatch(option.lower())
         if known is None:
-            raise ValueError(f"discover: {option!r} is none of links:1 to links:9, feeds, sitemaps")
-        links, depth, feeds, sitemaps, levels = known.groups()
+            raise ValueError(f"discover: {option!r} is none of links:1 to links:9, feeds, sitemaps, llms")
+        links, depth, feeds, sitemaps, levels, llms = known.groups()
         found = Discovery(
             int(depth) if links else found.links,
             found.feeds or bool(feeds),
             int(levels or MAX_DEPTH + 1) if sitemaps else found.sitemaps,
+            found.llms or bool(llms),
         )
     return found
 
@@ -117,6 +121,10 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
         named = re.findall(r"(?im)^\s*sitemap\s*:\s*(\S{1,2048})", characters(body[: 500 * 1024]))
         names.add(named, Discovery(sitemaps=wanted.sitemaps), "sitemap", others=True)
         return names.found("robots.txt")
+    if wanted.llms and urlsplit(url).path.endswith("/llms.txt") and not is_html(content_type):
+        links = [in_text or in_marks for in_text, in_marks in _MARKDOWN_LINK.findall(characters(body))]
+        names.add(links, Discovery(), "page", others=True)
+        return names.found("llms.txt")
     if wanted.feeds or wanted.sitemaps:
         unpacked, damage = decode(body, "gzip", MAX_BYTES) if body.startswith(_GZIP_MAGIC) else (body, None)
         root = _root(unpacked)
@@ -194,6 +202,8 @@ class _Names:
             self.add([*target, *pages], Discovery(links=wanted.links - 1), "page", encoding=encoding, others=False)
         if wanted.feeds:
             self.add(feeds, Discovery(feeds=True), "feed", encoding=encoding, others=True)
+        if wanted.llms:
+            self.add(["/llms.txt"], Discovery(llms=True), "page", others=True)
         if wanted.sitemaps:
             self.add(["/robots.txt", "/sitemap.xml"], Discovery(sitemaps=wanted.sitemaps), "sitemap", others=True)
 

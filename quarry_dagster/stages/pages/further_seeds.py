@@ -23,7 +23,13 @@ from quarry_dagster.store import Forgotten, Store
 from quarry_dagster.store.schemas import HOST
 from quarry_dagster.urls import UrlForm, doc_id, host_of
 
-_SOURCES = {"a feed": "feed", "a sitemap": "sitemap", "a list": "feed", "robots.txt": "robots.txt"}
+_SOURCES = {
+    "a feed": "feed",
+    "a sitemap": "sitemap",
+    "a list": "feed",
+    "robots.txt": "robots.txt",
+    "llms.txt": "llms.txt",
+}
 FOUND = "found/"
 """The folder in the inbox where they wait."""
 
@@ -55,7 +61,7 @@ class FurtherSeeds:
         self._note(_SOURCES.get(there.kind or "", "page"), url, there.issues)
         for named, further in there.seeds.items():
             known = self._found.get(named, further)
-            self._found[named] = max(known, further, key=lambda d: (d.links, d.feeds, d.sitemaps))
+            self._found[named] = max(known, further, key=lambda d: (d.links, d.feeds, d.sitemaps, d.llms))
         if there.kind is None:
             alone = None if parse_discovery(wanted).links else refresh_alone(url, response.body, response.content_type)
             self._note("page", url, [alone] if alone else [])
