@@ -57,20 +57,11 @@ def test_no_date_is_made_up_from_the_day_of_extraction(said):
     assert row.outcome == "extracted" and row.date is None
 
 
-def test_broken_json_ld_costs_nothing_else(monkeypatch):
-    def fails(tree, found):
-        raise AttributeError("whatever a page writes")
-
-    monkeypatch.setattr("trafilatura.metadata.extract_meta_json", fails)
-    row = extract(article(ENGLISH, ENGLISH + "!"))
-    assert (row.outcome, row.title) == ("extracted", "The harbour")
-
-
 def test_running_out_of_memory_over_json_ld_is_raised_and_not_a_row_with_less_in_it(monkeypatch):
-    def runs_out(tree, found):
+    def runs_out(scripts):
         raise MemoryError
 
-    monkeypatch.setattr("trafilatura.metadata.extract_meta_json", runs_out)
+    monkeypatch.setattr("quarry_dagster.page.head.read_json_ld", runs_out)
     with pytest.raises(MemoryError):
         extract(article(ENGLISH, ENGLISH + "!"))
 

@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
+
 from quarry_dagster import seeds
 from quarry_dagster.errors import StoreError
 from quarry_dagster.store import Forgotten, Store
+from quarry_dagster.store.schemas import PROBLEMS
 
 _KEY = "ledger/"
 _PROBLEMS_KEPT = 100
 _ADDRESS = re.compile(r"(?:https?://|urn:quarry:)[^\s\]\"'<>]+", re.IGNORECASE)
+_TOLD = re.compile(r"(?::(?P<line>\d+))?: (?:and (?P<more>[\d,]+) more like it: )?(?P<reason>.*)", re.DOTALL)
 
 
 @dataclass
@@ -153,3 +157,19 @@ def entry_of(state: str, report: SeedReport, place: seeds.Place, settings: seeds
         name=settings.name,
         mirror=settings.mirror,
     )
+
+
+def problems_in(ledger: Ledger) -> pl.DataFrame:
+    """The problems of all seed files, schema PROBLEMS: kind `row` for a line's, `file` for a whole file's."""
+    rows: list[dict[str, Any]] = []
+    for name, entry in ledger.entries.items():
+        shown = seeds.shown(name)
+        seen = datetime.fromisoformat(entry.taken_at) if entry.taken_at else None
+        for problem in entry.problems:
+            told = _TOLD.fullmatch(problem.removeprefix(shown))
+            line, more, reason = told.groups() if told else (None, None, problem)
+            rows.append(
+                {"source": "seed", "url": shown, "place": line and f"line {line}", "kind": "row" if line else "file"}
+                | {"detail": reason, "first_seen": seen, "count": int(more.replace(",", "")) if more else 1}
+            )
+    return pl.DataFrame(rows, PROBLEMS)

@@ -20,6 +20,7 @@ import polars as pl
 
 from quarry_dagster import seeds
 from quarry_dagster.crawl import fetch_one
+from quarry_dagster.crawl.answers import Answers
 from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen, frame_of, row_of
 from quarry_dagster.intake.inbox import Source, pending, settled, source_in
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
@@ -51,6 +52,7 @@ def take_in_seeds(
         store,
         pages_per_partition=profile.partitions.pages_per_partition,
         max_body=int(profile.crawl.max_body_mb * 2**20),
+        answers=Answers(profile.crawl),
         fetch=partial(fetch_one, settings=profile.crawl, allow_addresses=allow_addresses),
         min_age=min_age,
         seconds=seconds,
@@ -62,6 +64,7 @@ def take_in(
     *,
     pages_per_partition: int,
     max_body: int,
+    answers: Answers | None = None,
     fetch: Callable[[str], bytes] | None = None,
     min_age: float = 0.0,
     seconds: float = math.inf,
@@ -69,8 +72,9 @@ def take_in(
 ) -> list[SeedReport]:
     """Read every seed file that is new or changed, and write batches for what it brings; reports the files read.
 
-    `max_body` is in bytes; `fetch` downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at
-    any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
+    `max_body` is in bytes; `answers` judges what the seeds carry, by default as a crawl does by default; `fetch`
+    downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at any moment loses nothing: the seed
+    file is read again, and the URLs that have a batch by then are known.
 
     It stops after about so many `seconds`, but never before it has read on by one place. What was read
     by then has its batches, and the next call goes on from there. `chunk_rows` are held in memory at once.
@@ -82,13 +86,16 @@ def take_in(
     if not pending(store, min_age):
         return []
     with store.files.lock("intake"):
-        return again(lambda: _take_in(store, pages_per_partition, max_body, fetch, min_age, deadline, chunk_rows))
+        return again(
+            lambda: _take_in(store, pages_per_partition, max_body, answers, fetch, min_age, deadline, chunk_rows)
+        )
 
 
 def _take_in(
     store: Store,
     pages_per_partition: int,
     max_body: int,
+    answers: Answers | None,
     fetch: Callable[[str], bytes] | None,
     min_age: float,
     deadline: float,
@@ -111,7 +118,7 @@ def _take_in(
         reports.append(report)
         is_whole, seen = place == seeds.Place(), Seen()
         try:
-            reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows)
+            reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows, answers)
             items = until(deadline, reading.items(place), place, report)
             for chunk in reading.chunks(counted(items, "seeds", None, "rows"), report):
                 if is_whole and not len(seen):
@@ -156,9 +163,11 @@ class Reading:
         max_body: int,
         fetch: Callable[[str], bytes] | None,
         chunk_rows: int,
+        answers: Answers | None = None,
     ) -> None:
         self._source, self._forgotten = source, forgotten
         self._form: UrlForm = form
+        self._answers = answers
         self._max_body, self._fetch, self._chunk_rows = max_body, fetch, chunk_rows
         try:
             self.settings = source.settings()
@@ -178,6 +187,7 @@ class Reading:
                     cast(BinaryIO, file),
                     self._source.name,
                     max_body=max_body,
+                    answers=self._answers,
                     settings=settings,
                     fetch=self._fetch,
                     place=place,

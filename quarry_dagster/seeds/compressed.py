@@ -9,8 +9,9 @@ import io
 import sys
 import zlib
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from quarry_dagster.seeds.forward import Forward
 from quarry_dagster.seeds.model import Problem, shown
 
 _PIECE = 1 << 16
@@ -58,11 +59,11 @@ _MEMBERS: dict[str, type[_Gzip] | type[_Zstd]] = {".gz": _Gzip, ".zst": _Zstd}
 SUFFIXES = tuple(_MEMBERS)
 
 
-class Decompressed(io.RawIOBase):
+class Decompressed(Forward):
     """What is in a compressed file, all its members one after the other.
 
     Args:
-        file: seekable, it stands at its start; it is not closed.
+        file: seekable; it is not closed.
         suffix: one of SUFFIXES.
     """
 
@@ -71,50 +72,19 @@ class Decompressed(io.RawIOBase):
         self._new_member = _MEMBERS[suffix]
         self.problem: Problem | None = None
         """What is wrong with the compressed bytes, once reading has come to it."""
-        self._rewind()
+        super().__init__()
 
-    def _rewind(self) -> None:
+    def _begin(self) -> None:
         self._file.seek(0)
         self._member: _Gzip | _Zstd | None = None
         self._rest = b""
-        self._out = memoryview(b"")
-        self._at = self._read = 0
+        self._read = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("the end of a compressed file is not known")
-        if offset < self._at:
-            self._rewind()
-        waste = bytearray(_PIECE)
-        while self._at < offset and self.readinto(memoryview(waste)[: min(_PIECE, offset - self._at)]):
-            pass
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        while not len(self._out):
-            if not self._more():
-                return 0
-        size = min(len(buffer), len(self._out))
-        buffer[:size] = self._out[:size]
-        self._out = self._out[size:]
-        self._at += size
-        return size
-
-    def _more(self) -> bool:
-        """Unpack the next piece; False at the end, and where the rest cannot be unpacked."""
+    def _more(self) -> bytes | None:
         piece = self._rest or self._file.read(_PIECE)
         self._read += 0 if self._rest else len(piece)
         if not piece and self._member is None:
-            return False
+            return None
         try:
             member = self._member or self._new_member()
             out = member.unpack(piece)
@@ -123,16 +93,14 @@ class Decompressed(io.RawIOBase):
         if not piece and not out and not member.eof:
             return self._stop("it is cut off")
         self._rest, self._member = member.rest, None if member.eof else member
-        if self._at + len(out) > max(_FREE, _MAX_RATIO * self._read):
+        if self.tell() + len(out) > max(_FREE, _MAX_RATIO * self._read):
             return self._stop(f"it unpacks to more than {_MAX_RATIO} times its size")
-        self._out = memoryview(out)
-        return True
+        return out
 
-    def _stop(self, why: str) -> bool:
-        """Say why nothing more comes out; False."""
+    def _stop(self, why: str) -> None:
+        """Say why nothing more comes out."""
         self._member, self._rest = None, b""
         self._file.seek(0, io.SEEK_END)
         self.problem = Problem(
-            None, f"{why} after {self._at:,} bytes of what is in it; what came before was read; compress it again"
+            None, f"{why} after {self.tell():,} bytes of what is in it; what came before was read; compress it again"
         )
-        return False

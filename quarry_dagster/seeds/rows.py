@@ -15,7 +15,6 @@ from quarry_dagster.errors import InvalidId
 from quarry_dagster.seeds.discovery import parse_discovery
 from quarry_dagster.seeds.model import Problem, Seed, shown
 from quarry_dagster.seeds.own_columns import given, packed
-from quarry_dagster.seeds.payload import unsupported
 from quarry_dagster.seeds.settings import COLUMNS, GIVEN, SeedSettings
 from quarry_dagster.seeds.text import without_options
 from quarry_dagster.urns import own_id, parts_of, urn_of
@@ -234,8 +233,6 @@ class Table:
         outcome, detail = "given", None
         if len(document) > self._max_body:
             outcome, detail = "too_large", f"{len(document)} bytes"
-        elif detail := unsupported(content_type, document, is_served=False):
-            outcome = "unsupported_type"
         yield Seed(
             url,
             line,
@@ -243,7 +240,7 @@ class Table:
             detail=detail,
             fetched_at=fetched_at,
             content_type=content_type,
-            body=document if outcome == "given" else None,
+            body=document,
             own_columns=own_columns,
         )
 

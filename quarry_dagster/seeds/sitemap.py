@@ -120,7 +120,8 @@ def locations(data: bytes) -> Iterator[tuple[bool, str]]:
         ValueError: it is larger than the protocol allows, or no sitemap at all.
         lxml.etree.LxmlError, OSError, EOFError: it is damaged.
     """
-    file = io.BytesIO(data)
+    # Some templates print a byte order mark or blank lines before the declaration, where XML allows neither.
+    file = io.BytesIO(data.lstrip(b"\xef\xbb\xbf \t\r\n"))
     try:
         yield from _locations(_Gunzipped(file) if data.startswith(_GZIP_MAGIC) else _Limited(file))
     except _NotSitemap as e:

@@ -73,9 +73,20 @@ class Store:
         """What deciding on a document needs of its text and vector; derived from `extracted_text` and `embeddings`."""
         return Table(self.files, "sketches", schemas.SKETCHES, SketchNotes, forgets="it is made again with the corpus")
 
+    @cached_property
+    def problems(self) -> Table[Notes]:
+        """What the crawl of a partition found and could not use."""
+        return Table(self.files, "problems", schemas.PROBLEMS, Notes, forgets="its rows are taken out")
+
+    @cached_property
+    def consent(self) -> Table[Notes]:
+        """What the hosts of a partition allow."""
+        return Table(self.files, "consent", schemas.CONSENT, Notes, forgets="its rows are taken out")
+
     def tables(self) -> list[Table]:
         """All partitioned tables."""
-        return [self.batches, self.raw_pages, self.extracted_text, self.embeddings, self.sketches]
+        documents = [self.batches, self.raw_pages, self.extracted_text, self.embeddings, self.sketches]
+        return [*documents, self.problems, self.consent]
 
     @cached_property
     def kept(self) -> Layers:

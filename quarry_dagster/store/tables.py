@@ -114,7 +114,9 @@ def _notes(files: Files, path: str, notes_type: type[N]) -> N:
         return notes_type.of(json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
 
 
-Forgetting = Literal["its row is emptied", "its partition is made again", "it is made again with the corpus"]
+Forgetting = Literal[
+    "its row is emptied", "its rows are taken out", "its partition is made again", "it is made again with the corpus"
+]
 """How a forgotten document leaves a table: :mod:`quarry_dagster.takedown.taking_out` does it."""
 
 

@@ -21,6 +21,7 @@ from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
+from quarry_dagster.stages.pages.findings import forget_in_findings
 from quarry_dagster.stages.pages.further_seeds import forget_found
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
@@ -39,6 +40,8 @@ _MADE_AGAIN: Mapping[str, Callable[[Store, str, HardwareProfile, Extractor], obj
 KINDS: Mapping[str, str] = {
     "batches": "rows are emptied",
     "raw_pages": "rows are emptied",
+    "problems": "rows are taken out",
+    "consent": "rows are taken out",
     "extracted_text": "made again from raw pages",
     "embeddings": "made again from texts",
     "sketches": "made again with the corpus",
@@ -149,6 +152,7 @@ def empty(store: Store, forgotten: Forgotten) -> int:
             taken += again(
                 lambda: _empty_pages(store, partition, forgotten, before[partition], after[partition])  # noqa: B023
             )
+    forget_in_findings(store, forgotten)
     forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
     return taken
 
