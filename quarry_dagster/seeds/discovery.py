@@ -20,7 +20,7 @@ from quarry_dagster.crawl.consent import forbids_following, head_of
 from quarry_dagster.crawl.media_types import is_html
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.page.tags import start_tags
-from quarry_dagster.seeds.sitemap import MAX_DEPTH, locations
+from quarry_dagster.seeds.sitemap import MAX_DEPTH, NotSitemap, entries_in
 from quarry_dagster.urls import canonical_url, host_of
 
 _OPTION = re.compile(r"(links):([1-9])|(feeds)|(sitemaps)(?::([1-9]))?")
@@ -145,12 +145,12 @@ def _joined(base: str, href: str) -> str:
 def _listed(body: bytes) -> tuple[str | None, list[str], list[str]]:
     """What a list is ("" in place of a list: None), the pages it names, and the sitemaps."""
     try:
-        entries = list(locations(body))
-    except (etree.LxmlError, OSError, ValueError, EOFError):
+        entries = [entry for entry in entries_in(body) if not entry.wrong]
+    except NotSitemap:
         entries = []
     if entries:
-        pages = [location for is_index, location in entries if location and not is_index]
-        return "a sitemap", pages, [location for is_index, location in entries if location and is_index]
+        pages = [entry.location for entry in entries if not entry.is_index]
+        return "a sitemap", pages, [entry.location for entry in entries if entry.is_index]
     try:
         items = list(_items(body))
     except (etree.LxmlError, _NoFeed):
