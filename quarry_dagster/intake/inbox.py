@@ -195,7 +195,7 @@ def waiting(store: Store, ledger: Ledger, min_age: float = 0.0, at_once: Collect
             continue
         path = Path(store.files.full(f"{SEEDS}/{name}")) if store.files.is_local else None
         if why := why_unreadable(info, path):
-            held[name] = f"is {why}"
+            held[name] = f"cannot be read, will be tried again: it is {why}"
             continue
         parts = [info, *([inbox[seeds.sidecar_of(name)]] if seeds.sidecar_of(name) in inbox else [])]
         times = [changed_at(part) for part in parts]
