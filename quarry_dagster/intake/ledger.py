@@ -44,6 +44,11 @@ class SeedReport:
             where = self.name if line is None else f"{self.name}:{line}"
             self.problems.append(f"{where}: {reason}" + (f" [{text}]" if text else ""))
 
+    def hold(self, why: str) -> None:
+        """The file is not read in this run, which is no problem of its."""
+        self.error = f"{self.name}: {why}"
+        self.problems.append(self.error)
+
     def fail(self, error: str) -> None:
         """The file cannot be read."""
         self.error = error
@@ -56,7 +61,7 @@ class Entry:
     """What the ledger holds of one seed file."""
 
     state: str
-    """The file's state when it was read, see :func:`quarry_dagster.intake.inbox.settled`."""
+    """The file's state when it was read, see :func:`quarry_dagster.intake.inbox.waiting`."""
     urls: int
     added: int
     replaced: int

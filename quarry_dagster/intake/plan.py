@@ -11,7 +11,7 @@ import polars as pl
 from quarry_dagster import seeds
 from quarry_dagster.crawl.answers import Answers
 from quarry_dagster.intake.batches import CHUNK, Seen, as_known, classify, known_documents, learned, leaving
-from quarry_dagster.intake.inbox import Source, not_there_yet, settled, source_in
+from quarry_dagster.intake.inbox import Source, files_of, not_there_yet, source_in, waiting
 from quarry_dagster.intake.ledger import Ledger, SeedReport
 from quarry_dagster.intake.take_in import Reading, Unreadable, until
 from quarry_dagster.store import Store
@@ -45,12 +45,13 @@ def plan_seeds(store: Store, paths: Sequence[str], answers: Answers) -> SeedsPla
     Raises:
         ConfigError: as :func:`put`.
     """
-    ledger, inbox = Ledger.read(store), settled(store, 0.0)
+    ledger = Ledger.read(store)
     given = not_there_yet(store, paths)
-    waiting = ledger.waiting({name: state for name, state in inbox.items() if name not in {g.name for g in given}})
+    named = {source.name for source in given}
     planned = _Plan(store, ledger, answers)
-    for name, state in waiting.items():
-        planned.read(source_in(store, name), state)
+    for name, state in waiting(store, ledger, at_once=[name for name, _ in files_of(paths)]).ready.items():
+        if name not in named:
+            planned.read(source_in(store, name), state)
     for source in given:
         planned.read(source, "")
     return SeedsPlan(planned.reports, by_host(planned.hosts), planned.carried, sum(g.size for g in given))

@@ -159,8 +159,8 @@ def _opened(data: str) -> DagsterInstance:
 
 def _instance_beside(data: str) -> DagsterInstance:
     files = Files(data)
-    check_dagster_home(is_local=files.is_local)
     home = Path(files.full(".dagster"))
+    check_dagster_home(home if files.is_local else None)
     try:
         if not home.exists():
             _make_home(home)

@@ -25,11 +25,17 @@ _FREE = 64 << 20
 """Bytes that may come out whatever the ratio."""
 
 
-class _Gzip:
+ZSTD = b"\x28\xb5\x2f\xfd"
+"""How a frame of zstd begins."""
+
+
+class Gzip:
     """One member of a gzip file."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(31)
+        self.is_full = False
+        """Whether more comes out although nothing goes in."""
 
     def unpack(self, data: bytes) -> bytes:
         """The next bytes of at most _OUT; data that was not used is given back with `rest`."""
@@ -39,23 +45,37 @@ class _Gzip:
         self.rest = self._member.unused_data.lstrip(b"\0") if self.eof else self._member.unconsumed_tail
         return out
 
+    def copy(self) -> Gzip | None:
+        """Another one in the same state; None where there can be none."""
+        other = Gzip()
+        other._member = self._member.copy()
+        return other
 
-class _Zstd:
+
+class Zstd:
     """One frame of a zstd file."""
 
-    def __init__(self) -> None:
+    def __init__(self, dictionary: bytes | None = None) -> None:
         zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        self._frame = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
+        self._frame = zstd.ZstdDecompressor(
+            zstd_dict=zstd.ZstdDict(dictionary) if dictionary else None,
+            options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG},
+        )
+        self.is_full = False
 
-    def unpack(self, data: bytes) -> bytes:
-        """As :meth:`_Gzip.unpack`; it keeps what it did not use, until the frame ends."""
-        out = self._frame.decompress(data, _OUT)
+    def unpack(self, data: bytes, most: int = _OUT) -> bytes:
+        """As :meth:`Gzip.unpack`; it keeps what it did not use, until the frame ends."""
+        out = self._frame.decompress(data, most)
         self.eof = self._frame.eof
         self.rest = self._frame.unused_data if self.eof else b""
+        self.is_full = not self.eof and not self._frame.needs_input
         return out
 
+    def copy(self) -> None:
+        """There can be none."""
 
-_MEMBERS: dict[str, type[_Gzip] | type[_Zstd]] = {".gz": _Gzip, ".zst": _Zstd}
+
+_MEMBERS: dict[str, type[Gzip] | type[Zstd]] = {".gz": Gzip, ".zst": Zstd}
 SUFFIXES = tuple(_MEMBERS)
 
 
@@ -76,7 +96,7 @@ class Decompressed(Forward):
 
     def _begin(self) -> None:
         self._file.seek(0)
-        self._member: _Gzip | _Zstd | None = None
+        self._member: Gzip | Zstd | None = None
         self._rest = b""
         self._read = 0
 

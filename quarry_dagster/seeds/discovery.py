@@ -26,7 +26,7 @@ from quarry_dagster.extract.decode import read_characters
 from quarry_dagster.page import read_head
 from quarry_dagster.page.tags import start_tags
 from quarry_dagster.seeds.model import shown
-from quarry_dagster.seeds.sitemap import MAX_BYTES, MAX_DEPTH, locations
+from quarry_dagster.seeds.sitemap import MAX_BYTES, MAX_DEPTH, Entry, NotSitemap, entries_in
 from quarry_dagster.urls import canonical_url, host_of
 from quarry_dagster.wire import wire_url
 
@@ -210,16 +210,23 @@ class _Names:
     def add_sitemap(self, body: bytes, levels: int) -> None:
         """Take the entries of a sitemap, or, with levels left, of an index."""
         pages: list[str] = []
-        sitemaps: list[str] = []
+        below: list[str] = []
+        damaged: list[Entry] = []
+        without = 0
         try:
-            for is_index, location in locations(body):
-                (sitemaps if is_index else pages).append(location)
-        except (etree.LxmlError, OSError, ValueError, EOFError) as e:
-            read = len(pages) + len(sitemaps)
-            self.issue("damaged", f"{shown(e)}; what comes after is lost", f"after entry {read}")
-        self.issue("no_link", "entries without <loc>", count=[*pages, *sitemaps].count(""))
-        self.add([location for location in pages if location], Discovery(), "page", others=True)
-        below = [location for location in sitemaps if location]
+            for entry in entries_in(body):
+                if not entry.wrong:
+                    (below if entry.is_index else pages).append(entry.location)
+                elif entry.has_no_location:
+                    without += 1
+                else:
+                    damaged.append(entry)
+        except NotSitemap as e:
+            self.issue("damaged", shown(e))
+        if damaged:
+            self.issue("damaged", damaged[0].wrong, f"entry {damaged[0].number}", len(damaged))
+        self.issue("no_link", "entries without <loc>", count=without)
+        self.add(pages, Discovery(), "page", others=True)
         if levels > 0:
             self.add(below, Discovery(sitemaps=levels), "sitemap", others=True)
         else:

@@ -6,6 +6,7 @@ Columns without a meaning travel along with the document (:mod:`quarry_dagster.s
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -56,6 +57,11 @@ def _at(value: Any, path: Sequence[str]) -> Any:
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def _present(value: Any) -> Any:
+    """The value; None for not-a-number, by which frames say that one is missing."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
@@ -148,7 +154,7 @@ class Table:
     def seed(self, line: int, row: Mapping[str, Any]) -> Iterator[Seed | Problem]:
         """The seed of a row."""
         layout = self.layout(row)
-        ours = {name: _at(row[column], path) for name, (column, path) in layout.ours.items()}
+        ours = {name: _present(_at(row[column], path)) for name, (column, path) in layout.ours.items()}
         named = self._named(line, ours)
         if isinstance(named, Problem):
             yield named
