@@ -42,8 +42,12 @@ _URL_LINE = re.compile(r"https?://\S+", re.IGNORECASE)
 _MARKDOWN_LINK = re.compile(r"\]\(\s*<?([^\s()<>]+(?:\([^\s()<>]*\)[^\s()<>]*)*)|<(https?://[^\s<>]+)>", re.IGNORECASE)
 _TAG = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _HEAD = 65_536
+_LARGEST_REFRESH = 16_384
+"""Bytes of a page that may be nothing but a refresh."""
 _SHORT = 200
 """Characters of text up to which a page that makes way for another is nothing but that."""
+_LARGEST_LLMS = 1 << 20
+"""Bytes of an llms.txt that are read."""
 _HOSTS_TOLD = 5
 _MOST_LINKS = 10_000
 """Taken from one page or list: a page with more is a trap, a sitemap with more a seed of its own."""
@@ -122,7 +126,7 @@ def discover(url: str, body: bytes, content_type: str | None, wanted: Discovery)
         names.add(named, Discovery(sitemaps=wanted.sitemaps), "sitemap", others=True)
         return names.found("robots.txt")
     if wanted.llms and urlsplit(url).path.endswith("/llms.txt") and not is_html(content_type):
-        links = [in_text or in_marks for in_text, in_marks in _MARKDOWN_LINK.findall(characters(body))]
+        links = [in_text or in_marks for in_text, in_marks in _MARKDOWN_LINK.findall(characters(body[:_LARGEST_LLMS]))]
         names.add(links, Discovery(), "page", others=True)
         return names.found("llms.txt")
     if wanted.feeds or wanted.sitemaps:
@@ -249,11 +253,11 @@ class _Names:
 
 def refresh_alone(url: str, body: bytes, content_type: str | None) -> Issue | None:
     """What is to be said of a page that holds nothing but the word that another takes its place; None of others."""
-    if not is_html(content_type) or b"refresh" not in body[:_HEAD].lower():
+    if not is_html(content_type) or len(body) > _LARGEST_REFRESH or b"refresh" not in body.lower():
         return None
     text = read_characters(body, content_type)[1]
     refresh = read_head(text).refresh
-    if refresh is None or len(" ".join(_TAG.sub(" ", text[:_HEAD]).split())) > _SHORT:
+    if refresh is None or len(" ".join(_TAG.sub(" ", text).split())) > _SHORT:
         return None
     target = _joined(url, refresh[1])
     if not target or canonical_url(target) == canonical_url(url):

@@ -20,8 +20,10 @@ from yarl import URL
 from quarry_dagster.crawl.consent import obeyed
 from quarry_dagster.crawl.origins import Origins, Statement
 from quarry_dagster.crawl.signals import unwanted, written
+from quarry_dagster.errors import StoreError
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Crawl
+from quarry_dagster.progress import log
 from quarry_dagster.store import Forgotten, Notes, Store
 from quarry_dagster.store.tables import Table
 from quarry_dagster.urls import host_of
@@ -173,7 +175,11 @@ def _merge(
     A row whose key was there keeps its time (column `since`). Returns the rows whose key was not.
     """
     old = table.segment(partition)
-    before = [row for frame in old.batches() for row in frame.iter_rows(named=True)] if old else []
+    try:
+        before = [row for frame in old.batches() for row in frame.iter_rows(named=True)] if old else []
+    except StoreError as e:
+        log.warning("%s; its rows are found anew", e)
+        before = []
     times = {tuple(row[k] for k in key): row[since] for row in before}
     now = datetime.now(UTC)
     rows = [row for row in before if stays(row)]
