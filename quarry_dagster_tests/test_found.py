@@ -43,7 +43,9 @@ class Case:
 
 CASES = [
     # Sitemaps, whatever their state.
-    Case("bare ampersand", f"{HEAD}{entry('/1')}{entry('/x?a=1&b=2')}</urlset>", ("/1",), (("damaged", "write &amp;"),)),
+    Case(
+        "bare ampersand", f"{HEAD}{entry('/1')}{entry('/x?a=1&b=2')}</urlset>", ("/1",), (("damaged", "write &amp;"),)
+    ),
     Case("blank line first", f"\n {HEAD}{entry('/1')}</urlset>", ("/1",)),
     Case("byte order mark", b"\xef\xbb\xbf" + f"{HEAD}{entry('/1')}</urlset>".encode(), ("/1",)),
     Case("cut", f"{HEAD}{entry('/1')}<url><loc>/2", ("/1",), (("damaged", "lost"),)),
@@ -187,7 +189,7 @@ def test_what_a_crawl_could_not_use_is_in_the_table_and_stays_as_it_is(corpus: C
 
 def test_the_limit_of_a_host_is_told(tmp_path, site: Site) -> None:
     corpus = Corpus(tmp_path, profile(crawl={"found_per_host": 3}))
-    site.pages = {"/": page(0, *(f"/{i}" for i in range(8)))} | {f"/{i}": page(i + 1) for i in range(8)}
+    site.pages = {"/": page(0, *(f"/{i}" for i in range(8))), **{f"/{i}": page(i + 1) for i in range(8)}}
     corpus.seed("a.txt", f"{site.url('/')} discover=links:1\n")
     crawl_on(corpus)
     (row,) = corpus.read("problems").iter_rows(named=True)
