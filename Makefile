@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= demo-data
 
-.PHONY: demo test test-slow ui lint bench clean
+.PHONY: demo test test-slow ui lint bench torture clean
 
 demo: $(VENV)/installed  ## the whole pipeline on the bundled pages, really crawled
 	$(BIN)/python -m quarry_dagster.demo --data $(DATA)
@@ -27,6 +27,9 @@ lint: $(VENV)/installed-dev  ## ruff and pyright
 
 bench: $(VENV)/installed-dev  ## deduplication beside its peers: make bench [LABELLED=file-or-folder] [PEERS=their-python]
 	$(BIN)/python -m benchmarks.dedup $(LABELLED) $(if $(PEERS),--peers-python $(PEERS))
+
+torture: $(VENV)/installed-dev  ## kills, failing disks, many writers, hostile and large input: hours; ATTACK=small for minutes
+	$(BIN)/python -m benchmarks.torture $(ATTACK)
 
 clean:  ## forget the environment and the demo's data
 	rm -rf $(VENV) $(DATA)

@@ -6,6 +6,7 @@ import getpass
 import os
 import platform
 from pathlib import Path
+from urllib.parse import unquote
 
 from quarry_dagster.errors import ConfigError
 
@@ -33,16 +34,21 @@ def code_location() -> str:
     return os.environ.get("QUARRY_CODE_LOCATION") or "quarry_dagster"
 
 
-def check_dagster_home(*, is_local: bool) -> None:
-    """Return if Dagster can keep its run history for a data root, which lies on a disk here or not (`is_local`).
+def check_dagster_home(beside: Path | None) -> None:
+    """Return if Dagster can keep its run history: in $DAGSTER_HOME, else in this folder beside a local data root.
 
     Raises:
-        ConfigError: $DAGSTER_HOME is no folder by its full path, or it is needed and not set.
+        ConfigError: $DAGSTER_HOME is no folder by its full path, it is needed and not set, or no database can be there.
     """
-    home = os.environ.get("DAGSTER_HOME")
-    if not home:
-        if not is_local:
-            raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
+    home = os.environ.get("DAGSTER_HOME") or beside
+    if home is None:
+        raise ConfigError("set DAGSTER_HOME to a local folder: Dagster keeps its run history there")
+    if unquote(str(home).partition("?")[0]) != str(home):  # Dagster puts it into the URL of a database as it is
+        raise ConfigError(
+            f"Dagster cannot keep its run history in {str(home)!r}: the path has a question mark, or an escape such as "
+            "%20; rename the folder, or set DAGSTER_HOME to another"
+        )
+    if home is beside:
         return
     folder = Path(home).expanduser()
     if not (folder.is_absolute() and folder.is_dir()):

@@ -13,9 +13,11 @@ from quarry_dagster.dedup import near, verify
 from quarry_dagster.dedup.reasons import Reason, reasons
 from quarry_dagster.naming import own_id_of, seed_of
 from quarry_dagster.plural import plural
+from quarry_dagster.problems import told
 from quarry_dagster.reader import scan
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
+from quarry_dagster.urls import host_of
 
 
 @dataclass
@@ -52,6 +54,9 @@ def history(data: str, document: str) -> History | None:
         found.steps.append(("raw_pages", "waits to be fetched: materialize raw_pages"))
         return found
     found.steps.append(("raw_pages", _page(page)))
+    named = pl.col("url").is_in([page["url"], page["final_url"], host_of(page["url"])])
+    problems = scan("problems", data).filter((pl.col("source") != "seed") & named).sort("url", "kind").collect()
+    found.steps += [("problems", told(row)) for row in problems.iter_rows(named=True)]
     text = _row(scan("extracted_text", data), id_)
     if text is None:
         found.steps.append(("extracted_text", "waits: materialize extracted_text"))

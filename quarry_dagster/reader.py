@@ -11,7 +11,9 @@ from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import Segments, Store, VectorNotes
 from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, embeddings_schema
 
-TableName = Literal["raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions"]
+TableName = Literal[
+    "raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions", "problems", "consent"
+]
 
 
 def scan(table: TableName, data: str | os.PathLike[str] | None = None, *, snapshot: int | None = None) -> pl.LazyFrame:
@@ -21,7 +23,8 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None, *, snapsh
     `collect()`, and is never read as data.
 
     Args:
-        table: "raw_pages", "extracted_text", "embeddings", "deduped_corpus" or "dedup_decisions".
+        table: "raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions", "problems" or
+            "consent".
         data: the data root, a path or an fsspec URL; `$QUARRY_DATA` where it is not given.
         snapshot: the number of a published corpus that is kept (`quarry tag` lists them): the table as it was then.
 
@@ -43,6 +46,10 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None, *, snapsh
     if table == "raw_pages":
         pages = store.raw_pages.segments(commit)
         return store.files.scan(list(pages.paths().values()), store.raw_pages.schema)
+    if table == "problems":
+        return _problems(store, commit)
+    if table == "consent":
+        return store.files.scan(list(store.consent.segments(commit).paths().values()), store.consent.schema)
     batches = store.batches.segments(commit).paths()
     if table == "embeddings":
         return _embeddings(store, store.embeddings.segments(commit), batches)
@@ -60,6 +67,14 @@ def root_of(data: str | os.PathLike[str] | None) -> str:
     if not root:
         raise ConfigError("name the data root: scan(table, data=...) or the environment variable QUARRY_DATA")
     return root
+
+
+def _problems(store: Store, commit: int | None) -> pl.LazyFrame:
+    """Those of crawls, and those of seed files as they are now."""
+    from quarry_dagster.intake.ledger import Ledger, problems_in  # loads what reading a corpus does not need
+
+    found = store.files.scan(list(store.problems.segments(commit).paths().values()), store.problems.schema)
+    return pl.concat([found, problems_in(Ledger.read(store)).lazy()])
 
 
 def _embeddings(store: Store, vectors: Segments[VectorNotes], batches: dict[str, str]) -> pl.LazyFrame:

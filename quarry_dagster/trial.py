@@ -149,7 +149,7 @@ def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
                 sentence = _without_name(refusal.detail)
             elif said.rules.no_file:
                 sentence = f"is not there, so all is allowed: {said.rules.no_file}"
-            elif said.rules.text:
+            elif said.rules.lines:
                 sentence = "allows it: no line of those for us matches it"
             else:
                 sentence = "allows it: it has no line for us"
@@ -171,11 +171,14 @@ def _consent(response: Response, settings: Crawl) -> str | None:
     if not settings.obey_consent:
         return "not asked for, by crawl.obey_consent"
     asked = "noai and noindex" if settings.obey_noindex else "noai"
-    return f"nothing opts out: no {asked} in headers and meta elements, no TDM reservation of the page or its origin"
+    signals = f", no Content-Signal against {' or '.join(settings.obey_signals)}" if settings.obey_signals else ""
+    said = f"no {asked} in headers and meta elements, no TDM reservation of the page or its origin"
+    return f"nothing opts out: {said}{signals}"
 
 
 def _try_file(path: Path, profile: HardwareProfile) -> Trial:
-    from quarry_dagster.seeds.payload import NOT_READ, unsupported
+    from quarry_dagster.crawl.answers import Answers, headers_of
+    from quarry_dagster.seeds.payload import NOT_READ
 
     size, limit = path.stat().st_size, int(profile.crawl.max_body_mb * 2**20)
     try:
@@ -191,9 +194,11 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
     if size > limit:
         remedy = "crawl.max_body_mb of the profile is the limit"
         return replace(found, outcome="too_large", detail=plural(size, "byte"), remedy=remedy)
-    if wrong := unsupported(content_type, body, is_served=False):
+    if refused := Answers(profile.crawl).refused(headers_of(()), body, content_type, is_served=False):
+        if refused.outcome == "opted_out":
+            return replace(found, outcome=refused.outcome, detail=refused.detail)
         remedy = f"pages (HTML) and plain text are read. {NOT_READ}"
-        return replace(found, outcome="unsupported_type", detail=wrong, remedy=remedy, content_type=None)
+        return replace(found, outcome=refused.outcome, detail=refused.detail, remedy=remedy, content_type=None)
     with _Extractors(profile.extraction) as extractors:
         return extractors.extract(found, Page(path.name, "", body, content_type))
 

@@ -89,5 +89,5 @@ def _workers(monkeypatch: pytest.MonkeyPatch) -> None:
         return nullcontext(extractor(settings))
 
     assets = "quarry_dagster.orchestration.assets.extracted_text"
-    for user in (assets, "quarry_dagster.takedown", "quarry_dagster.stages.redo"):
+    for user in (assets, "quarry_dagster.takedown.taking_out", "quarry_dagster.stages.redo"):
         monkeypatch.setattr(import_module(user), "Extractor", shared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 import tempfile
 from contextlib import ExitStack
@@ -56,6 +57,9 @@ def hostile_cases(stack: ExitStack) -> list[Case]:
         Case("wrong charset", site.page("/charset", body="<p>déjà".encode("cp1252")), "fetched"),
         Case("a 10 MB line of nested divs", site.page("/divs", body=b"<div>" * 2_000_000), "too_large"),
         Case("PDF that says it is HTML", site.page("/pdf", body=b"%PDF-1.7\n" + ARTICLE), "unsupported_type"),
+        Case("gzip, and does not say so", site.page("/zipped", body=gzip.compress(ARTICLE)), "unsupported_type"),
+        Case("plain HTML, and says it is gzip", site.page("/lie", headers={"Content-Encoding": "gzip"}), "fetched"),
+        Case("gzip that ends early", site.gzipped("/early", ARTICLE * 10, cut=20), "network_error"),
         Case("noai in a header", site.page("/noai", headers={"X-Robots-Tag": "noai"}), "opted_out"),
     ]
     late = server()

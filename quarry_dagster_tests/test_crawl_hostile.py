@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import socket
@@ -104,7 +105,8 @@ def test_a_robots_txt_that_cannot_be_read_for_a_night_takes_no_body_away(
 ) -> None:
     corpus.seed("a.txt", hostile.page("/a"))
     corpus.run()
-    hostile.robots("not what it says", status, {"Content-Encoding": "gzip"})
+    cut = gzip.compress(b"User-agent: *")[:-9]
+    hostile.page("/robots.txt", status, {"Content-Encoding": "gzip"}, cut, type="text/plain")
     _a_day_later(corpus)
     corpus.run()
     (row,) = corpus.read("raw_pages").iter_rows(named=True)
@@ -181,7 +183,7 @@ def test_an_error_that_nobody_foresaw_costs_its_page_alone(site: Site, monkeypat
         if content_type == "text/odd":
             raise IndexError("of a library")
 
-    monkeypatch.setattr("quarry_dagster.crawl.page.refused_type", fails)
+    monkeypatch.setattr("quarry_dagster.crawl.answers.refused_type", fails)
     site.pages = {"/odd": html("Odd", words(1)), "/1": html("One", words(1))}
     site.types["/odd"] = "text/odd"
     requests = [Request(site.url("/odd")), Request(site.url("/1"))]

@@ -1,8 +1,7 @@
 """Long random histories of a tiny corpus, with kills between its writes, against a build from nothing."""
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -10,43 +9,10 @@ import pytest
 
 from quarry_dagster import takedown
 from quarry_dagster.embed.calibration import calibration_texts
-from quarry_dagster.store.disk import Written
 from quarry_dagster_tests.corpus import Corpus, shipped, words
+from quarry_dagster_tests.killing import killed_at
 from quarry_dagster_tests.test_dedup_scenarios import edited, url
 from quarry_dagster_tests.test_embed import needs_openvino
-
-
-class _Killed(BaseException):
-    """Not an Exception: nothing may catch it on its way out."""
-
-
-@contextmanager
-def _killed_at(corpus: Corpus, write: int) -> Iterator[None]:
-    """End the work of the block before its `write`-th file or commit, as a kill between two would."""
-    files, left = corpus.store.files, [write]
-    create, create_once = files.create, files.create_once
-
-    def count() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise _Killed
-
-    @contextmanager
-    def counted(path: str) -> Iterator[Written]:
-        count()
-        with create(path) as f:
-            yield f
-
-    def counted_once(path: str, content: bytes) -> bool:
-        count()
-        return create_once(path, content)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "create", counted)
-        patch.setattr(files.log.disk, "create_once", counted_once)
-        with suppress(_Killed):
-            yield
-
 
 Step = Callable[[Corpus, dict[str, str], random.Random], None]
 GONE = "forgotten"
@@ -69,7 +35,7 @@ def _put(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
 
 
 def _put_killed(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:
-    with _killed_at(corpus, rng.randrange(24)):
+    with killed_at(corpus, rng.randrange(24)):
         _put(corpus, expected, rng)
     corpus.run()  # the seed is still in the inbox
 
@@ -79,11 +45,11 @@ def _forget(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> Non
     if not here:
         return
     gone = rng.choice(here)
-    forgotten = takedown.put_on_list(corpus.store, gone)
+    takedown.put_on_list(corpus.store, gone)
     expected[gone] = GONE
-    with _killed_at(corpus, rng.choice([3, 6, 1000])):
-        takedown.take_out(corpus.store, corpus.profile, forgotten)
-    takedown.take_out(corpus.store, corpus.profile, forgotten)
+    with killed_at(corpus, rng.choice([3, 6, 1000])):
+        takedown.take_out(corpus.store, corpus.profile)
+    takedown.take_out(corpus.store, corpus.profile)
 
 
 def _drop_partition(corpus: Corpus, expected: dict[str, str], rng: random.Random) -> None:

@@ -30,6 +30,7 @@ def page(number: int, *links: str, head: str = "") -> bytes:
     [
         ("links:2", Discovery(links=2)),
         ("feeds,sitemaps", Discovery(feeds=True, sitemaps=4)),
+        ("llms,feeds", Discovery(feeds=True, llms=True)),
         ("Sitemaps:2 links:1", Discovery(links=1, sitemaps=2)),
     ],
 )
@@ -48,7 +49,7 @@ def test_links_of_the_same_host_are_found() -> None:
     links = ["other", "/root?b=2&a=1#part", "//a.test/scheme", "http://b.test/away", "http://sub.a.test/", "mailto:me"]
     found = discover(URL, page(1, *links), "text/html", Discovery(links=3))
     assert found.kind is None
-    wanted = {"http://a.test/dir/other", "http://a.test/root?a=1&b=2", "http://a.test/scheme"}
+    wanted = {"http://a.test/dir/other", "http://a.test/root?b=2&a=1", "http://a.test/scheme"}
     nav = {"http://a.test/", "http://a.test/about", "http://a.test/contact"}
     assert found.seeds == dict.fromkeys(wanted | nav, Discovery(links=2))
 

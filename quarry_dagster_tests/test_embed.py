@@ -1,5 +1,7 @@
 """Vectors of the real packaged model by every backend: order, norm, agreement; errors that say what to do."""
 
+import base64
+import random
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from quarry_dagster.embed import (
 )
 from quarry_dagster.embed.backend import choose
 from quarry_dagster.embed.calibration import calibration_texts
-from quarry_dagster.embed.encoder import Encoder
+from quarry_dagster.embed.encoder import Encoder, _without_long_words
 from quarry_dagster.embed.made import made_once
 from quarry_dagster.embed.torch_model import TorchModel
 from quarry_dagster.errors import ConfigError, ModelError
@@ -253,3 +255,14 @@ def test_cuda_without_a_gpu_is_a_clear_error() -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(ConfigError, match=r"embedding\.device: cuda, but .*set it to auto or cpu"):
         load_encoder(Embedding(device="cuda"), 0.8)
+
+
+def test_a_word_without_end_is_read_as_far_as_the_model_sees() -> None:
+    """Tokenizing megabytes of base64 takes seconds, and none of it is in the windows."""
+    encoder = load_encoder(Embedding(backend="static"), 0.8)
+    blob = base64.b64encode(random.Random(1).randbytes(600_000)).decode()
+    text = f"Some words before the data, as in a mail. {blob} And words behind it."
+    read = _without_long_words(text, 10_000)
+    assert len(read) < 10_100 and read.endswith(" And words behind it.")
+    assert _without_long_words(read, 10_000) == read
+    np.testing.assert_array_equal(encoder.encode([text]), encoder.encode([text[:50_000]]))

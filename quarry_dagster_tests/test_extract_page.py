@@ -57,20 +57,11 @@ def test_no_date_is_made_up_from_the_day_of_extraction(said):
     assert row.outcome == "extracted" and row.date is None
 
 
-def test_broken_json_ld_costs_nothing_else(monkeypatch):
-    def fails(tree, found):
-        raise AttributeError("whatever a page writes")
-
-    monkeypatch.setattr("trafilatura.metadata.extract_meta_json", fails)
-    row = extract(article(ENGLISH, ENGLISH + "!"))
-    assert (row.outcome, row.title) == ("extracted", "The harbour")
-
-
 def test_running_out_of_memory_over_json_ld_is_raised_and_not_a_row_with_less_in_it(monkeypatch):
-    def runs_out(tree, found):
+    def runs_out(scripts):
         raise MemoryError
 
-    monkeypatch.setattr("trafilatura.metadata.extract_meta_json", runs_out)
+    monkeypatch.setattr("quarry_dagster.page.head.read_json_ld", runs_out)
     with pytest.raises(MemoryError):
         extract(article(ENGLISH, ENGLISH + "!"))
 
@@ -151,6 +142,14 @@ def test_given_plain_text_is_taken_as_it_is():
     assert row.text == f"{ENGLISH}\n<p>5 < 6</p>"
     assert (row.outcome, row.extractor, row.title, row.language) == ("extracted", "plain text", None, "en")
     assert extract(" \n ", "text/plain").outcome == "empty"
+
+
+def test_a_text_that_normalisation_would_blow_up_costs_itself() -> None:
+    ligature = "\ufdfa"  # NFKC makes 18 characters of it
+    row = extract(ligature * 20_000, "text/plain", max_page_mb=0.1)
+    assert row.outcome == "error" and row.detail and "max_page_mb 0.1" in row.detail and row.text is None
+    assert extract(f"{ligature} " * 5_000, "text/plain", max_page_mb=0.1).outcome == "extracted"
+    assert extract("word " * 20_000, "text/plain", max_page_mb=0.1).outcome == "extracted", "it becomes no longer"
 
 
 def test_a_short_text_is_kept_to_explain_itself_but_has_no_digest():

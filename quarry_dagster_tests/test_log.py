@@ -84,7 +84,7 @@ def test_four_processes_that_write_lose_no_commit(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_holds_what_the_commits_before_it_said(files: Files) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = Table(files, "things", SCHEMA, ThingNotes, forgets="its partition is made again")
     for partition in ("b", "a", "b"):
         with table.write(partition) as writer:
             writer.append([{"id": 1, "text": "x"}])
@@ -192,7 +192,7 @@ def test_a_log_of_a_later_version_says_so(files: Files) -> None:
 def test_a_segment_that_another_wrote_meanwhile_stays_and_only_another_input_is_begun_again(
     files: Files, same: bool
 ) -> None:
-    table = Table(files, "texts", SCHEMA, _Made)
+    table = Table(files, "texts", SCHEMA, _Made, forgets="its partition is made again")
 
     def write(content: str, then: Any = lambda: None) -> str:
         with table.write("a") as writer:
@@ -248,7 +248,7 @@ def test_a_store_that_keeps_no_two_writers_apart_is_named(
 
 
 def test_a_commit_stands_where_what_follows_it_fails(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = Table(files, "things", SCHEMA, ThingNotes, forgets="its partition is made again")
 
     def full(*_: object) -> None:
         raise StoreError("cannot write: the disk is full")
@@ -263,7 +263,7 @@ def test_a_commit_stands_where_what_follows_it_fails(files: Files, monkeypatch: 
 def test_a_commit_whose_answer_was_lost_is_not_taken_for_another_writers(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = Table(files, "things", SCHEMA, ThingNotes, forgets="its partition is made again")
     create_once, lost = files.log.disk.create_once, [True]
 
     def answer_lost(path: str, content: bytes) -> bool:

@@ -1,14 +1,13 @@
 """`quarry run --plan`: what would be fetched and made, and nothing is changed."""
 
 import json
-from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from quarry_dagster.stages.plan import plan
-from quarry_dagster.store import Forgotten
+from quarry_dagster.store import Forgotten, Takedown
 from quarry_dagster.urls import CURRENT_FORM, same_page_url
 from quarry_dagster_tests.corpus import PAGES, Corpus, Quarry, profile, words
 from quarry_dagster_tests.site import Site, html
@@ -88,7 +87,7 @@ def test_other_settings_and_words_are_planned(corpus: Corpus, site: Site) -> Non
     refetched = plan(corpus.store, corpus.profile, refetch=True)
     assert (refetched.conditionally, refetched.texts.anew) == (0, 0)
     key = same_page_url(site.url("/1"), CURRENT_FORM)
-    Forgotten.put(corpus.store.files, key, CURRENT_FORM, date(2026, 1, 1))
+    Forgotten.put(corpus.store.files, [Takedown(key, CURRENT_FORM, "2026-01-01")])
     assert plan(corpus.store, corpus.profile).urls == 2
 
 

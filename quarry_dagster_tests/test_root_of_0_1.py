@@ -24,6 +24,8 @@ from quarry_dagster.takedown import forget, put_on_list
 from quarry_dagster_tests.corpus import Corpus, words
 
 HERE = Path(__file__).parent / "root_of_0_1"
+LATER = ("problems", "consent")
+"""Tables that version 0.1 did not have."""
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((HERE / "expected.json").read_text())
 
 
@@ -38,7 +40,7 @@ def _rows(root: Path, table: TableName, columns: list[str]) -> list[dict[str, An
     return json.loads(scan(table, root).sort(key).select(columns).collect().write_json())
 
 
-@pytest.mark.parametrize("table", get_args(TableName))
+@pytest.mark.parametrize("table", [table for table in get_args(TableName) if table not in LATER])
 def test_its_tables_are_read_as_they_were(table: TableName) -> None:
     expected = EXPECTED[table]
     assert _rows(HERE / "root", table, list(expected[0])) == expected
@@ -64,7 +66,7 @@ def _changed(corpus: Corpus, before: dict[str, int]) -> set[str]:
     return {path.split("/")[0] for path in changed if path.endswith((".parquet", ".json", ".faiss"))} - {"log"}
 
 
-def test_a_run_with_nothing_new_looks_once_at_the_urls_of_pages_and_then_writes_nothing(
+def test_a_run_with_nothing_new_looks_once_at_pages_and_their_urls_and_then_writes_nothing(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shingles, "sketches", lambda _: pytest.fail("no text is sketched again"))
@@ -74,11 +76,14 @@ def test_a_run_with_nothing_new_looks_once_at_the_urls_of_pages_and_then_writes_
     assert _changed(corpus, before) == {"batches"}, "what versions of before are stopped by"
     before = corpus.files()
     reports = corpus.run()
-    assert _changed(corpus, before) == {"sketches", "deduped_corpus"}, "same_page_url has another version"
+    changed = {"raw_pages", "extracted_text", "sketches", "deduped_corpus"}
+    assert _changed(corpus, before) == changed, (
+        "rules of responses, the extractor and same_page_url have other versions"
+    )
     assert reports["deduped_corpus"].worked == 0, "no text is compared again"
     assert_frame_equal(corpus.result()[0], kept)
     assert_frame_equal(corpus.result()[1], decisions)
-    for table in get_args(TableName):
+    for table in (table for table in get_args(TableName) if table not in LATER):
         assert _rows(corpus.root, table, list(EXPECTED[table][0])) == EXPECTED[table]
     before = corpus.files()
     reports = corpus.run()

@@ -311,6 +311,18 @@ def test_parquet_damage_costs_its_row_group() -> None:
     assert problem.line == 3 and "rows 3 to 4" in problem.reason
 
 
+def test_a_parquet_value_that_unpacks_a_thousandfold_is_told_before_it_is_unpacked() -> None:
+    file = io.BytesIO()
+    with pq.ParquetWriter(file, pa.schema({"url": pa.string(), "text": pa.string()}), compression="zstd") as writer:
+        for i, size in enumerate((10, 20_000_000, 10)):
+            writer.write_table(pa.table({"url": [f"http://{i}.example/"], "text": ["x" * size]}))
+    assert len(file.getvalue()) < 20_000
+    items = read(file.getvalue(), "a.parquet")
+    assert urls(items) == [(1, "http://0.example/"), (3, "http://2.example/")]
+    (problem,) = problems(items)
+    assert problem.line == 2 and "20,000,0" in problem.reason and problem.reason.endswith("unpacked; leave it out")
+
+
 class _Failing(io.BytesIO):
     """A disk that fails after its first bytes."""
 

@@ -55,6 +55,10 @@ class Thing:
         return [self.snapshot.path("data.json")]
 
 
+def _table(files: Files, name: str = "things", schema: pl.Schema = SCHEMA) -> Table[ThingNotes]:
+    return Table(files, name, schema, ThingNotes, forgets="its partition is made again")
+
+
 def _write(table: Table, partition: str, ids: list[int], content: str = "") -> None:
     with table.write(partition) as writer:
         writer.append([{"id": i, "text": f"text {i}"} for i in ids])
@@ -72,7 +76,7 @@ def _ids(table: Table, partitions: list[str] | None = None) -> list[int]:
 
 
 def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     assert _ids(table) == []
     _write(table, "a", [1, 2], content="x")
     _write(table, "b", [3])
@@ -85,12 +89,26 @@ def test_a_table_is_the_latest_version_of_each_partition(files: Files) -> None:
     assert segment.rows == 1
 
 
+def test_rows_are_read_by_the_bytes_that_they_have(files: Files) -> None:
+    """A frame never has rows of two row groups, which are written by bytes: a few large texts are not read at once."""
+    table = _table(files)
+    large = "".join(chr(0x4E00 + i % 20_000) for i in range(3_000_000))
+    with table.write("a") as writer:
+        for i in range(12):
+            writer.append([{"id": i, "text": large}])
+        writer.append([{"id": i, "text": "small"} for i in range(12, 500)])
+        writer.note(ThingNotes(content=""))
+    segment = table.segment("a")
+    assert segment is not None
+    frames = list(segment.batches(rows=1000))
+    assert [i for frame in frames for i in frame["id"]] == [*range(500)]
+    assert max(frame.filter(pl.col("id") < 12).height for frame in frames) < 12
+
+
 def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> None:
-    before = Table(files, "things", SCHEMA, ThingNotes)
+    before = _table(files)
     _write(before, "a", [1])
-    table = Table(
-        files, "things", pl.Schema({"id": pl.Int64, "later": pl.List(pl.String), "text": pl.String}), ThingNotes
-    )
+    table = _table(files, schema=pl.Schema({"id": pl.Int64, "later": pl.List(pl.String), "text": pl.String}))
     with table.write("b") as writer:
         writer.append([{"id": 2, "later": ["there"], "text": "text 2"}])
     rows = [{"id": 1, "later": None, "text": "text 1"}, {"id": 2, "later": ["there"], "text": "text 2"}]
@@ -101,7 +119,7 @@ def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> No
 
 
 def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     _write(table, "a", [1])
     before = list(files.list(""))
     with pytest.raises(RuntimeError), table.write("a") as writer:
@@ -113,7 +131,7 @@ def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
 
 
 def test_a_reader_of_a_version_before_goes_on_with_it(files: Files) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     _write(table, "a", [1], content="first")
     before, commit = table.scan(), files.state().number
     named = table.at(_path(table))
@@ -124,7 +142,7 @@ def test_a_reader_of_a_version_before_goes_on_with_it(files: Files) -> None:
 
 
 def test_a_segment_streams_in_bounded_batches(files: Files) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     _write(table, "a", list(range(1000)))
     segment = table.segment("a")
     assert segment is not None
@@ -184,7 +202,7 @@ def test_a_manifest_that_is_not_as_it_was_written_is_named(files: Files) -> None
 
 
 def test_a_note_that_is_not_there_is_named(files: Files) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     with table.write("a") as writer:
         writer.append([{"id": 1, "text": "text 1"}])
     segment = table.segment("a")
@@ -201,13 +219,13 @@ def test_a_note_that_is_not_there_is_named(files: Files) -> None:
 
 
 def test_a_writer_that_is_killed_leaves_the_last_complete_version(tmp_path: Path) -> None:
-    table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
+    table = _table(Files(str(tmp_path)))
     _write(table, "a", [1])
     program = """
 import os, signal, sys
-from quarry_dagster_tests.test_store import SCHEMA, ThingNotes
-from quarry_dagster.store import Files, Table
-with Table(Files(sys.argv[1]), "things", SCHEMA, ThingNotes).write("a") as writer:
+from quarry_dagster_tests.test_store import _table
+from quarry_dagster.store import Files
+with _table(Files(sys.argv[1])).write("a") as writer:
     writer.append([{"id": 2, "text": "x" * 1000}] * 50_000)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -235,7 +253,7 @@ def test_a_data_root_below_a_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
+    table = _table(Files(str(tmp_path)))
     _write(table, "a", [1])
     (tmp_path / _path(table)).chmod(0)
     for read in (lambda: table.scan().collect(), lambda: list(table.at(_path(table)).batches())):
@@ -249,7 +267,7 @@ def _flipped(content: bytes, at: int) -> bytes:
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "longer", "gone", "flipped", "of another"])
 def test_a_file_that_is_not_as_it_was_written_is_named_by_whatever_reads_it(files: Files, damage: str) -> None:
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     _write(table, "a", list(range(500)))
     _write(table, "b", [2])
     path = _path(table)
@@ -274,7 +292,7 @@ def test_a_file_that_is_not_as_it_was_written_is_named_by_whatever_reads_it(file
 
 
 def test_a_query_reads_the_columns_and_row_groups_that_it_asks_for(tmp_path: Path) -> None:
-    table = Table(Files(str(tmp_path)), "things", SCHEMA, ThingNotes)
+    table = _table(Files(str(tmp_path)))
     noise = ["".join(map(chr, np.random.default_rng(i).integers(97, 123, 4000))) for i in range(2000)]
     with table.write("a") as writer:
         writer.append(pl.DataFrame({"id": range(2000), "text": noise}))
@@ -296,19 +314,19 @@ def test_a_query_reads_the_columns_and_row_groups_that_it_asks_for(tmp_path: Pat
 
 def test_where_no_more_fits_the_message_names_the_place_and_the_table_is_as_it_was(tmp_path: Path) -> None:
     files = Files(str(tmp_path))
-    table = Table(files, "things", SCHEMA, ThingNotes)
+    table = _table(files)
     _write(table, "a", [1])
     program = """
 import resource, sys
 import numpy as np, polars as pl
-from quarry_dagster_tests.test_store import SCHEMA, ThingNotes
+from quarry_dagster_tests.test_store import _table
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Files, Table
+from quarry_dagster.store import Files
 files = Files(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk, but for the number of the error
 noise = pl.DataFrame({"id": np.random.default_rng(0).integers(0, 2**62, 100_000), "text": "x"})
 try:
-    with Table(files, "things", SCHEMA, ThingNotes).write("a") as writer:
+    with _table(files).write("a") as writer:
         writer.append(noise)
 except StoreError as e:
     print(e)
@@ -378,7 +396,7 @@ def test_a_small_change_of_a_large_table_is_a_small_layer(tmp_path: Path) -> Non
 
 def test_a_root_is_of_before_only_where_it_has_batches_and_does_not_say_its_form(files: Files) -> None:
     assert Root.read(files).urls == CURRENT_FORM
-    _write(Table(files, "batches", SCHEMA, ThingNotes), "a", [1])
+    _write(_table(files, "batches"), "a", [1])
     assert Root.read(files).urls == FIRST_FORM
     files.log.set("root", lambda _: {"urls": CURRENT_FORM})
     assert Root.read(files).urls == CURRENT_FORM

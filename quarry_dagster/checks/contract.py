@@ -23,15 +23,17 @@ def wrong_columns(segment: Segment, schema: pl.Schema) -> list[str]:
     return [f"{segment.partition}: columns differ from the contract ({', '.join(wrong)})"] if wrong else []
 
 
-def breaches(where: str, rows: pl.LazyFrame, key: str, rules: Mapping[str, pl.Expr]) -> list[str]:
-    """What is wrong with these rows, a sentence each, with a count and one example by its key.
+def breaches(
+    where: str, rows: pl.LazyFrame, key: str, rules: Mapping[str, pl.Expr], *, named: str | None = None
+) -> list[str]:
+    """What is wrong with these rows, a sentence each, with a count and one example by its key, or the column `named`.
 
     `rules` name what is wrong and say when, as an expression that is true for a bad row.
     """
     everything = {f"without {key}": pl.col(key).is_null(), f"{key} twice": pl.col(key).is_duplicated()} | dict(rules)
     bad = {name: rule.fill_null(True) for name, rule in everything.items()}
     counted = [rule.sum().alias(f"n {name}") for name, rule in bad.items()]
-    examples = [pl.col(key).filter(rule).first().alias(f"example {name}") for name, rule in bad.items()]
+    examples = [pl.col(named or key).filter(rule).first().alias(f"example {name}") for name, rule in bad.items()]
     row = rows.select(*counted, *examples).collect(engine="streaming").row(0, named=True)
     return [
         f"{where}: {row[f'n {name}']:,} rows {name} (first: {row[f'example {name}']})"

@@ -106,7 +106,7 @@ def witnesses(store: Store, profile: HardwareProfile) -> Finding:
     problems = []
     if dangling.height:
         problems.append(
-            f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_url'][0]})"
+            f"{dangling.height:,} removals name a document that is not kept (first: {dangling['removed_id'][0]})"
         )
     problems += _astray(decisions)
     live = store.deduped_corpus.latest(2)
@@ -162,7 +162,7 @@ def _unjustified(store: Store, corpus: Corpus, decisions: pl.DataFrame) -> list[
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    return f"{row['removed_url']} does not satisfy {row['rule']} with {row['url_witness']}"
+    return f"{row['removed_id']} does not satisfy {row['rule']} with {row['witness_id']}"
 
 
 def _scores(store: Store, corpus: Corpus, documents: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
@@ -193,7 +193,7 @@ def no_duplicates_left(store: Store, profile: HardwareProfile) -> Finding:
     removed = decide.decide(candidates, scores, settings)
     left = removed.join(sample, left_on="removed_id", right_on="doc_id", how="semi")
     share = left.height / max(1, sample.height)
-    examples = "; ".join(f"{r} of {k}" for r, k in left.select("removed_url", "kept_url").head(5).iter_rows())
+    examples = "; ".join(f"{r} of {k}" for r, k in left.select("removed_id", "kept_id").head(5).iter_rows())
     return Finding(
         left.height <= _FEW or share <= profile.checks.max_duplicates_left,
         f"{left.height:,} duplicates found among {sample.height:,} sampled of {documents.height:,} kept documents"
@@ -269,10 +269,10 @@ def large_clusters(store: Store, profile: HardwareProfile) -> Finding:
         return _NONE
     decisions = corpus.decisions().collect()
     near = decisions.filter(pl.col("level").is_in(SCORED_LEVELS))
-    sizes = near.group_by("kept_url").len().sort("len", "kept_url", descending=[True, False])
+    sizes = near.group_by("kept_id").len().sort("len", "kept_id", descending=[True, False])
     large = sizes.filter(pl.col("len") > profile.checks.max_cluster)
     largest = int(sizes["len"][0]) if sizes.height else 0
-    named = ", ".join(f"{url} stands for {n:,}" for url, n in large.head(5).iter_rows())
+    named = ", ".join(f"{doc_id} stands for {n:,}" for doc_id, n in large.head(5).iter_rows())
     return Finding(
         large.is_empty(),
         named or f"the largest cluster has {largest:,} near duplicates",

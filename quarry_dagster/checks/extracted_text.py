@@ -54,9 +54,9 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
 
 def _wrong_digests(segment: Segment) -> list[str]:
     wrong = [
-        url
-        for frame in segment.batches(["url", "text", "text_digest"], rows=1024)
-        for url, text, digest in frame.drop_nulls("text_digest").iter_rows()
+        doc_id
+        for frame in segment.batches(["doc_id", "text", "text_digest"], rows=1024)
+        for doc_id, text, digest in frame.drop_nulls("text_digest").iter_rows()
         if text_digest(text or "") != digest
     ]
     if not wrong:

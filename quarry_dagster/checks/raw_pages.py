@@ -48,6 +48,7 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
                 "whose doc_id is not their URL's": pl.col("doc_id").ne_missing(pl.col("found_id")),
                 "that name another partition": pl.col("partition").ne_missing(pl.lit(partition)),
             },
+            named="doc_id",
         )
         if segment.notes.batch == batch.version:  # else it waits to be materialized again
             seeds = pl.concat([*batch.batches(["doc_id"], rows=4096), facts.select("doc_id").clear()])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from quarry_dagster.cli.options import data_option, json_option, print_json, profile_option
@@ -11,27 +14,143 @@ from quarry_dagster.plural import plural
 from quarry_dagster.profiles.remembered import settings_of
 from quarry_dagster.store import Acceptance, Store
 
+if TYPE_CHECKING:
+    from quarry_dagster.takedown import Plan
+
+_SHOWN = 10
+
 
 @click.command()
-@click.argument("url_or_host", metavar="URL-or-ID-or-HOST")
+@click.argument("named", metavar="[URL-or-ID-or-HOST]", required=False)
 @data_option
 @profile_option
+@click.option("--dry-run", is_flag=True, help="Only say what would go, and what would stay.")
+@click.option("--with-duplicates", is_flag=True, help="Take documents with the same or a near text out, too.")
+@click.option("--why", default="", metavar="TEXT", help="What is noted on the list, beside who asked and when.")
+@click.option("--list", "is_list", is_flag=True, help="Show what is kept out.")
+@click.option("--undo", is_flag=True, help="Take it off the list again: it may come back.")
+@click.option("--yes", is_flag=True, help="Do not ask in a terminal.")
 @click.option("--accept-shrink", is_flag=True, help="Publish although more documents leave than the bounds allow.")
 @json_option
-def forget(url_or_host: str, data: str | None, profile: str | None, accept_shrink: bool, as_json: bool) -> None:
+def forget(
+    named: str | None,
+    data: str | None,
+    profile: str | None,
+    dry_run: bool,
+    with_duplicates: bool,
+    why: str,
+    is_list: bool,
+    undo: bool,
+    yes: bool,
+    accept_shrink: bool,
+    as_json: bool,
+) -> None:
     """Take a URL, a document by its id, or every page of a host out of all tables and keep it out for good.
 
     Bodies, texts and vectors are deleted, not hidden; duplicates of what is taken out come back. Exit status 1, and
-    nothing is changed, when the data root has no such page, nor waits for one that a crawled page named.
+    nothing is changed, when the data root has no such page, nor waits for one that a crawled page named. Killed
+    half-way, it is ended by the next run.
     """
     from quarry_dagster import takedown
     from quarry_dagster.stages.corpus.deduped_corpus import SHRINK
 
+    if is_list == (named is not None):
+        raise click.UsageError("name a URL, an id or a host; or give --list alone")
+    if undo and (dry_run or with_duplicates):
+        raise click.UsageError("--undo goes with neither --dry-run nor --with-duplicates")
     store = Store.existing(data_root(data))
-    accepted = [Acceptance.now(SHRINK, who())] if accept_shrink else []
-    pages = takedown.forget(store, settings_of(store, profile_name(profile)), url_or_host, accepted=accepted)
-    if as_json:
-        print_json({"data": store.files.root, "named": url_or_host, "pages": pages})
+    if is_list:
+        _list(store, as_json)
         return
-    click.echo(f"{safe(url_or_host)}: {plural(pages, 'page')} taken out; it will not be crawled again")
-    click.echo("Seed files that you keep, in the inbox too, are not changed.")
+    assert named is not None
+    if undo:
+        undone = takedown.undo(store, named)
+        _say_undone(store, undone, as_json)
+        return
+    settings = settings_of(store, profile_name(profile))
+    planned = takedown.plan(store, named, with_copies=with_duplicates)
+    if not dry_run:
+        if not yes and not as_json and sys.stdin.isatty():
+            _say_plan(planned, "would be taken out")
+            click.confirm("Take this out, and keep it out for good?", abort=True, err=True)
+        accepted = [Acceptance.now(SHRINK, who())] if accept_shrink else []
+        planned.pages = takedown.forget(store, settings, planned, who=who(), why=why, accepted=accepted)
+    if as_json:
+        print_json({"data": store.files.root, "is_dry_run": dry_run, **_stored(planned)})
+        return
+    _say_plan(planned, "would be taken out" if dry_run else "taken out; it will not be crawled again")
+    if dry_run:
+        click.echo("Nothing was changed.")
+
+
+def _say_plan(planned: Plan, what: str) -> None:
+    click.echo(f"{safe(planned.named)}: {plural(planned.pages, 'page')} {what}")
+    urls = planned.copies["url"].to_list()
+    if urls and planned.with_copies:
+        click.echo(f"With {plural(len(urls), 'document')} of the same or a near text:")
+    elif urls:
+        click.echo(
+            f"The same or a near text stays in {plural(len(urls), 'document')} (--with-duplicates takes them too):"
+        )
+    _say_some([safe(url) for url in urls])
+    if planned.seeds:
+        click.echo("Its text stays in seed files, which are yours: take it out there, or it stands on your disk")
+        _say_some([f"{safe(name)}, {_lines(lines)}" for name, lines in sorted(planned.seeds.items())])
+
+
+def _say_some(lines: list[str]) -> None:
+    for line in lines[:_SHOWN]:
+        click.echo(f"  {line}")
+    if len(lines) > _SHOWN:
+        click.echo(f"  and {len(lines) - _SHOWN:,} more")
+
+
+def _lines(lines: list[int]) -> str:
+    shown = ", ".join(f"{line:,}" for line in sorted(lines)[:_SHOWN])
+    more = f" and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
+    return f"{'line' if len(lines) == 1 else 'lines'} {shown}{more}"
+
+
+def _stored(planned: Plan) -> dict[str, Any]:
+    return {
+        "named": planned.named,
+        "key": planned.key,
+        "pages": planned.pages,
+        "copies": planned.copies.select("doc_id", "url").to_dicts(),
+        "copies_go": planned.with_copies,
+        "seeds": planned.seeds,
+    }
+
+
+def _list(store: Store, as_json: bool) -> None:
+    found = sorted(store.forgotten().takedowns, key=lambda each: (each.at, each.key))
+    if as_json:
+        print_json({"data": store.files.root, "takedowns": [{"key": each.key, **each.stored()} for each in found]})
+        return
+    for each in found:
+        by = f" by {safe(each.who)}" if each.who else ""
+        state = "" if each.applied else " (not ended: the next run ends it)"
+        reason = f": {safe(each.why)}" if each.why else ""
+        click.echo(f"{each.day}  {safe(each.key)}{by}{state}{reason}")
+    if not found:
+        click.echo("nothing is kept out")
+
+
+def _say_undone(store: Store, undone: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "data": store.files.root,
+                "key": undone.key,
+                "crawled": undone.crawled,
+                "given": undone.given,
+                "seeds": undone.seeds,
+            }
+        )
+        return
+    click.echo(f"{safe(undone.key)} is off the list")
+    if undone.crawled:
+        click.echo(f"{plural(undone.crawled, 'page')} to be crawled: with the next crawl, or quarry run --refetch")
+    if undone.given:
+        click.echo(f"{plural(undone.given, 'given document')}: with the next run, where these seeds are in the inbox")
+        _say_some([safe(name) for name in undone.seeds])

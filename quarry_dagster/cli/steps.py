@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
 from quarry_dagster.intake.inbox import settings_of
 from quarry_dagster.profiles.remembered import choose_for
@@ -72,7 +72,7 @@ def prepare(
     """
     store = Store(root)
     allowed_networks(allowed_addresses())  # what is wrong with the settings is told before anything is made
-    check_dagster_home(is_local=store.files.is_local)
+    check_dagster_home(Path(store.files.full(".dagster")) if store.files.is_local else None)
     choice = choose_for(store, profile_name(profile))
     if not seed_files and store.files.is_local and not store.files.exists(""):
         raise ConfigError(f"there is no data root {root}: name one by --data, or give seeds to begin it")
@@ -86,11 +86,13 @@ def prepare(
     _adopt(screen, store, settings, yes=yes, texts_stay=dedup_only)
     put(store, seed_files)
     sweep(store)
-    if takedown.is_unfinished(store):
-        takedown.empty(store, store.forgotten())  # one that was killed; the corpus of this run ends it
+    try:
+        takedown.resume(store, settings)
+    except (CorpusShrankError, ChecksFailedError) as e:
+        screen.say(str(e), "yellow")
     prepared = Prepared(store, profile_name(profile), settings, seed_files, dedup_only, only_failed)
     if not (dedup_only or only_failed):
-        prepared.reports = _take_in(screen, store, settings)
+        prepared.reports = _take_in(screen, store, settings, [name for name, _ in files_of(seed_files)])
     return prepared
 
 
@@ -150,9 +152,11 @@ def materialize(
     return outcome
 
 
-def _take_in(screen: Screen, store: Store, settings: HardwareProfile) -> list[SeedReport]:
-    """Take in what waits in the inbox, and say what it was."""
-    reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()))
+def _take_in(
+    screen: Screen, store: Store, settings: HardwareProfile, at_once: Collection[str] = ()
+) -> list[SeedReport]:
+    """Take in what waits in the inbox, those `at_once` as they are, and say what it was."""
+    reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()), at_once=at_once)
     print_reports(reports, screen.say)
     return reports
 

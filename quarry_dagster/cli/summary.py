@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,8 +16,11 @@ from quarry_dagster.cli import terminal
 from quarry_dagster.crawl.addresses import HOPELESS, REMEDY
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.plural import plural
+from quarry_dagster.problems import told
 from quarry_dagster.reader import scan
+from quarry_dagster.seeds import printable
 from quarry_dagster.stages import corpus_report
+from quarry_dagster.stages.pages.findings import OBEYED
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, HELD, LEVELS
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from quarry_dagster.orchestration.runner import Outcome
 
 _NOT_FETCHED = "not_fetched"
+_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,12 @@ class Summary:
     """The number of the corpus that somebody went back to, and that nothing replaces until it is released."""
     left: str
     """What left the corpus, in a sentence; empty where nothing did."""
+    opted_out: Sequence[str]
+    """What hosts say of the use of their pages that they did not say before this run, and that is obeyed."""
+    problems: Sequence[str]
+    """What pages, feeds, sitemaps and hosts name and could not be used, the first few; seeds are told apart."""
+    problem_count: int
+    """How many kinds of that there are in all, each at its source."""
     checks: Mapping[str, int]
     """How many passed, failed and warned."""
     worked: Mapping[str, int]
@@ -89,6 +100,7 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
     is_blocked = (CAME_OF_IT == "blocked_address") & ~pl.col("detail").str.contains(HOPELESS).fill_null(False)
     counts = pages.select(held=HELD.sum(), blocked=is_blocked.any(ignore_nulls=False)).collect()
     held, blocked = counts.row(0)
+    problems = scan("problems", store.files.root).filter(pl.col("source") != "seed").sort("url", "kind").collect()
     failed = len([a for a in outcome.answers if not a.passed and a.is_error])
     passed = len([a for a in outcome.answers if a.passed])
     return Summary(
@@ -99,6 +111,9 @@ def summarize(store: Store, outcome: Outcome, seconds: float) -> Summary:
         is_refused=outcome.shrank,
         held_at=hold.number if (hold := store.files.state().hold) else None,
         left=outcome.loss,
+        opted_out=_opt_outs(store, seconds),
+        problems=[told(row) for row in problems.head(_PROBLEMS_SHOWN).iter_rows(named=True)],
+        problem_count=problems.height,
         checks={"passed": passed, "failed": failed, "warned": len(outcome.warnings)},
         worked={name: stage.worked for name, stage in outcome.stages.items() if name != "corpus_report"},
         seconds=round(seconds, 1),
@@ -137,6 +152,15 @@ def became(store: Store) -> Pages:
     return Pages(n_kept, by_level, dict(not_accepted.most_common()), dict(not_fetched.most_common()), waiting)
 
 
+def _opt_outs(store: Store, seconds: float) -> list[str]:
+    """The opt-outs of hosts that are new in a run that took so many seconds."""
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    is_new = (pl.col("seen_at") >= since) & (pl.col("done") == OBEYED) & (pl.col("source") != "robots")
+    is_refusal = (pl.col("source") != "content-signal") | pl.col("says").str.contains("=no")
+    rows = scan("consent", store.files.root).filter(is_new & is_refusal).select("host", "source", "says").unique()
+    return [printable(f"{host}: {source}, {says}") for host, source, says in rows.sort("host", "says").collect().rows()]
+
+
 def facts(summary: Summary, reports: Sequence[SeedReport], outcome: Outcome) -> dict[str, Any]:
     """The summary as JSON values, with the seeds that were taken in and what the checks said."""
     pages = asdict(summary.pages) | {"total": summary.pages.total}
@@ -158,6 +182,12 @@ def _rows(s: Summary) -> list[tuple[str, str]]:
         rows.append(("corpus", f"{s.held_at}, held: quarry rollback --release lets runs publish again"))
     if s.left:
         rows.append(("left", s.left))
+    rows += [("opted out", said) for said in s.opted_out[:_PROBLEMS_SHOWN]]
+    if (more := len(s.opted_out) - _PROBLEMS_SHOWN) > 0:
+        rows.append(("opted out", f'... and {more:,} more: quarry_dagster.scan("consent", data="{s.data}")'))
+    rows += [("not used", problem) for problem in s.problems]
+    if (more := s.problem_count - len(s.problems)) > 0:
+        rows.append(("not used", f'... and {more:,} more: quarry_dagster.scan("problems", data="{s.data}")'))
     if s.held:
         rows.append(("held", f"{plural(s.held, 'page')} that did not come this time, as before"))
     if s.is_blocked:

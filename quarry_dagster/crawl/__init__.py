@@ -7,7 +7,8 @@ Here belongs everything between a URL and its bytes: robots.txt, pace, the addre
 requests, opt-outs. What is in the bytes belongs to `extract`, what is kept of them to `store`.
 
 `model` has the records, `stream` the iterator, `engine` the event loop, `hosts` the order and pace, `page` one hop,
-`http` one exchange; `robots`, `tdmrep`, `addresses`, `consent`, `media_types`, `coding` and `waiting` a rule each.
+`http` one exchange, `answers` what one is worth; `robots`, `tdmrep`, `addresses`, `consent`, `media_types`, `coding`
+and `waiting` a rule each.
 `origins` keeps what origins say, `journal` what a crawl has got, should it be killed.
 This module imports no HTTP library: that happens on the first crawl.
 """
@@ -71,17 +72,11 @@ def fetch_one(url: str, settings: Crawl, *, allow_addresses: Sequence[Network] =
 
 
 def _unpacked(url: str, body: bytes, limit: int) -> bytes:
-    from quarry_dagster.crawl.coding import BodyBroken, decoder
+    from quarry_dagster.crawl.coding import decode
 
-    if not body.startswith(b"\x1f\x8b"):
-        return body
-    unpack = decoder("gzip")
-    try:
-        out = unpack.feed(body, limit)
-        if len(out) <= limit:
-            unpack.end()
-    except BodyBroken as e:
-        raise FetchError(f"{url}: {e}") from e
+    out, damage = decode(body, "gzip", limit)
+    if damage:
+        raise FetchError(f"{url}: {damage.partition(';')[0]}")
     if len(out) > limit:
         raise FetchError(f"{url}: unpacked it is more than {limit} bytes")
     return out

@@ -18,6 +18,7 @@ from yarl import URL
 
 from quarry_dagster.crawl import robots, tdmrep
 from quarry_dagster.crawl.addresses import AddressRule
+from quarry_dagster.crawl.consent import obeyed
 from quarry_dagster.crawl.hosts import Host, Hosts
 from quarry_dagster.crawl.http import open_client, parse_url
 from quarry_dagster.crawl.model import Failed, Request, Response
@@ -55,6 +56,7 @@ class Engine:
         self._rule = AddressRule(allowed)
         self._deliver_out = deliver
         self._any_type = any_type
+        self._obeyed = obeyed(settings)
         self._origins_path = origins
         self._hosts = Hosts(settings.concurrency_per_host, settings.delay_per_host)
         self._requests: deque[Request] = deque()
@@ -137,7 +139,7 @@ class Engine:
         job = host.queue[0]
         origin = job.url.origin()
         said = self._said(host, origin)
-        if refusal := _closed(host, now) or (said and said.refused(str(job.url))):
+        if refusal := _closed(host, now) or (said and said.refused(str(job.url), self._obeyed)):
             host.queue.popleft()
             self._deliver(refusal.response(job.request, str(job.url), job.hops))
         else:

@@ -6,14 +6,12 @@ for a page is decided elsewhere.
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from yarl import URL
 
@@ -22,7 +20,7 @@ from quarry_dagster.crawl.coding import ACCEPT_ENCODING, BodyBroken, decoder
 from quarry_dagster.crawl.media_types import ACCEPT
 from quarry_dagster.crawl.model import Failed
 from quarry_dagster.errors import InvalidUrl
-from quarry_dagster.urls import canonical_url
+from quarry_dagster.wire import wire_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientError, ClientResponse, ClientSession, TCPConnector
@@ -36,16 +34,14 @@ _MOST_HEADERS = 256
 _NONE: Mapping[str, str] = {}
 
 
-def parse_url(text: str) -> URL:
-    """The URL to ask for: as written, but without fragment and credentials, which are not for the server.
+def parse_url(text: str, base: URL | None = None) -> URL:
+    """The URL to ask for, as :func:`wire_url` has it.
 
     Raises:
-        InvalidUrl: not an absolute http(s) URL.
+        InvalidUrl: not an http(s) URL.
     """
-    canonical_url(text)
     try:
-        url = URL(text.strip()).with_fragment(None)
-        return url.with_user(None) if url.raw_user or url.raw_password else url
+        return URL(wire_url(text, str(base) if base else None), encoded=True)  # else yarl would write it anew
     except ValueError as e:
         raise InvalidUrl(f"not a URL: {e}") from e
 
@@ -68,12 +64,9 @@ def redirect_target(url: URL, reply: ClientResponse) -> URL:
     location = reply.headers.get("Location")
     if not location:
         raise Failed("http_error", f"{status_text(status)} without a Location", status=status)
-    # Bytes that are no UTF-8 arrive as lone surrogates, which yarl would drop: that would be another page.
-    location = re.sub("[\udc80-\udcff]", lambda found: f"%{ord(found[0]) - 0xDC00:X}", location)
     try:
-        # Not yarl's join: a lone `]` makes it raise an IndexError.
-        return parse_url(urljoin(str(url), location))
-    except ValueError as e:
+        return parse_url(location, url)
+    except InvalidUrl as e:
         raise Failed("http_error", f"{status_text(status)} to {location[:80]!r}: {e}", status=status) from e
 
 
@@ -120,7 +113,7 @@ async def read_body(reply: ClientResponse, limit: int, *, cut: bool = False) -> 
 
     Raises:
         Failed: there is more than `limit`, and it is not to be `cut` off there.
-        BodyBroken: it is not what its Content-Encoding says.
+        BodyBroken: it began as its Content-Encoding says, and is damaged or ends early.
     """
     declared = reply.content_length
     if declared is not None and declared > limit and not cut:
@@ -137,8 +130,11 @@ async def read_body(reply: ClientResponse, limit: int, *, cut: bool = False) -> 
             if cut:
                 return b"".join(parts)[:limit]
             raise Failed("too_large", f"the body is more than {limit} bytes", status=reply.status)
-    decode.end()
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    if last := decode.end(limit - size):
+        parts.append(last)
+    if size + len(last) > limit and not cut:
+        raise Failed("too_large", f"the body is more than {limit} bytes", status=reply.status)
+    return parts[0] if len(parts) == 1 else b"".join(parts)[: limit if cut else None]
 
 
 @asynccontextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.9,application/xml;q=0.8,text/xml;q=0.8"
-_ACCEPTED = frozenset({"text/html", "application/xhtml+xml", "text/plain", "application/xml", "text/xml"})
+ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.9,text/markdown;q=0.9,application/xml;q=0.8,text/xml;q=0.8"
+_PLAIN = frozenset({"text/plain", "text/markdown", "text/x-markdown"})
+_ACCEPTED = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml", *_PLAIN})
 _LISTS = frozenset(
     {"application/rss+xml", "application/atom+xml", "application/rdf+xml", "application/gzip", "application/x-gzip"}
 )
@@ -19,6 +20,7 @@ _MAGIC = {
     b"RIFF": "RIFF",
     b"PK\x03\x04": "zip",
     b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"Rar!": "rar",
     b"\xd0\xcf\x11\xe0": "Office",
@@ -39,6 +41,11 @@ def is_html(content_type: str | None) -> bool:
     return media_type(content_type) in _HTML
 
 
+def is_plain_text(content_type: str | None) -> bool:
+    """Whether a body of that type is a text as it is, without a page's elements."""
+    return media_type(content_type) in _PLAIN
+
+
 def is_list(content_type: str | None) -> bool:
     """Whether a body of that type may be a feed or a packed sitemap, and is no page."""
     return media_type(content_type) in _LISTS
@@ -56,7 +63,7 @@ def refused_bytes(body: bytes, content_type: str | None, *, is_served: bool = Tr
     if body.startswith(_MAGICS):
         kind = next(name for magic, name in _MAGIC.items() if body.startswith(magic))
         return f"the body is {kind}{called}"
-    if media_type(content_type) in ("", "text/plain") and b"\0" in body[:_SNIFFED]:
+    if (is_plain_text(content_type) or not media_type(content_type)) and b"\0" in body[:_SNIFFED]:
         # UTF-16 and UTF-32 text is half NULs.
         if body.startswith(_BYTE_ORDER_MARKS) or "utf-" in (content_type or "").lower():
             return None

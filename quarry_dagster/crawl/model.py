@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from quarry_dagster.wire import without_credentials
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -93,6 +95,6 @@ class Failed(Exception):
 
 
 def shorten(text: str, limit: int = 200) -> str:
-    """One line for a person: what servers and libraries say may be long and contain line breaks."""
-    text = " ".join(text.split())
+    """One line for a person: what servers and libraries say may be long and contain line breaks, and passwords."""
+    text = without_credentials(" ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"

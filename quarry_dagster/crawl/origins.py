@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +47,14 @@ class Statement:
         """Characters kept, to bound what a crawl remembers."""
         return len(self.rules.text) + (len(self.reservations.text) if self.reservations else 0)
 
-    def refused(self, url: str) -> Failed | None:
-        """Why this URL may not be fetched; None where it may, as far as was read."""
-        return self.rules.refused(url) or (self.reservations and self.reservations.refused(url)) or None
+    def refused(self, url: str, obeyed: Collection[str] = ()) -> Failed | None:
+        """Why this URL may not be fetched; None where it may, as far as was read. `obeyed`: signals that count."""
+        return (
+            self.rules.refused(url)
+            or self.rules.opted_out(url, obeyed)
+            or (self.reservations and self.reservations.refused(url))
+            or None
+        )
 
 
 def crawl_delays(path: Path, user_agent: str) -> dict[str, float]:

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from quarry_dagster.crawl.consent import Consent
-from quarry_dagster.crawl.http import Client, read_body, redirect_target, status_text
-from quarry_dagster.crawl.media_types import is_html, is_list, refused_bytes, refused_type
+from quarry_dagster.crawl.answers import Answers, no_page
+from quarry_dagster.crawl.http import Client, read_body, redirect_target
 from quarry_dagster.crawl.model import Failed, Request, Response
 from quarry_dagster.crawl.waiting import retry_after
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({429, 502, 503, 504})
-_NO_PAGE = frozenset({204, 205, 206})
 
 
 @dataclass(slots=True, eq=False)
@@ -65,8 +63,7 @@ class Pages:
 
     def __init__(self, client: Client, settings: Crawl, *, any_type: bool) -> None:
         self._client = client
-        self._consent = Consent(settings)
-        self._limit = int(settings.max_body_mb * 2**20)
+        self._answers = Answers(settings)
         self._max_redirects = settings.max_redirects
         self._any_type = any_type
         self._keeps_headers = settings.write_warc
@@ -91,7 +88,8 @@ class Pages:
                 return target
             found = reply.headers
             if status == 304 and conditions:
-                self._check_headers(found, status)
+                if refused := self._answers.opted_out(found):
+                    raise refused
                 return Response(
                     request.url,
                     str(url),
@@ -105,20 +103,18 @@ class Pages:
                     headers=self._headers(reply),
                     hops=job.hops,
                 )
-            if not 200 <= status < 300:
+            if why := no_page(status):
                 raise Failed(
                     "http_error",
-                    status_text(status),
+                    why,
                     status=status,
                     transient=status in _TRANSIENT,
                     retry_after=retry_after(found.get("Retry-After")) if status in (429, 503) else None,
                 )
-            if status in _NO_PAGE:
-                raise Failed("http_error", f"{status_text(status)}: not a whole page", status=status)
             try:
                 body = await self._read(reply, lists=request.lists)
             except Failed as e:
-                e.etag, e.last_modified = _text(found, "ETag"), _text(found, "Last-Modified")
+                e.status, e.etag, e.last_modified = status, _text(found, "ETag"), _text(found, "Last-Modified")
                 raise
         return Response(
             request.url,
@@ -142,22 +138,17 @@ class Pages:
 
     async def _read(self, reply: ClientResponse, *, lists: bool) -> bytes:
         """The body of a page that is there, unless it is refused."""
-        status, content_type = reply.status, _text(reply.headers, "Content-Type")
-        self._check_headers(reply.headers, status)
-        any_type = self._any_type or (lists and is_list(content_type))
-        if not any_type and (why := refused_type(content_type)):
-            raise Failed("unsupported_type", why, status=status)
-        body = await read_body(reply, self._limit)
-        if not any_type:
-            if why := refused_bytes(body, content_type):
-                raise Failed("unsupported_type", why, status=status)
-            if is_html(content_type) and (why := self._consent.refused_by_html(body)):
-                raise Failed("opted_out", why, status=status)
+        answers, content_type = self._answers, _text(reply.headers, "Content-Type")
+        if self._any_type:
+            refused = answers.opted_out(reply.headers)
+        else:
+            refused = answers.refused_head(reply.headers, content_type, lists=lists)
+        if refused:
+            raise refused
+        body = await read_body(reply, answers.limit)
+        if not self._any_type and (refused := answers.refused_body(body, content_type, lists=lists)):
+            raise refused
         return body
-
-    def _check_headers(self, headers: CIMultiDictProxy[str], status: int) -> None:
-        if why := self._consent.refused_by_headers(headers):
-            raise Failed("opted_out", why, status=status)
 
 
 def _text(headers: CIMultiDictProxy[str], name: str) -> str | None:

@@ -7,14 +7,18 @@ Protego matches paths; here are the fetch and what its failure means (section 2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from protego import Protego
 
+from quarry_dagster.byte_order import characters
 from quarry_dagster.crawl.http import Client, read_body, redirect_target, status_text
 from quarry_dagster.crawl.model import Failed
+from quarry_dagster.crawl.signals import by_path, is_signal, unwanted
 from quarry_dagster.crawl.waiting import LONGEST_WAIT, retry_after
+from quarry_dagster.digests import digest
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -24,7 +28,11 @@ _NONE = "# there is no robots.txt: "
 _MOST_REDIRECTS = 5  # RFC 9309 2.3.1.2
 _AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*[: ]\s*([^#]*)", re.IGNORECASE)
 _PATH_LINE = re.compile(r"\s*(allow|dis{1,2}al{1,2}ow|diasllow|disallaw)\s*[: ]\s*([^#]*)", re.IGNORECASE)
-_RULE_LINE = re.compile(r"\s*(?:dis{1,2}al{1,2}ow|diasllow|disallaw|allow|crawl[- ]delay)\b", re.IGNORECASE)
+_LICENSE_LINE = re.compile(r"\s*license\s*:\s*(\S{1,2048})", re.IGNORECASE)
+_DIGEST = "# digest: "
+_RULE_LINE = re.compile(
+    r"\s*(?:content-signals?\s*:|dis{1,2}al{1,2}ow|diasllow|disallaw|allow\b|crawl[- ]delay\b)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,11 @@ class Rules:
     paths: Protego | None = None
     crawl_delay: float = 0.0
     text: str = ""
-    """The lines of our group: `from_group` makes the same rules of them. Of a file that is not there, a comment."""
+    """The file's digest and the lines for us: `from_group` makes the same rules of them. Of no file, a comment."""
+    signals: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """What Content-Signal says, by path."""
+    licenses: tuple[str, ...] = ()
+    """URLs of the licences that RSL 1.0 has pages under."""
 
     @classmethod
     def of_none(cls, why: str) -> Rules:
@@ -47,6 +59,29 @@ class Rules:
     def no_file(self) -> str | None:
         """Why there is no robots.txt; None where there is one."""
         return self.text.removeprefix(_NONE) if self.text.startswith(_NONE) else None
+
+    @property
+    def digest(self) -> str | None:
+        """Of the file, 32 hex digits of its SHA-256; None where there is none."""
+        first = self.text.partition("\n")[0]
+        return first.removeprefix(_DIGEST) if first.startswith(_DIGEST) else None
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines for us."""
+        return [line for line in self.text.splitlines() if line.strip() and not line.startswith("#")]
+
+    def opted_out(self, url: str, obeyed: Collection[str]) -> Failed | None:
+        """Whether Content-Signal or a licence says that this URL's page may not be used, as far as that is obeyed."""
+        if "license" in obeyed and self.licenses:
+            return Failed("opted_out", f"robots.txt License: {self.licenses[0]}")
+        for path in sorted(self.signals, key=len, reverse=True):
+            if path and Protego.parse(f"User-agent: *\nDisallow: {path}").can_fetch(url, "*"):
+                continue
+            if name := unwanted(self.signals[path], obeyed):
+                return Failed("opted_out", f"robots.txt Content-Signal: {name}=no")
+            obeyed = [each for each in obeyed if each not in self.signals[path]]  # the longest path says it
+        return None
 
     def deciding_line(self, url: str) -> str | None:
         """The line of robots.txt that decides on this URL, None where none matches it (RFC 9309 2.2.2: the longest)."""
@@ -72,21 +107,30 @@ def product_token(user_agent: str) -> str:
     return re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
 
 
-def parse(text: str, user_agent: str) -> Rules:
-    """The rules for the product token that opens `user_agent`."""
-    return from_group("\n".join(our_group(text, product_token(user_agent))))
+def parse(text: str, user_agent: str, *, file: bytes | None = None) -> Rules:
+    """The rules for the product token that opens `user_agent`; `file` is what the text was read of, for its digest."""
+    licenses = [line for line in text.splitlines() if _LICENSE_LINE.match(line)]  # of all agents (RSL 1.0)
+    lines = [
+        f"{_DIGEST}{digest(text.encode(errors='replace') if file is None else file)}",
+        *our_group(text, product_token(user_agent)),
+        *licenses,
+    ]
+    return from_group("\n".join(lines))
 
 
 def from_group(group: str) -> Rules:
     """The rules of the lines of one group."""
     if not group:
         return Rules()
+    lines = group.splitlines()
+    licenses = tuple(found[1] for line in lines if (found := _LICENSE_LINE.match(line)))
+    says = {"text": group, "signals": by_path(lines), "licenses": licenses}
     paths = Protego.parse(f"User-agent: *\n{group}")
     delay = paths.crawl_delay("*") or 0.0
     if delay > LONGEST_WAIT:
         detail = f"robots.txt asks for a Crawl-delay of {delay:g} s, longer than the {LONGEST_WAIT:g} s waited"
-        return Rules(refusal=Failed("robots_disallowed", detail), text=group)
-    return Rules(paths=paths, crawl_delay=delay, text=group)
+        return Rules(refusal=Failed("robots_disallowed", detail), **says)
+    return Rules(paths=paths, crawl_delay=delay, **says)
 
 
 def our_group(text: str, token: str) -> list[str]:
@@ -98,8 +142,14 @@ def our_group(text: str, token: str) -> list[str]:
     ours: list[str] = []
     anyone: list[str] = []
     named_us = in_ours = in_anyone = in_rules = False
+    before: list[str] = []
+    """Signals before the first group: they are for all."""
+    is_before = True
     for line in text.splitlines():
-        if agent := _AGENT_LINE.match(line):
+        if is_before and is_signal(line):
+            before.append(line)
+        elif agent := _AGENT_LINE.match(line):
+            is_before = False
             if in_rules:
                 in_ours = in_anyone = in_rules = False
             name = re.split(r"[/\s]", agent[1].strip(), maxsplit=1)[0].lower()
@@ -112,7 +162,7 @@ def our_group(text: str, token: str) -> list[str]:
                 ours.append(line)
             if in_anyone:
                 anyone.append(line)
-    return ours if named_us else anyone
+    return [*before, *(ours if named_us else anyone)]
 
 
 async def fetch(client: Client, origin: URL, user_agent: str, *, keep: bool) -> Rules:
@@ -143,7 +193,7 @@ async def fetch(client: Client, origin: URL, user_agent: str, *, keep: bool) -> 
                     body = await read_body(reply, _LARGEST, cut=True)
                     if len(body) == _LARGEST:
                         body = body[: body.rfind(b"\n") + 1]  # half a rule is another rule
-                    return parse(body.decode("utf-8-sig", "replace"), user_agent)
+                    return parse(characters(body), user_agent, file=body)
                 if not 300 <= status < 400:
                     return Rules.of_none(f"it answers {status_text(status)}")
                 url = redirect_target(url, reply)

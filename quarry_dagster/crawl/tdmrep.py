@@ -16,12 +16,14 @@ from protego import Protego
 
 from quarry_dagster.crawl.http import Client, read_body, redirect_target, status_text
 from quarry_dagster.crawl.model import Failed
+from quarry_dagster.digests import digest
 
 if TYPE_CHECKING:
     from yarl import URL
 
 PATH = "/.well-known/tdmrep.json"
 _LARGEST = 500 * 1024
+_DIGEST = "# digest: "
 _MOST_REDIRECTS = 5
 
 
@@ -31,6 +33,17 @@ class Reservations:
     def __init__(self, text: str = "") -> None:
         self.text = text
         self._paths = Protego.parse(f"User-agent: *\n{text}") if text else None
+
+    @property
+    def digest(self) -> str | None:
+        """Of the file, 32 hex digits of its SHA-256; None where it reserves nothing."""
+        first = self.text.partition("\n")[0]
+        return first.removeprefix(_DIGEST) if first.startswith(_DIGEST) else None
+
+    @property
+    def reserved(self) -> list[str]:
+        """The locations that are reserved."""
+        return [line.removeprefix("Disallow: ") for line in self.text.splitlines() if line.startswith("Disallow: ")]
 
     def refused(self, url: str) -> Failed | None:
         """Why this URL may not be used; None where it may."""
@@ -46,7 +59,8 @@ def parse(body: bytes) -> Reservations:
     except (ValueError, RecursionError):
         return Reservations()
     lines = [_line(entry) for entry in entries] if isinstance(entries, list) else []
-    return Reservations("\n".join(line for line in lines if line))
+    found = [line for line in lines if line]
+    return Reservations("\n".join([f"{_DIGEST}{digest(body)}", *found])) if found else Reservations()
 
 
 def _line(entry: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,8 @@ from quarry_dagster.embed.backend import Backend, Choice, choose
 from quarry_dagster.embed.model import identity
 from quarry_dagster.profiles.settings import Embedding
 
+_LONGEST_WORD = 10_000
+"""Letters of a word that are looked at, at least."""
 _CHUNK = 512  # texts tokenized at once, while those before them are embedded
 _LETTERS = 8  # a token has fewer on average, in nearly every text
 
@@ -108,12 +111,14 @@ class Encoder:
     def _tokenize(self, texts: Sequence[str], rows: list[int]) -> list[_Piece]:
         """Of each text the first windows. Only its beginning is tokenized where that is enough."""
         tokenizer, windows, special = self._backend.tokenizer, self._settings.windows, self._backend.adds_special
-        beginnings = [_beginning(texts[i], self._letters()) for i in rows]
+        letters = self._letters()
+        whole = {i: _without_long_words(texts[i], max(_LONGEST_WORD, 4 * letters)) for i in rows}
+        beginnings = [_beginning(whole[i], letters) for i in rows]
         encodings = tokenizer.encode_batch(beginnings, add_special_tokens=special)
         pieces = []
         for row, beginning, encoding in zip(rows, beginnings, encodings, strict=True):
-            if len(beginning) < len(texts[row]) and len(encoding.overflowing) < windows:
-                encoding = tokenizer.encode(texts[row], add_special_tokens=special)
+            if len(beginning) < len(whole[row]) and len(encoding.overflowing) < windows:
+                encoding = tokenizer.encode(whole[row], add_special_tokens=special)
             parts = [encoding.ids, *(e.ids for e in encoding.overflowing)][:windows]
             pieces += [_Piece(row, part is parts[-1], part) for part in parts]
         return pieces
@@ -184,4 +189,16 @@ def _beginning(text: str, letters: int) -> str:
     if len(text) <= letters:
         return text
     words, space, _ = text[:letters].rpartition(" ")
-    return words if space else text
+    if space:
+        return words
+    end = text.find(" ", letters)
+    return text if end < 0 else text[:end]
+
+
+def _without_long_words(text: str, letters: int) -> str:
+    """The text with words up to so many letters.
+
+    Data in a text, such as megabytes of base64, costs a tokenizer seconds; what is cut is behind all windows, or within
+    a word that the model has no token for.
+    """
+    return re.sub(rf"(?<!\S)(\S{{{letters}}})\S+", r"\1", text) if len(text) > letters else text

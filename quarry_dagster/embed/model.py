@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from quarry_dagster.embed.files import check_files
 from quarry_dagster.errors import ModelError
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -63,8 +64,8 @@ def check_model(model: str, revision: str | None) -> None:
     """Look whether a model can be had, as far as that can be seen without reading it and without the network.
 
     Raises:
-        ModelError: the folder is not there or holds no model, the packaged files are not of the published size, a hub
-            model has no revision, or HF_HUB_OFFLINE is set and it was never downloaded.
+        ModelError: the folder is not there or holds no whole model, the packaged files are not of the published size, a
+            hub model has no revision, or HF_HUB_OFFLINE is set and it was never downloaded.
     """
     if Path(model).is_dir():
         if not any((Path(model) / name).is_file() for name in _DESCRIPTIONS):
@@ -72,6 +73,7 @@ def check_model(model: str, revision: str | None) -> None:
                 f"embedding.model names the folder {model!r}, which holds no model: "
                 f"it has neither {' nor '.join(_DESCRIPTIONS)}"
             )
+        check_files(Path(model))
         return
     if _is_packaged(model, revision):
         _packaged_folder()
@@ -105,7 +107,8 @@ def is_on_this_machine(model: str, revision: str | None) -> bool:
 def load_error(model: str, revision: str | None, error: Exception) -> ModelError:
     """A :class:`ModelError` that says what to do when a model cannot be loaded."""
     if Path(model).is_dir():
-        return ModelError(f"cannot load the model in the folder {model!r}: look at its files ({_first_line(error)})")
+        said = f"{type(error).__name__}: {_first_line(error)}"
+        return ModelError(f"cannot load the model in the folder {model!r}: look at its files, or copy it anew ({said})")
     offline = _is_offline() or "connect" in str(error).lower()
     remedy = f"the model hub cannot be reached from here; {_BRING_IT}" if offline else "check the name and the revision"
     return ModelError(f"cannot load model {model!r} at revision {revision!r}: {remedy} ({_first_line(error)})")

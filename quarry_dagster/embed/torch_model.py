@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 from collections.abc import Sequence
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -44,7 +43,9 @@ def load_sentence_transformer(settings: Embedding, precision: str, device: str) 
             # Both win over what the model's own files say: weights that are a pickle could run anything.
             model_kwargs={"dtype": getattr(torch, precision), "weights_only": True},
         )
-    except (OSError, ValueError, ImportError, pickle.UnpicklingError) as e:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as e:  # whatever the libraries say of a model: theirs are a dozen kinds of error
         raise load_error(settings.model, revision, e) from e
     model.eval()
     gc.collect()

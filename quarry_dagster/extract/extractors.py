@@ -19,10 +19,12 @@ from quarry_dagster.profiles.settings import Extraction as Settings
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-RULES = 2
+    from quarry_dagster.page import Head
+
+RULES = 3
 """Revision of this package's own rules; raise it with any change that changes what a page gives."""
 
-_LIBRARIES = ("py3langid", "w3lib")
+_LIBRARIES = ("py3langid", "w3lib", "chardet")
 """Those whose code every row goes through, whatever the extractor: language and encoding."""
 
 
@@ -43,7 +45,7 @@ class PageExtractor(Protocol):
         """Load and patch what is needed, once, in the process that workers are forked from."""
         ...
 
-    def facts(self, tree: HtmlElement, url: str | None) -> dict[str, str | None]:
+    def facts(self, head: Head, tree: HtmlElement, url: str | None) -> dict[str, str | None]:
         """`title`, `author` and `date` (ISO 8601) of a page; `tree` stays as it is."""
         ...
 
@@ -71,10 +73,10 @@ class Trafilatura:
 
         ask_first()
 
-    def facts(self, tree: HtmlElement, url: str | None) -> dict[str, str | None]:
+    def facts(self, head: Head, tree: HtmlElement, url: str | None) -> dict[str, str | None]:
         from quarry_dagster.extract.metadata import page_metadata
 
-        return page_metadata(tree, url, thorough=self.mode == "thorough")
+        return page_metadata(head, tree, url, thorough=self.mode == "thorough")
 
     def main_text(self, tree: HtmlElement, url: str | None) -> str | None:
         from trafilatura import bare_extraction

@@ -1,49 +1,118 @@
-"""Title, author and date of a page, as trafilatura finds them.
-
-Its `extract_metadata` also looks for categories, tags, site name and licence, which takes a third of its time and is
-not kept. The steps here are its own, in its order.
-"""
+"""Title, author and date of a page: what its head says of them, else what trafilatura and htmldate find in its text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from quarry_dagster.dates import day_of
+from quarry_dagster.page import Head, Node, text_in, typed, types_of
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 _NEWEST_DATE = "2099-12-31"
 """A constant: the result is not to depend on the day."""
+_OLDEST_DATE = "1995-01-01"
+"""htmldate's bound: before it the web had few pages."""
+_ARTICLES = (
+    *("Article", "NewsArticle", "BlogPosting", "SocialMediaPosting", "LiveBlogPosting", "ScholarlyArticle"),
+    *("BackgroundNewsArticle", "OpinionNewsArticle", "ReportageNewsArticle", "MedicalScholarlyArticle"),
+)
+"""Types of schema.org whose headline, author and date are those of the page."""
+_AUTHORS = (
+    *("og:author", "og:article:author", "author", "article:author", "authors", "byl", "citation_author", "creator"),
+    *("dc.creator", "dc.creator.aut", "dc:creator", "dcterms.creator", "dcterms.creator.aut", "dcsext.author"),
+    *("parsely-author", "rbauthors", "sailthru.author", "shareaholic:article_author_name", "atc-metaauthor"),
+)
+_TITLES = (
+    *("og:title", "citation_title", "dc.title", "dcterms.title", "fb_title", "headline", "parsely-title"),
+    *("sailthru.title", "shareaholic:title", "rbtitle", "title", "twitter:title"),
+)
 
 
-def page_metadata(tree: HtmlElement, url: str | None, *, thorough: bool) -> dict[str, str | None]:
+def page_metadata(head: Head, tree: HtmlElement, url: str | None, *, thorough: bool) -> dict[str, str | None]:
     """`title`, `author` and `date` (ISO 8601); `tree` stays as it is.
 
-    Not `thorough`: a date only where the page marks it as one, an author only where its metadata name one.
-
-    Raises:
-        MemoryError: also from JSON-LD, for a row is not to depend on `worker_memory_mb` (see page.py).
+    Not `thorough`: a date only where the page marks it as one, an author only where its head names one.
     """
     from htmldate import find_date
     from trafilatura import metadata
+    from trafilatura.settings import Document
 
-    found = metadata.examine_meta(tree)
-    if found.author and " " not in found.author:
-        found.author = None
-    try:
-        found = metadata.extract_meta_json(tree, found)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001  whatever a page writes as JSON-LD: what was read before it stays
-        pass
-    found.title = found.title or metadata.extract_title(tree)
+    found = Document()
+    found.title = _title(head, tree) or metadata.extract_title(tree)
+    found.author = _author(head)
     if thorough:
         found.author = found.author or metadata.extract_author(tree)
-    found.date = find_date(
+    found.date = _date(head) or find_date(
         tree,
-        url=found.url or metadata.extract_url(tree, url),
+        url=head.canonical_url(url) or url,
         original_date=True,
         extensive_search=thorough,
         max_date=_NEWEST_DATE,
     )
     found.clean_and_trim()
     return {name: getattr(found, name) or None for name in ("title", "author", "date")}
+
+
+def _title(head: Head, tree: HtmlElement) -> str | None:
+    """The title that the head gives, without the site's name where the page's only main heading says so."""
+    said = next(iter(head.contents(*_TITLES)), None) or _headline(head)
+    headings = tree.findall(".//h1")
+    if said and len(headings) == 1:
+        heading = " ".join(headings[0].text_content().split())
+        is_site = heading in head.contents("og:site_name")
+        if heading and not is_site and said.casefold().startswith(heading.casefold()):
+            return heading
+    return said
+
+
+def _headline(head: Head) -> str | None:
+    return next(
+        (text for node in _articles(head) if (text := text_in(node.get("headline")) or text_in(node.get("name")))), None
+    )
+
+
+def _author(head: Head) -> str | None:
+    """The names that the head gives, by its meta elements and its JSON-LD, as trafilatura writes names."""
+    from trafilatura.json_metadata import normalize_authors
+
+    author = None
+    for said in head.contents(*_AUTHORS):
+        author = normalize_authors(author, said)
+    if author and " " not in author:
+        author = None
+    for name in _names(head):
+        author = normalize_authors(author, name)
+    return author
+
+
+def _names(head: Head) -> list[str]:
+    """The names of the persons that the JSON-LD has as authors of the page."""
+    names: list[str] = []
+    for article in _articles(head):
+        said = head.json_ld.at(article.get("author"))
+        for each in said if isinstance(said, list) else [said]:
+            author = head.json_ld.at(each)
+            if isinstance(author, str):
+                names.append(author)
+            elif isinstance(author, Mapping) and (not types_of(author) or "Person" in types_of(author)):
+                parts = [text_in(author.get(part)) for part in ("givenName", "additionalName", "familyName")]
+                several = author.get("name")
+                given = [text_in(name) for name in several] if isinstance(several, list) else [text_in(several)]
+                names += [name for name in given if name] or [" ".join(filter(None, parts))]
+    return [name for name in names if name]
+
+
+def _articles(head: Head) -> Iterator[Node]:
+    return typed(head.json_ld.main, _ARTICLES)
+
+
+def _date(head: Head) -> str | None:
+    """The day on which the page was published, as its JSON-LD says it."""
+    for article in _articles(head):
+        day = day_of(text_in(article.get("datePublished")) or "")
+        if day and _OLDEST_DATE <= day <= _NEWEST_DATE:
+            return day
+    return None

@@ -29,10 +29,10 @@ from quarry_dagster.profiles.settings import Extraction as Settings
 _WARM_UP = Page(
     "warm-up",
     "https://example.org/",
-    b"<html><head><title>x</title></head><body><p>Publi\xe9 le 5 mars 2020 \xe0 Gen\xe8ve.</p></body></html>",
+    b"<html><head><title>x</title></head><body><p>Publi\xe9 le 5 mars 2020 \xe0 Gen\xe8ve en Suisse.</p></body></html>",
     "text/html",
 )
-"""Small, and yet it goes where something is loaded: guessing an encoding, fallbacks, a date in words."""
+"""Small, and yet it goes where something is loaded: an encoding, fallbacks, a date, a language."""
 
 
 def main(control_fd: int, settings: Settings) -> None:

@@ -6,6 +6,7 @@ So trafilatura's `deduplicate` (which remembers earlier pages) stays off.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
@@ -13,7 +14,8 @@ from quarry_dagster.extract.extractors import chosen, extractor_name
 from quarry_dagster.extract.language import detect_language
 from quarry_dagster.extract.records import Extraction, Page
 from quarry_dagster.extract.walls import is_wall
-from quarry_dagster.extract.words import count_words, kept_form, of_plain_text, text_digest
+from quarry_dagster.extract.words import count_words, is_longer_than, kept_form, of_plain_text, text_digest
+from quarry_dagster.page import read_head
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Extraction as Settings
 
@@ -39,7 +41,7 @@ def extract_page(page: Page, settings: Settings) -> Extraction:
 
 
 def _from_plain_text(page: Page, settings: Settings) -> Extraction:
-    return _row(page, settings, of_plain_text(decode(page.body, page.content_type)), {})
+    return _row(page, settings, of_plain_text(decode(page.body, page.content_type, is_markup=False)), {})
 
 
 def _from_html(page: Page, settings: Settings) -> Extraction:
@@ -50,9 +52,15 @@ def _from_html(page: Page, settings: Settings) -> Extraction:
     if tree is None:
         return Extraction(page.key, "empty", extractor_name(page, settings), damage or "nothing to parse")
     extractor, url = chosen(settings), page.url or None
-    facts = extractor.facts(tree, url)
+    head = read_head(source)
+    canonical = head.canonical_url(url)
+    facts = extractor.facts(head, tree, url) | {"canonical_url": canonical}
     text = extractor.main_text(tree, url)
-    return _without_text(page, settings, tree, damage) if text is None else _row(page, settings, text, facts, damage)
+    if text is None:
+        if head.refresh and damage is None:
+            damage = f"nothing but a refresh to {head.resolved(head.refresh[1], url) or head.refresh[1]}"
+        return replace(_without_text(page, settings, tree, damage), canonical_url=canonical)
+    return _row(page, settings, text, facts, damage)
 
 
 def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
@@ -88,6 +96,9 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
 def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detail: str | None = None) -> Extraction:
     extractor = extractor_name(page, settings)
     text = kept_form(text)
+    if is_longer_than(text, int(settings.max_page_mb * 2**20)):
+        said = f"its normal form has more characters than max_page_mb {settings.max_page_mb:g} has bytes"
+        return Extraction(page.key, "error", extractor, said, **facts)
     words = count_words(text)
     if not text:
         return Extraction(page.key, "empty", extractor, detail, **facts)

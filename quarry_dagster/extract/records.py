@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quarry_dagster.crawl.media_types import is_plain_text
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -18,8 +20,7 @@ class Page:
 
     @property
     def is_plain_text(self) -> bool:
-        media_type = (self.content_type or "").partition(";")[0].strip().lower()
-        return media_type in ("text/plain", "text/markdown")
+        return is_plain_text(self.content_type)
 
 
 @dataclass(frozen=True, slots=True)

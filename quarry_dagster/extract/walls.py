@@ -8,6 +8,8 @@ from quarry_dagster.extract.words import count_words
 
 _MAX_WORDS = 60
 """A longer text that says such a thing is a text about it."""
+_MAX_LENGTH = 10_000
+"""Characters of one; what is longer and has so few words is no prose, and phrases are looked for in it for seconds."""
 
 _PHRASES = re.compile(
     "|".join(
@@ -41,4 +43,4 @@ _PHRASES = re.compile(
 
 def is_wall(text: str) -> bool:
     """Whether this is a short text that asks for JavaScript, cookies, consent or a proof of being human."""
-    return count_words(text) < _MAX_WORDS and bool(_PHRASES.search(text))
+    return len(text) < _MAX_LENGTH and count_words(text) < _MAX_WORDS and bool(_PHRASES.search(text))

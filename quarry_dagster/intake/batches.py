@@ -52,6 +52,7 @@ def row_of(seed: Seed, name: str, form: UrlForm) -> tuple[Any, ...]:
         seed.body,
         None if seed.body is None else digest(seed.body),
         seed.own_columns,
+        seed.consent_headers,
     )
 
 
@@ -111,10 +112,17 @@ def classify(chunk: pl.DataFrame, known: Iterable[pl.DataFrame]) -> tuple[pl.Dat
     fresh = joined.filter(pl.col("partition").is_null()).select(BATCHES.names())
     # As `_latest` orders them: a body before none, then the later one.
     is_later = pl.col("fetched_at").is_null() | (pl.col("fetched_at") >= pl.col("fetched_at_known"))
+    opted_out_at = pl.when(pl.col("outcome_known") == "opted_out").then(pl.col("fetched_at_known"))
     brings = (
         pl.col("body_digest").is_not_null()
         & pl.col("body_digest").ne_missing(pl.col("body_digest_known"))
-        & (pl.col("body_digest_known").is_null() | is_later.fill_null(False))
+        & ((pl.col("body_digest_known").is_null() & opted_out_at.is_null()) | is_later.fill_null(False))
+    )
+    # The later capture of a page says that it may not be used: it has no body, and takes back the earlier one.
+    takes_back = (
+        (pl.col("outcome") == "opted_out").fill_null(False)
+        & pl.col("body_digest_known").is_not_null()
+        & is_later.fill_null(False)
     )
     # A row that says nothing of a document takes back nothing: another seed may have said it.
     says = pl.col("own").is_not_null() & pl.col("own").ne_missing(pl.col("own_known"))
@@ -130,7 +138,7 @@ def classify(chunk: pl.DataFrame, known: Iterable[pl.DataFrame]) -> tuple[pl.Dat
             & pl.col("discover").ne_missing(pl.col("discover_known"))
         )
     )
-    replaces = pl.col("partition").is_not_null() & (brings | asks | says)
+    replaces = pl.col("partition").is_not_null() & (brings | takes_back | asks | says)
     return fresh, joined.filter(replaces).select(*BATCHES.names(), "partition")
 
 
@@ -315,12 +323,13 @@ def _keys(rows: pl.DataFrame) -> pl.Series:
 def _latest(rows: pl.DataFrame) -> pl.DataFrame:
     """Each document once, in the order of the rows.
 
-    Of several rows of one document, one with a body counts before one without; then the later capture, where one
-    without a date is from now; then the later row.
+    Of several rows of one document, one with a body, or that says that it may not be used, counts before others; then
+    the later capture, where one without a date is from now; then the later row.
     """
     if rows["doc_id"].is_unique().all():
         return rows
-    order = (pl.col("body").is_not_null(), "fetched_at")
+    is_of_a_page = pl.col("body").is_not_null() | (pl.col("outcome") == "opted_out").fill_null(False)
+    order = (is_of_a_page, "fetched_at")
     rows = rows.with_row_index("row").sort(*order, nulls_last=True, maintain_order=True)
     return rows.unique("doc_id", keep="last", maintain_order=True).sort("row").drop("row")
 

@@ -1,11 +1,11 @@
-"""The inbox: putting seed files there, and which of them are settled and wait."""
+"""The inbox: putting seed files there, and which of them wait to be taken in."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from quarry_dagster import seeds
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ConfigError, QuarryError
 from quarry_dagster.intake.ledger import Ledger
+from quarry_dagster.intake.whole import SETTLED_S, why_unfinished, why_unreadable
 from quarry_dagster.store import Store
 
 SEEDS = "seeds"
@@ -168,34 +169,59 @@ def _sha256(file: BinaryIO) -> bytes:
     return digest.digest()
 
 
-def pending(store: Store, min_age: float = 0.0) -> list[str]:
-    """Names of the seed files that are new or changed since they were last taken in, the earliest change first.
+@dataclass(frozen=True)
+class Waiting:
+    """The seed files that are new or changed since they were last taken in, the earliest change first."""
 
-    One that changed less than `min_age` seconds ago may be half copied, and waits.
-    """
-    return [seeds.shown(name) for name in Ledger.read(store).waiting(settled(store, min_age))]
+    ready: dict[str, str]
+    """The states of those that can be read now, by name; a state changes whenever its file does."""
+    held: dict[str, str]
+    """Why the others are not read, by name: a sentence without its subject."""
 
 
-def settled(store: Store, min_age: float) -> dict[str, str]:
-    """The files in the inbox that did not change within `min_age` seconds: their states by name.
+def waiting(store: Store, ledger: Ledger, min_age: float = 0.0, at_once: Collection[str] | None = None) -> Waiting:
+    """What is in the inbox and not yet in the ledger.
 
-    The state changes whenever the file does. The file that changed first comes first. A file whose suffix is that of no
-    seed is among them, so that it is reported once.
+    A file that changed less than `min_age` seconds ago may be half copied, and is left out, as is one that changed less
+    than `SETTLED_S` ago and whose end tells that it is still being written, but for those `at_once` (None: for all).
+    A file with the suffix of no seed is among them, so that it is reported once.
     """
     now = time.time()
-    found: list[tuple[float, str, str]] = []
+    ready: list[tuple[float, str, str]] = []
+    held: dict[str, str] = {}
     inbox = {path.removeprefix(f"{SEEDS}/"): info for path, info in store.files.details(SEEDS).items()}
     for name, info in inbox.items():
-        if seeds.is_whole(name) and not seeds.is_sidecar(name):
-            parts = [info, *([inbox[seeds.sidecar_of(name)]] if seeds.sidecar_of(name) in inbox else [])]
-            times = [changed_at(part) for part in parts]
-            # One from the future was copied by a machine whose clock is ahead.
-            if all(abs(now - at) >= min_age for at in times):
-                states = (
-                    f"{part['size']} {at} {part.get('ETag', '')}".strip() for part, at in zip(parts, times, strict=True)
-                )
-                found.append((max(times), name, " + ".join(states)))
-    return {name: state for _, name, state in sorted(found)}
+        if not seeds.is_whole(name) or seeds.is_sidecar(name):
+            continue
+        path = Path(store.files.full(f"{SEEDS}/{name}")) if store.files.is_local else None
+        if why := why_unreadable(info, path):
+            held[name] = f"cannot be read, will be tried again: it is {why}"
+            continue
+        parts = [info, *([inbox[seeds.sidecar_of(name)]] if seeds.sidecar_of(name) in inbox else [])]
+        times = [changed_at(part) for part in parts]
+        states = (f"{part['size']} {at} {part.get('ETag', '')}".strip() for part, at in zip(parts, times, strict=True))
+        state = " + ".join(states)
+        age = min(abs(now - at) for at in times)  # one from the future was copied by a machine whose clock is ahead
+        if age < min_age or not ledger.waiting({name: state}):
+            continue
+        if at_once is not None and name not in at_once and age < SETTLED_S and (why := _why_unfinished(store, name)):
+            held[name] = f"waits: it changed less than {SETTLED_S:g} seconds ago, and {why}"
+            continue
+        ready.append((max(times), name, state))
+    return Waiting({name: state for _, name, state in sorted(ready)}, held)
+
+
+def _why_unfinished(store: Store, name: str) -> str:
+    try:
+        with store.files.open(f"{SEEDS}/{name}") as file:
+            return why_unfinished(name, file)
+    except (OSError, QuarryError):
+        return ""  # whoever reads it says why it cannot be read
+
+
+def pending(store: Store, min_age: float = 0.0) -> list[str]:
+    """Names of the seed files that can be taken in now, as :func:`waiting` says."""
+    return [seeds.shown(name) for name in waiting(store, Ledger.read(store), min_age).ready]
 
 
 def changed_at(info: Mapping[str, Any]) -> float:

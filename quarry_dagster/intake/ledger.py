@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
+
 from quarry_dagster import seeds
 from quarry_dagster.errors import StoreError
-from quarry_dagster.store import Store
+from quarry_dagster.store import Forgotten, Store
+from quarry_dagster.store.schemas import PROBLEMS
 
 _KEY = "ledger/"
 _PROBLEMS_KEPT = 100
+_ADDRESS = re.compile(r"(?:https?://|urn:quarry:)[^\s\]\"'<>]+", re.IGNORECASE)
+_TOLD = re.compile(r"(?::(?P<line>\d+))?: (?:and (?P<more>[\d,]+) more like it: )?(?P<reason>.*)", re.DOTALL)
 
 
 @dataclass
@@ -38,6 +44,11 @@ class SeedReport:
             where = self.name if line is None else f"{self.name}:{line}"
             self.problems.append(f"{where}: {reason}" + (f" [{text}]" if text else ""))
 
+    def hold(self, why: str) -> None:
+        """The file is not read in this run, which is no problem of its."""
+        self.error = f"{self.name}: {why}"
+        self.problems.append(self.error)
+
     def fail(self, error: str) -> None:
         """The file cannot be read."""
         self.error = error
@@ -50,7 +61,7 @@ class Entry:
     """What the ledger holds of one seed file."""
 
     state: str
-    """The file's state when it was read, see :func:`quarry_dagster.intake.inbox.settled`."""
+    """The file's state when it was read, see :func:`quarry_dagster.intake.inbox.waiting`."""
     urls: int
     added: int
     replaced: int
@@ -95,6 +106,20 @@ class Ledger:
         lines = [{"set": {"key": f"{_KEY}{name}", "value": entry.stored()}} for name, entry in entries.items()]
         store.files.log.commit(lambda _: lines)
 
+    def forget(self, store: Store, forgotten: Forgotten) -> None:
+        """Take out what is said of lines that name what is forgotten; how many problems there were stays."""
+        changed: dict[str, Entry] = {}
+        for name, entry in self.entries.items():
+            kept = [line for line in entry.problems if not any(map(forgotten.reason, _ADDRESS.findall(line)))]
+            if kept != entry.problems:
+                changed[name] = replace(entry, problems=kept)
+        if changed:
+            self.put(store, changed)
+
+    def read_again(self, store: Store, names: Collection[str]) -> None:
+        """Have the next run read these seed files once more, as far as they are in the inbox."""
+        self.put(store, {name: replace(self.entries[name], state="") for name in names if name in self.entries})
+
     def waiting(self, inbox: dict[str, str]) -> dict[str, str]:
         """Of the files in the inbox (states by name) those that are new, changed, or not read to their end."""
         return {name: state for name, state in inbox.items() if not self._is_done(name, state)}
@@ -137,3 +162,19 @@ def entry_of(state: str, report: SeedReport, place: seeds.Place, settings: seeds
         name=settings.name,
         mirror=settings.mirror,
     )
+
+
+def problems_in(ledger: Ledger) -> pl.DataFrame:
+    """The problems of all seed files, schema PROBLEMS: kind `row` for a line's, `file` for a whole file's."""
+    rows: list[dict[str, Any]] = []
+    for name, entry in ledger.entries.items():
+        shown = seeds.shown(name)
+        seen = datetime.fromisoformat(entry.taken_at) if entry.taken_at else None
+        for problem in entry.problems:
+            told = _TOLD.fullmatch(problem.removeprefix(shown))
+            line, more, reason = told.groups() if told else (None, None, problem)
+            rows.append(
+                {"source": "seed", "url": shown, "place": line and f"line {line}", "kind": "row" if line else "file"}
+                | {"detail": reason, "first_seen": seen, "count": int(more.replace(",", "")) if more else 1}
+            )
+    return pl.DataFrame(rows, PROBLEMS)

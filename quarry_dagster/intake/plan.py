@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from quarry_dagster import seeds
+from quarry_dagster.crawl.answers import Answers
 from quarry_dagster.intake.batches import CHUNK, Seen, as_known, classify, known_documents, learned, leaving
-from quarry_dagster.intake.inbox import Source, not_there_yet, settled, source_in
+from quarry_dagster.intake.inbox import Source, files_of, not_there_yet, source_in, waiting
 from quarry_dagster.intake.ledger import Ledger, SeedReport
 from quarry_dagster.intake.take_in import Reading, Unreadable, until
 from quarry_dagster.store import Store
@@ -35,20 +36,22 @@ class SeedsPlan:
     """What the inbox grows by."""
 
 
-def plan_seeds(store: Store, paths: Sequence[str], *, max_body: int) -> SeedsPlan:
+def plan_seeds(store: Store, paths: Sequence[str], answers: Answers) -> SeedsPlan:
     """What a run that is given these seed files would take in, with what waits in the inbox.
 
-    Sitemaps are not downloaded. Memory holds what :class:`Batcher` holds: the documents that are known, and a chunk.
+    `answers` judges what the seeds carry. Sitemaps are not downloaded. Memory holds what :class:`Batcher` holds: the
+    documents that are known, and a chunk.
 
     Raises:
         ConfigError: as :func:`put`.
     """
-    ledger, inbox = Ledger.read(store), settled(store, 0.0)
+    ledger = Ledger.read(store)
     given = not_there_yet(store, paths)
-    waiting = ledger.waiting({name: state for name, state in inbox.items() if name not in {g.name for g in given}})
-    planned = _Plan(store, ledger, max_body)
-    for name, state in waiting.items():
-        planned.read(source_in(store, name), state)
+    named = {source.name for source in given}
+    planned = _Plan(store, ledger, answers)
+    for name, state in waiting(store, ledger, at_once=[name for name, _ in files_of(paths)]).ready.items():
+        if name not in named:
+            planned.read(source_in(store, name), state)
     for source in given:
         planned.read(source, "")
     return SeedsPlan(planned.reports, by_host(planned.hosts), planned.carried, sum(g.size for g in given))
@@ -70,8 +73,8 @@ def urls_by_host(urls: pl.DataFrame, is_again: pl.Expr) -> pl.DataFrame:
 class _Plan:
     """Takes in as `take_in` does, and writes nothing."""
 
-    def __init__(self, store: Store, ledger: Ledger, max_body: int) -> None:
-        self._ledger, self._max_body = ledger, max_body
+    def __init__(self, store: Store, ledger: Ledger, answers: Answers) -> None:
+        self._ledger, self._answers = ledger, answers
         self._forgotten = store.forgotten()
         self._form: UrlForm = store.root().urls
         self._segments = store.batches.segments()
@@ -86,7 +89,7 @@ class _Plan:
         self.reports.append(report)
         is_whole, seen = place == seeds.Place(), Seen()
         try:
-            reading = Reading(source, self._forgotten, self._form, self._max_body, None, CHUNK)
+            reading = Reading(source, self._forgotten, self._form, self._answers.limit, None, CHUNK, self._answers)
             items = until(math.inf, reading.items(place), place, report)
             for chunk in reading.chunks(items, report):
                 if is_whole and not len(seen):

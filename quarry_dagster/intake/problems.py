@@ -19,6 +19,8 @@ _FIRST = 3
 _EXCERPT = 80
 """Characters of a row that are told with its problem."""
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+_EXCERPT_AT_END = re.compile(r" \[.*\]$", re.DOTALL)
+_ADDRESS = re.compile(r"(?:https?://|urn:)\S+", re.IGNORECASE)
 _TOLD = re.compile(r"(?P<where>.*?): (?:and (?P<more>[\d,]+) more like it: )?(?P<reason>.*?)(?: \[.*\])?")
 
 
@@ -50,6 +52,14 @@ class Problems:
         for count, reason in self._found.values():
             if count > _FIRST:
                 self._report.problems.append(f"{self._report.name}: and {count - _FIRST:,} more like it: {reason}")
+
+
+def without_values(problem: str) -> str:
+    """A problem of a report without what its row says: for whoever keeps it where no takedown reaches."""
+    found = _TOLD.fullmatch(problem)
+    reason = problem.removeprefix(f"{found['where']}: ") if found else problem
+    reason = _EXCERPT_AT_END.sub("", _ADDRESS.sub("…", re.sub(r"'[^']*'|\"[^\"]*\"", "…", reason)))
+    return f"{found['where']}: {reason}" if found else reason
 
 
 def grouped(problems: Sequence[str], count: int, limit: int) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, BinaryIO, cast
@@ -20,8 +20,9 @@ import polars as pl
 
 from quarry_dagster import seeds
 from quarry_dagster.crawl import fetch_one
+from quarry_dagster.crawl.answers import Answers
 from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen, frame_of, row_of
-from quarry_dagster.intake.inbox import Source, pending, settled, source_in
+from quarry_dagster.intake.inbox import Source, Waiting, source_in, waiting
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.intake.problems import Problems
 from quarry_dagster.plural import plural
@@ -38,11 +39,14 @@ def take_in_seeds(
     allow_addresses: Sequence[IPv4Network | IPv6Network],
     *,
     min_age: float = 0.0,
+    at_once: Collection[str] | None = None,
     seconds: float = math.inf,
 ) -> list[SeedReport]:
     """Cut what is new in the inbox into batches, under the profile's limits.
 
-    `min_age` seconds let copies finish; it stops after about so many `seconds`, as :func:`take_in` says.
+    `min_age` seconds let copies finish; of files that changed just now only those `at_once` need not
+    be whole by their end (None: no file need be). It stops after about so many
+    `seconds`, as :func:`take_in` says.
 
     Raises:
         StoreError: the data root cannot be written.
@@ -51,8 +55,10 @@ def take_in_seeds(
         store,
         pages_per_partition=profile.partitions.pages_per_partition,
         max_body=int(profile.crawl.max_body_mb * 2**20),
+        answers=Answers(profile.crawl),
         fetch=partial(fetch_one, settings=profile.crawl, allow_addresses=allow_addresses),
         min_age=min_age,
+        at_once=at_once,
         seconds=seconds,
     )
 
@@ -62,15 +68,18 @@ def take_in(
     *,
     pages_per_partition: int,
     max_body: int,
+    answers: Answers | None = None,
     fetch: Callable[[str], bytes] | None = None,
     min_age: float = 0.0,
+    at_once: Collection[str] | None = None,
     seconds: float = math.inf,
     chunk_rows: int = CHUNK,
 ) -> list[SeedReport]:
     """Read every seed file that is new or changed, and write batches for what it brings; reports the files read.
 
-    `max_body` is in bytes; `fetch` downloads sitemaps that a seed names; `min_age` as in :func:`pending`. A kill at
-    any moment loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
+    `max_body` is in bytes; `answers` judges what the seeds carry, by default as a crawl does by default; `fetch`
+    downloads sitemaps that a seed names; `min_age` and `at_once` are those of :func:`waiting`. A kill at any moment
+    loses nothing: the seed file is read again, and the URLs that have a batch by then are known.
 
     It stops after about so many `seconds`, but never before it has read on by one place. What was read
     by then has its batches, and the next call goes on from there. `chunk_rows` are held in memory at once.
@@ -79,23 +88,39 @@ def take_in(
         StoreError: the data root cannot be written.
     """
     deadline = time.monotonic() + seconds
-    if not pending(store, min_age):
-        return []
+    found = waiting(store, Ledger.read(store), min_age, at_once)
+    if not found.ready:
+        return _held(found)
     with store.files.lock("intake"):
-        return again(lambda: _take_in(store, pages_per_partition, max_body, fetch, min_age, deadline, chunk_rows))
+        return again(
+            lambda: _take_in(
+                store, pages_per_partition, max_body, answers, fetch, min_age, at_once, deadline, chunk_rows
+            )
+        )
+
+
+def _held(found: Waiting) -> list[SeedReport]:
+    """A report of each file that is not read now."""
+    reports = [SeedReport(seeds.shown(name)) for name in found.held]
+    for report, why in zip(reports, found.held.values(), strict=True):
+        report.hold(why)
+    return reports
 
 
 def _take_in(
     store: Store,
     pages_per_partition: int,
     max_body: int,
+    answers: Answers | None,
     fetch: Callable[[str], bytes] | None,
     min_age: float,
+    at_once: Collection[str] | None,
     deadline: float,
     chunk_rows: int,
 ) -> list[SeedReport]:
-    reports: list[SeedReport] = []
     ledger = Ledger.read(store)
+    found = waiting(store, ledger, min_age, at_once)
+    reports = _held(found)
     forgotten, form = store.forgotten(), store.root().urls
     batcher = Batcher(store, pages_per_partition)
     unnoted: dict[str, Entry] = {}
@@ -106,12 +131,12 @@ def _take_in(
         ledger.put(store, unnoted)
         unnoted.clear()
 
-    for name, state in ledger.waiting(settled(store, min_age)).items():
+    for name, state in found.ready.items():
         report, place = ledger.begun(name, state)
         reports.append(report)
         is_whole, seen = place == seeds.Place(), Seen()
         try:
-            reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows)
+            reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows, answers)
             items = until(deadline, reading.items(place), place, report)
             for chunk in reading.chunks(counted(items, "seeds", None, "rows"), report):
                 if is_whole and not len(seen):
@@ -156,9 +181,11 @@ class Reading:
         max_body: int,
         fetch: Callable[[str], bytes] | None,
         chunk_rows: int,
+        answers: Answers | None = None,
     ) -> None:
         self._source, self._forgotten = source, forgotten
         self._form: UrlForm = form
+        self._answers = answers
         self._max_body, self._fetch, self._chunk_rows = max_body, fetch, chunk_rows
         try:
             self.settings = source.settings()
@@ -178,6 +205,7 @@ class Reading:
                     cast(BinaryIO, file),
                     self._source.name,
                     max_body=max_body,
+                    answers=self._answers,
                     settings=settings,
                     fetch=self._fetch,
                     place=place,

@@ -9,9 +9,10 @@ from ipaddress import IPv4Network, IPv6Network
 import dagster as dg
 from pydantic import ValidationError
 
+from quarry_dagster import takedown
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
-from quarry_dagster.errors import ConfigError, QuarryError
+from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError, QuarryError
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.orchestration.run_config import is_repeated
 from quarry_dagster.profiles.remembered import choose_for, made_with
@@ -61,6 +62,8 @@ class Quarry(dg.ConfigurableResource):
     def materializing(self, context: dg.AssetExecutionContext) -> Iterator[tuple[Store, HardwareProfile]]:
         """The store and the settings of a materialization; from now on the data root remembers these.
 
+        A takedown that was begun and has not ended is ended first.
+
         One of our errors in the block fails the step with its message alone: nobody is to look for it in a stack trace.
 
         Raises:
@@ -70,6 +73,7 @@ class Quarry(dg.ConfigurableResource):
         try:
             store, profile = self.store(), self.hardware_profile()
             self._adopt(context, store, profile)
+            _resume_takedowns(context, store, profile)
             yield store, profile
         except QuarryError as e:
             raise dg.Failure(description=str(e), allow_retries=False) from None
@@ -85,3 +89,10 @@ class Quarry(dg.ConfigurableResource):
 
     def allow_addresses(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return allowed_networks(allowed_addresses())
+
+
+def _resume_takedowns(context: dg.AssetExecutionContext, store: Store, profile: HardwareProfile) -> None:
+    try:
+        takedown.resume(store, profile)
+    except (CorpusShrankError, ChecksFailedError) as e:
+        context.log.warning(str(e))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._utils.interrupts import pop_captured_interrupt
+from sqlalchemy.exc import SQLAlchemyError
 
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.environment import check_dagster_home, code_location, data_root
@@ -45,6 +47,7 @@ from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Files, Store
+from quarry_dagster.store.faults import in_our_words
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +134,19 @@ def instance(data: str) -> Iterator[DagsterInstance]:
 
     Raises:
         ConfigError: the data root is remote and DAGSTER_HOME is not set.
+        StoreError: Dagster cannot keep runs and events there, now or while the block runs.
     """
+    home = os.environ.get("DAGSTER_HOME")
+    try:
+        with _opened(data) as found:
+            fail_dead_runs(found)
+            yield found
+    except (SQLAlchemyError, sqlite3.Error) as e:
+        told = in_our_words(e, "keep Dagster's runs and events in", home or Files(data).url(".dagster"))
+        raise told or StoreError(f"Dagster cannot keep its runs and events: {e}") from e
+
+
+def _opened(data: str) -> DagsterInstance:
     try:
         opened = DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else _instance_beside(data)
     except DagsterInvariantViolationError as e:
@@ -139,15 +154,13 @@ def instance(data: str) -> Iterator[DagsterInstance]:
     # What this process prints is for its terminal. To copy it for the UI, Dagster would start processes that a Ctrl-C
     # of the terminal ends too, each with a traceback.
     opened._compute_log_manager = NoOpComputeLogManager()
-    with opened as found:
-        fail_dead_runs(found)
-        yield found
+    return opened
 
 
 def _instance_beside(data: str) -> DagsterInstance:
     files = Files(data)
-    check_dagster_home(is_local=files.is_local)
     home = Path(files.full(".dagster"))
+    check_dagster_home(home if files.is_local else None)
     try:
         if not home.exists():
             _make_home(home)

@@ -13,6 +13,8 @@ from dagster import RunsFilter
 from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.errors import ChecksFailedError
 from quarry_dagster.intake import SEEDS, SeedReport, pending, take_in_seeds
+from quarry_dagster.intake.problems import without_values
+from quarry_dagster.intake.whole import SETTLED_S
 from quarry_dagster.orchestration import jobs
 from quarry_dagster.orchestration.crawls import crawl_requests, cut, unfinished_runs
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, unseen_runs
@@ -24,8 +26,6 @@ from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.store import Store
 
 _INTERVAL_S = 30
-_SETTLED_S = 5.0
-"""A seed file that changed more recently may still be being copied."""
 _INTAKE_S = 25.0
 """Of the 60 that Dagster gives a tick; the rest is for what follows, on a slow machine too."""
 
@@ -47,11 +47,11 @@ def build(automation: Automation, intake_seconds: float = _INTAKE_S) -> Sequence
         Each version of a batch is requested once; what waits on a run that went wrong is named.
         """
         store, profile = quarry.store(), quarry.hardware_profile()
-        reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=_SETTLED_S, seconds=intake_seconds)
+        reports = take_in_seeds(store, profile, quarry.allow_addresses(), min_age=SETTLED_S, seconds=intake_seconds)
         sync_partitions(context.instance, store)
         requests, stuck = crawl_requests(context.instance, store, profile.partitions.partitions_per_run)
         waiting = [*_still_waiting(reports, pending(store)), *stuck]
-        problems = [problem for report in reports for problem in report.problems]
+        problems = [without_values(problem) for report in reports for problem in report.problems]
         for line in dict.fromkeys([*cut(problems), *waiting]):
             context.log.warning(line)
         return dg.SensorResult(
@@ -145,6 +145,6 @@ def _observations(reports: Sequence[SeedReport]) -> list[dg.AssetObservation]:
         "withdrawn": dg.MetadataValue.int(sum(r.withdrawn for r in reports)),
         "files": dg.MetadataValue.md(table),
     }
-    if problems := [problem for r in reports for problem in r.problems]:
+    if problems := [without_values(problem) for r in reports for problem in r.problems]:
         metadata["problems"] = dg.MetadataValue.md("\n".join(f"- {line}" for line in cut(problems)))
     return [dg.AssetObservation(RAW_PAGES, description="seeds taken in", metadata=metadata)]

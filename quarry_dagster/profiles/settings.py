@@ -69,7 +69,9 @@ class Crawl(Settings):
     """How pages are fetched. Times in seconds, sizes in MiB."""
 
     FIT_THE_MACHINE = frozenset({"concurrency"})
-    ROWS_DEPEND_ON = frozenset({"max_body_mb", "obey_consent", "obey_noindex", "keep_gone", "refused_days"})
+    ROWS_DEPEND_ON = frozenset(
+        {"max_body_mb", "obey_consent", "obey_noindex", "obey_signals", "keep_gone", "refused_days"}
+    )
 
     user_agent: str = "QuarryCore/0.2"
     """Product token and version; robots.txt rules are matched against the product token."""
@@ -87,7 +89,10 @@ class Crawl(Settings):
     retries: Annotated[int, Field(ge=0)] = 2
     """Further tries after a transient failure (timeout, network error, HTTP 429, 502, 503, 504)."""
     obey_consent: bool = True
-    """Treat `noai` and a TDM reservation as outcome `opted_out`."""
+    """Treat `noai`, a TDM reservation and the signals of `obey_signals` as outcome `opted_out`."""
+    obey_signals: tuple[Literal["ai-train", "ai-input", "search", "license"], ...] = ("ai-train",)
+    """What of Content-Signal counts where it says `no`; `license`: a License line of RSL in robots.txt. All is recorded
+    in the table `consent`."""
     obey_noindex: bool = False
     """Treat `noindex` as outcome `opted_out` too."""
     keep_gone: bool = False

@@ -18,6 +18,7 @@ from quarry_dagster.dedup import decide
 from quarry_dagster.intake import Ledger
 from quarry_dagster.intake.ledger import Entry
 from quarry_dagster.intake.problems import grouped
+from quarry_dagster.problems import told
 from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
@@ -138,6 +139,8 @@ class Facts:
     failing_hosts: list[FailingHost]
     seed_problems: int
     seeds: list[Seed]
+    unused: int  # kinds of what was found and could not be used, each at its source
+    unused_first: list[str]
     made_with: list[tuple[str, str]]
 
 
@@ -174,6 +177,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         .sort("accepted", "pages", "host", descending=[True, True, False])
     )
     ledger = Ledger.read(store).entries
+    unused = _collect(table("problems").filter(pl.col("source") != "seed")).sort("url", "kind")
     return Facts(
         annotate=settings.mode == "annotate",
         kept=totals["kept"],
@@ -209,6 +213,8 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         failing_hosts=_failing_hosts(pages),
         seed_problems=sum(entry.problem_count for entry in ledger.values()),
         seeds=_seeds(ledger),
+        unused=unused.height,
+        unused_first=[told(row) for row in unused.head(TOP).iter_rows(named=True)],
         made_with=_made_with(store, profile, settings, texts),
     )
 

@@ -16,7 +16,7 @@ from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.plural import plural
 from quarry_dagster.report.charts import bars
 from quarry_dagster.report.figures import Facts
-from quarry_dagster.urls import canonical_url
+from quarry_dagster.wire import wire_url
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\uffff]")
 
@@ -73,6 +73,6 @@ def _short(text: str, length: int = 140) -> str:
 def _href(url: str) -> str | None:
     """What a link to this URL names; None where it is no http(s) URL."""
     try:
-        return canonical_url(url)
+        return wire_url(url)
     except InvalidUrl:
         return None

@@ -4,7 +4,7 @@ Here belongs the reading of every seed format, streamed and validated line by li
 becomes seeds in turn. Fetching, and cutting seeds into partitions, belong elsewhere.
 """
 
-from quarry_dagster.seeds.discovery import Discovery, Found, discover, parse_discovery
+from quarry_dagster.seeds.discovery import Discovery, Found, Issue, discover, parse_discovery, refresh_alone
 from quarry_dagster.seeds.model import Place, Problem, Seed, printable, shown
 from quarry_dagster.seeds.reader import (
     SUFFIXES,
@@ -24,6 +24,7 @@ __all__ = [
     "Discovery",
     "Found",
     "InvalidSettings",
+    "Issue",
     "Place",
     "Problem",
     "Seed",
@@ -38,6 +39,7 @@ __all__ = [
     "parse_settings",
     "printable",
     "read_seeds",
+    "refresh_alone",
     "shown",
     "sidecar_of",
 ]

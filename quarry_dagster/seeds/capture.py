@@ -10,9 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from multidict import CIMultiDict
+
+from quarry_dagster.crawl.answers import headers_of, no_page
+from quarry_dagster.crawl.consent import spoken_of_use
 from quarry_dagster.errors import InvalidUrl
 from quarry_dagster.seeds.model import Problem, Seed, shown
-from quarry_dagster.seeds.payload import decode, unsupported
+from quarry_dagster.seeds.payload import decode
 from quarry_dagster.urls import canonical_url
 
 _MAX_REMEMBERED = 1_000_000
@@ -38,7 +42,7 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class _Message:
     status: int
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     payload: bytes
 
 
@@ -74,7 +78,7 @@ class Captures:
                 return self._response(record, url)
             case "resource" | "conversion":
                 content_type = record.headers.get("content-type")
-                return self._page(record, url, None, content_type, {}, record.block)
+                return self._page(record, url, None, content_type, headers_of(()), record.block)
             case "revisit" if self._whole and _key(url) not in self._seen:
                 reason = "a revisit of a capture that is not in this file; drop the file that has it too"
                 return Problem(record.number, reason, shown(url))
@@ -85,10 +89,9 @@ class Captures:
         if message is None:
             return Problem(record.number, "no HTTP response in this record; archive the page again", shown(url))
         headers = message.headers
-        content_type = headers.get("content-type")
-        if message.status != 200:
-            location = headers.get("location")
-            detail = f"HTTP {message.status}"
+        content_type = headers.get("Content-Type")
+        if detail := no_page(message.status):
+            location = headers.get("Location")
             if 300 <= message.status < 400 and location:
                 detail = f"redirect to {shown(location)}"
             return Seed(
@@ -101,13 +104,13 @@ class Captures:
                 fetched_at=_date(record),
                 content_type=content_type,
             )
-        body = decode(
+        body, damage = decode(
             message.payload,
-            headers.get("transfer-encoding", ""),
-            headers.get("content-encoding", ""),
+            headers.get("Transfer-Encoding", ""),
+            ",".join(headers.getall("Content-Encoding", ())),
             self._max_body,
         )
-        return self._page(record, url, 200, content_type, headers, body)
+        return self._page(record, url, message.status, content_type, headers, body, damage)
 
     def _page(
         self,
@@ -115,13 +118,13 @@ class Captures:
         url: str,
         status: int | None,
         content_type: str | None,
-        headers: dict[str, str],
+        headers: CIMultiDict[str],
         body: bytes,
+        damage: str | None = None,
     ) -> Seed:
-        outcome, detail = "archived", None
-        if refused := unsupported(content_type, body):
-            outcome, detail = "unsupported_type", refused
-        elif record.size > len(record.block) or len(body) > self._max_body:
+        """The page of a record; whether it is taken, and its body kept, is not decided here."""
+        outcome, detail = "archived", damage
+        if record.size > len(record.block) or len(body) > self._max_body:
             outcome, detail = "too_large", f"more than {self._max_body} bytes"
         elif cut := record.headers.get("warc-truncated"):
             detail = f"cut by the archiver: {shown(cut)}"
@@ -134,9 +137,10 @@ class Captures:
             status=status,
             fetched_at=_date(record),
             content_type=content_type,
-            etag=headers.get("etag"),
-            last_modified=headers.get("last-modified"),
-            body=body if outcome == "archived" else None,
+            etag=headers.get("ETag"),
+            last_modified=headers.get("Last-Modified"),
+            body=body,
+            consent_headers=spoken_of_use(headers),
         )
 
 
@@ -147,11 +151,8 @@ def _parse(block: bytes) -> _Message | None:
         return None
     end = _HEAD_END.search(block)
     head, payload = (block[: end.start()], block[end.end() :]) if end else (block, b"")
-    headers: dict[str, str] = {}
-    for line in head.splitlines()[1:]:
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            headers.setdefault(name.strip().lower(), value.strip())
+    lines = (line.decode("latin-1").partition(":") for line in head.splitlines()[1:])
+    headers = headers_of((name.strip(), value.strip()) for name, colon, value in lines if colon)
     return _Message(int(status[1]), headers, payload)
 
 

@@ -9,8 +9,9 @@ import io
 import sys
 import zlib
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from quarry_dagster.seeds.forward import Forward
 from quarry_dagster.seeds.model import Problem, shown
 
 _PIECE = 1 << 16
@@ -24,11 +25,17 @@ _FREE = 64 << 20
 """Bytes that may come out whatever the ratio."""
 
 
-class _Gzip:
+ZSTD = b"\x28\xb5\x2f\xfd"
+"""How a frame of zstd begins."""
+
+
+class Gzip:
     """One member of a gzip file."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(31)
+        self.is_full = False
+        """Whether more comes out although nothing goes in."""
 
     def unpack(self, data: bytes) -> bytes:
         """The next bytes of at most _OUT; data that was not used is given back with `rest`."""
@@ -38,31 +45,45 @@ class _Gzip:
         self.rest = self._member.unused_data.lstrip(b"\0") if self.eof else self._member.unconsumed_tail
         return out
 
+    def copy(self) -> Gzip | None:
+        """Another one in the same state; None where there can be none."""
+        other = Gzip()
+        other._member = self._member.copy()
+        return other
 
-class _Zstd:
+
+class Zstd:
     """One frame of a zstd file."""
 
-    def __init__(self) -> None:
+    def __init__(self, dictionary: bytes | None = None) -> None:
         zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        self._frame = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
+        self._frame = zstd.ZstdDecompressor(
+            zstd_dict=zstd.ZstdDict(dictionary) if dictionary else None,
+            options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG},
+        )
+        self.is_full = False
 
-    def unpack(self, data: bytes) -> bytes:
-        """As :meth:`_Gzip.unpack`; it keeps what it did not use, until the frame ends."""
-        out = self._frame.decompress(data, _OUT)
+    def unpack(self, data: bytes, most: int = _OUT) -> bytes:
+        """As :meth:`Gzip.unpack`; it keeps what it did not use, until the frame ends."""
+        out = self._frame.decompress(data, most)
         self.eof = self._frame.eof
         self.rest = self._frame.unused_data if self.eof else b""
+        self.is_full = not self.eof and not self._frame.needs_input
         return out
 
+    def copy(self) -> None:
+        """There can be none."""
 
-_MEMBERS: dict[str, type[_Gzip] | type[_Zstd]] = {".gz": _Gzip, ".zst": _Zstd}
+
+_MEMBERS: dict[str, type[Gzip] | type[Zstd]] = {".gz": Gzip, ".zst": Zstd}
 SUFFIXES = tuple(_MEMBERS)
 
 
-class Decompressed(io.RawIOBase):
+class Decompressed(Forward):
     """What is in a compressed file, all its members one after the other.
 
     Args:
-        file: seekable, it stands at its start; it is not closed.
+        file: seekable; it is not closed.
         suffix: one of SUFFIXES.
     """
 
@@ -71,50 +92,19 @@ class Decompressed(io.RawIOBase):
         self._new_member = _MEMBERS[suffix]
         self.problem: Problem | None = None
         """What is wrong with the compressed bytes, once reading has come to it."""
-        self._rewind()
+        super().__init__()
 
-    def _rewind(self) -> None:
+    def _begin(self) -> None:
         self._file.seek(0)
-        self._member: _Gzip | _Zstd | None = None
+        self._member: Gzip | Zstd | None = None
         self._rest = b""
-        self._out = memoryview(b"")
-        self._at = self._read = 0
+        self._read = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("the end of a compressed file is not known")
-        if offset < self._at:
-            self._rewind()
-        waste = bytearray(_PIECE)
-        while self._at < offset and self.readinto(memoryview(waste)[: min(_PIECE, offset - self._at)]):
-            pass
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        while not len(self._out):
-            if not self._more():
-                return 0
-        size = min(len(buffer), len(self._out))
-        buffer[:size] = self._out[:size]
-        self._out = self._out[size:]
-        self._at += size
-        return size
-
-    def _more(self) -> bool:
-        """Unpack the next piece; False at the end, and where the rest cannot be unpacked."""
+    def _more(self) -> bytes | None:
         piece = self._rest or self._file.read(_PIECE)
         self._read += 0 if self._rest else len(piece)
         if not piece and self._member is None:
-            return False
+            return None
         try:
             member = self._member or self._new_member()
             out = member.unpack(piece)
@@ -123,16 +113,14 @@ class Decompressed(io.RawIOBase):
         if not piece and not out and not member.eof:
             return self._stop("it is cut off")
         self._rest, self._member = member.rest, None if member.eof else member
-        if self._at + len(out) > max(_FREE, _MAX_RATIO * self._read):
+        if self.tell() + len(out) > max(_FREE, _MAX_RATIO * self._read):
             return self._stop(f"it unpacks to more than {_MAX_RATIO} times its size")
-        self._out = memoryview(out)
-        return True
+        return out
 
-    def _stop(self, why: str) -> bool:
-        """Say why nothing more comes out; False."""
+    def _stop(self, why: str) -> None:
+        """Say why nothing more comes out."""
         self._member, self._rest = None, b""
         self._file.seek(0, io.SEEK_END)
         self.problem = Problem(
-            None, f"{why} after {self._at:,} bytes of what is in it; what came before was read; compress it again"
+            None, f"{why} after {self.tell():,} bytes of what is in it; what came before was read; compress it again"
         )
-        return False

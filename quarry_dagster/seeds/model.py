@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from quarry_dagster.wire import without_credentials
+
 _SHOWN = 200
 _JOINERS = "\u200c\u200d"
 
@@ -33,6 +35,8 @@ class Seed:
     body: bytes | None = None
     own_columns: str | None = None
     """What else the seed says of it, a JSON object."""
+    consent_headers: str | None = None
+    """The headers of an archived answer that say what the page may be used for, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +75,5 @@ def printable(text: object) -> str:
 
 
 def shown(text: object) -> str:
-    """The text as a problem may carry it."""
-    return printable(str(text)[:_SHOWN].rstrip("\r\n"))
+    """The text as a problem may carry it, without the user names and passwords of URLs."""
+    return printable(without_credentials(str(text)[: 2 * _SHOWN])[:_SHOWN].rstrip("\r\n"))

@@ -12,16 +12,23 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from quarry_dagster.byte_order import HEAD, wide_encoding
+from quarry_dagster.crawl.answers import Answers, headers_of
+from quarry_dagster.crawl.consent import headers_in
 from quarry_dagster.errors import InvalidUrl
+from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.seeds import compressed
 from quarry_dagster.seeds.archive import read_arc, read_wacz, read_warc
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
+from quarry_dagster.seeds.recoded import Recoded
 from quarry_dagster.seeds.settings import SIDECAR, SeedSettings
 from quarry_dagster.seeds.sitemap import Sitemaps, looks_like_sitemap
 from quarry_dagster.seeds.tabular import read_csv, read_jsonl, read_parquet
 from quarry_dagster.seeds.text import GIVE_TEXTS, read_text
+from quarry_dagster.store.schemas import WITH_BODY
 from quarry_dagster.urls import canonical_url
 from quarry_dagster.urns import parts_of
+from quarry_dagster.wire import without_credentials
 
 Reader = Callable[[BinaryIO, int, Place, SeedSettings], Iterator[Seed | Problem]]
 
@@ -80,6 +87,10 @@ _UNFINISHED = (".tmp", ".part", ".crdownload", "~")
 _PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9._-]*(?::[0-9]{1,4})?(?:[/?#][!-~]*)?", re.IGNORECASE)
 
 
+_INSIDE = re.compile(r"https?://[^\s<>\"'()\[\]]+", re.IGNORECASE)
+"""A URL, whatever marks stand around it."""
+
+
 def is_seed_name(name: str) -> bool:
     """Whether a file of this name (or path) is a seed: whole, by :func:`is_whole`, and of a known suffix."""
     return is_whole(name) and _suffix(name) is not None
@@ -118,6 +129,7 @@ def read_seeds(
     name: str,
     *,
     max_body: int,
+    answers: Answers | None = None,
     settings: SeedSettings | None = None,
     fetch: Callable[[str], bytes] | None = None,
     place: Place | None = None,
@@ -128,6 +140,7 @@ def read_seeds(
         file: seekable, opened for reading bytes; it is not closed.
         name: the file's name; its suffix tells the format.
         max_body: a larger body becomes outcome `too_large`.
+        answers: judges the documents that it carries, as a crawl does; None: by the defaults of a crawl.
         settings: what its user says of the seed; None: :func:`default_settings`.
         fetch: downloads a sitemap; without it, a URL that needs it becomes a problem.
         place: where an earlier reading of the same bytes stopped. It moves along with this one, when what it
@@ -142,9 +155,10 @@ def read_seeds(
         return
     source = _Watched(file)
     unpacked = _unpacked(source, suffix)
-    buffered = io.BufferedReader(unpacked, buffer_size=_BUFFER)
+    buffered = _in_utf8(unpacked, suffix)
     settings = replace(settings or default_settings(name), sidecar=shown(sidecar_of(PurePosixPath(name).name)))
     place = Place() if place is None else place
+    answers = answers or Answers(Crawl())
     sitemaps = Sitemaps(fetch, place)
     empty = place == Place()
     if suffix in _SITEMAPS:
@@ -155,7 +169,7 @@ def read_seeds(
         # A library may report a failing disk as bad content: then the file's own error is the truth.
         source.raise_error()
         empty = False
-        yield _checked(item) if isinstance(item, Seed) else item
+        yield _judged(_checked(_without_credentials(item)), answers) if isinstance(item, Seed) else item
     source.raise_error()
     if isinstance(unpacked, compressed.Decompressed) and unpacked.problem:
         yield unpacked.problem
@@ -204,10 +218,26 @@ def _suffix(name: str) -> str | None:
 
 def _unpacked(source: _Watched, suffix: str) -> _Watched | compressed.Decompressed:
     """The file as its format's reader wants it: text formats unpacked."""
-    packed = next(
-        (p for p in compressed.SUFFIXES if suffix.removesuffix(p) in _TEXT_FORMATS and suffix.endswith(p)), ""
-    )
-    return compressed.Decompressed(io.BufferedReader(source, buffer_size=_BUFFER), packed) if packed else source
+    bare = _text_format(suffix)
+    if bare in (None, suffix):
+        return source
+    return compressed.Decompressed(io.BufferedReader(source, buffer_size=_BUFFER), suffix.removeprefix(bare))
+
+
+def _in_utf8(file: io.RawIOBase, suffix: str) -> BinaryIO:
+    """The file as its format's reader wants it: text formats in UTF-8."""
+    buffered = io.BufferedReader(file, buffer_size=_BUFFER)
+    if _text_format(suffix) is None:
+        return buffered
+    encoding = wide_encoding(buffered.read(HEAD))
+    buffered.seek(0)
+    return io.BufferedReader(Recoded(buffered, encoding), buffer_size=_BUFFER) if encoding else buffered
+
+
+def _text_format(suffix: str) -> str | None:
+    """The suffix of the text format that a suffix names, which may be compressed; None for another format."""
+    bare = next((suffix.removesuffix(p) for p in compressed.SUFFIXES if suffix.endswith(p)), suffix)
+    return bare if bare in _TEXT_FORMATS else None
 
 
 def _expanded(
@@ -221,8 +251,28 @@ def _expanded(
             place.line, place.at = at.line, at.at  # not before: the line is done with when its sitemap is
         else:
             if isinstance(item, Seed):  # the last item of its line: problems come before
+                if left_out := _credentials(item):
+                    yield left_out
                 place.line, place.at = at.line, at.at
             yield item
+
+
+def _credentials(seed: Seed) -> Problem | None:
+    """What is to be said of a URL with a user name or a password in it."""
+    if without_credentials(seed.url) == seed.url:
+        return None
+    reason = (
+        "the user name and password in the URL are left out, as they would stand in the corpus: a page that asks for "
+        "them is not fetched; give its text in a table"
+    )
+    return Problem(seed.line, reason, shown(seed.url), costs_row=False)
+
+
+def _without_credentials(seed: Seed) -> Seed:
+    if "@" not in seed.url:
+        return seed
+    final_url = seed.final_url and without_credentials(seed.final_url)
+    return replace(seed, url=without_credentials(seed.url), final_url=final_url)
 
 
 def _checked(seed: Seed) -> Seed:
@@ -233,8 +283,24 @@ def _checked(seed: Seed) -> Seed:
         canonical_url(seed.url)
     except InvalidUrl as e:
         remedy = f"; {GIVE_TEXTS}" if len(seed.url.split()) > 1 else "; write http:// or https:// before it"
-        remedy = "" if "://" in seed.url else remedy
+        inside = _INSIDE.search(seed.url)
+        if inside and inside[0] != seed.url:
+            remedy = f"; write {shown(inside[0])} alone, without what stands around it"
+        elif "://" in seed.url:
+            remedy = ""
         return Seed(
             shown(seed.url), seed.line, outcome="invalid_url", detail=f"{e}{remedy}", own_columns=seed.own_columns
         )
     return seed
+
+
+def _judged(seed: Seed, answers: Answers) -> Seed:
+    """The seed; a document that a crawl would not take is not taken from an archive or a table either."""
+    if seed.body is None or seed.outcome is None:
+        return seed
+    is_served = seed.outcome != "given"
+    headers = headers_of(headers_in(seed.consent_headers))
+    refused = answers.refused(headers, seed.body, seed.content_type, is_served=is_served)
+    if refused:
+        return replace(seed, outcome=refused.outcome, detail=refused.detail, body=None)
+    return seed if seed.outcome in WITH_BODY else replace(seed, body=None)

@@ -6,6 +6,7 @@ Columns without a meaning travel along with the document (:mod:`quarry_dagster.s
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,7 +16,6 @@ from quarry_dagster.errors import InvalidId
 from quarry_dagster.seeds.discovery import parse_discovery
 from quarry_dagster.seeds.model import Problem, Seed, shown
 from quarry_dagster.seeds.own_columns import given, packed
-from quarry_dagster.seeds.payload import unsupported
 from quarry_dagster.seeds.settings import COLUMNS, GIVEN, SeedSettings
 from quarry_dagster.seeds.text import without_options
 from quarry_dagster.urns import own_id, parts_of, urn_of
@@ -57,6 +57,11 @@ def _at(value: Any, path: Sequence[str]) -> Any:
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def _present(value: Any) -> Any:
+    """The value; None for not-a-number, by which frames say that one is missing."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _without(value: Any, path: Sequence[str]) -> Any:
@@ -149,7 +154,7 @@ class Table:
     def seed(self, line: int, row: Mapping[str, Any]) -> Iterator[Seed | Problem]:
         """The seed of a row."""
         layout = self.layout(row)
-        ours = {name: _at(row[column], path) for name, (column, path) in layout.ours.items()}
+        ours = {name: _present(_at(row[column], path)) for name, (column, path) in layout.ours.items()}
         named = self._named(line, ours)
         if isinstance(named, Problem):
             yield named
@@ -234,8 +239,6 @@ class Table:
         outcome, detail = "given", None
         if len(document) > self._max_body:
             outcome, detail = "too_large", f"{len(document)} bytes"
-        elif detail := unsupported(content_type, document, is_served=False):
-            outcome = "unsupported_type"
         yield Seed(
             url,
             line,
@@ -243,7 +246,7 @@ class Table:
             detail=detail,
             fetched_at=fetched_at,
             content_type=content_type,
-            body=document if outcome == "given" else None,
+            body=document,
             own_columns=own_columns,
         )
 

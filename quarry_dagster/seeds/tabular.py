@@ -5,9 +5,12 @@ Each format only turns its lines into rows; what a row means is decided once, in
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH_ROWS = 64
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_HEAD = 1 << 16
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SAYS_SEPARATOR = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
+"""A first line by which spreadsheets say what separates the fields."""
 _PATIENCE = 100
 """Rows without URL and id that are read before a JSONL file is given up as having no such column."""
 _PANDAS_INDEX = "__index_level_0__"
@@ -39,13 +45,15 @@ def read_csv(file: BinaryIO, max_body: int, place: Place, settings: SeedSettings
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     table = Table(max_body, settings)
     columns: list[str] = []
-    separator = _separator(file, limit, table)
-    head = Place()
-    file.seek(0)
+    said = _SAYS_SEPARATOR.match(file.read(_HEAD))
+    start = Place(1, said.end()) if said else Place()
+    separator = said[1].decode("latin-1") if said else _separator(file, limit, table)
+    head = replace(start)
+    file.seek(head.at)
     for _, fields in _csv_rows(file, limit, head, separator):
         if not isinstance(fields, Problem):
             columns = [name.strip() for name in fields]
-            if problem := table.missing(columns) or _twice(columns):
+            if problem := _undivided(columns) or table.missing(columns) or _twice(columns):
                 yield problem
                 return
             break
@@ -54,7 +62,7 @@ def read_csv(file: BinaryIO, max_body: int, place: Place, settings: SeedSettings
     if not place.at:
         place.line, place.at = head.line, head.at
     file.seek(place.at)
-    name = _SEPARATORS[separator]
+    name = _SEPARATORS.get(separator, f"{separator!r}")
     for line, fields in _csv_rows(file, limit, place, separator):
         if isinstance(fields, Problem):
             yield fields
@@ -73,6 +81,20 @@ def _separator(file: BinaryIO, limit: int, table: Table) -> str:
         if isinstance(fields, list) and not table.missing([name.strip() for name in fields]):
             return separator
     return ","
+
+
+def _undivided(columns: Sequence[str]) -> Problem | None:
+    """The problem of a header that commas do not part, where something else may: a table needs two columns or `url`."""
+    if len(columns) != 1 or columns[0].lower() == "url":
+        return None
+    found = next((sign for sign in _SEPARATORS if sign in columns[0]), None)
+    if found is None:
+        return None
+    names = ", ".join(shown(name.strip()) for name in columns[0].split(found)[:20])
+    return Problem(
+        None,
+        f"{_SEPARATORS[found]} part its header, and none of its columns is 'url' or 'id'; it has: {names}; rename one",
+    )
 
 
 def _csv_rows(file: BinaryIO, limit: int, place: Place, separator: str) -> Iterator[tuple[int, list[str] | Problem]]:
@@ -138,6 +160,9 @@ def read_jsonl(file: BinaryIO, max_body: int, place: Place, settings: SeedSettin
     if problem := binary_problem(file):
         yield problem
         return
+    if problem := None if place.at else _not_lines(file):
+        yield problem
+        return
     table = Table(max_body, settings)
     without: list[Problem] | None = None if place.at else []  # None from the first row that has a url or an id
     keys: dict[str, None] = {}
@@ -169,6 +194,22 @@ def read_jsonl(file: BinaryIO, max_body: int, place: Place, settings: SeedSettin
         yield table.missing(keys) or without[0]
 
 
+def _not_lines(file: BinaryIO) -> Problem | None:
+    """The problem of a file of JSON whose objects are not one a line; the file is left at its start."""
+    head = file.read(_HEAD).removeprefix(codecs.BOM_UTF8).split(b"\n")
+    file.seek(0)
+    first = next((line.strip() for line in head if line.strip()), b"")
+    if first == b"{":
+        return Problem(None, "an object over several lines; write one object a line, as `jq -c .` does")
+    if (
+        first.startswith(b"[")
+        and not first.startswith(b"[[")
+        and (first == b"[" or first[1:].lstrip().startswith(b"{"))
+    ):
+        return Problem(None, "a list of objects; write one object a line, as `jq -c '.[]'` does")
+    return None
+
+
 def _objects(file: BinaryIO, max_body: int) -> Iterator[dict[str, Any]]:
     """The objects of a file from its start, each as :func:`_outline` has it."""
     file.seek(0)
@@ -184,7 +225,7 @@ def _outline(value: Any) -> Any:
 
 def _json_object(line: str, number: int) -> dict[str, Any] | Problem:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=lambda _: None)  # NaN, as Python writes a value that is missing
     except (ValueError, RecursionError) as e:
         return Problem(number, f"not JSON: {e}; write one object a line", shown(line))
     if not isinstance(row, dict):
@@ -225,6 +266,11 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
             line = end
             continue
         done = place.line
+        if average := _too_large_on_average(parquet.metadata.row_group(group), used, _document_line(max_body)):
+            rows = f"rows {line + 1} to {end}" if end > line + 1 else f"row {end}"
+            yield Problem(line + 1, f"{rows} cannot be read: a value has {average:,} bytes unpacked; leave it out")
+            line = end
+            continue
         try:
             for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=used):
                 for row in _parquet_rows(batch):
@@ -240,6 +286,19 @@ def read_parquet(file: BinaryIO, max_body: int, place: Place, settings: SeedSett
             reason = f"rows {line + 1} to {end} cannot be read: {_first_line(e)}; write the file again"
             yield Problem(line + 1, reason)
         line = end
+
+
+def _too_large_on_average(group: Any, columns: Sequence[str], limit: int) -> int | None:
+    """The bytes that a value of one of these columns has at least, in a row group, where they are over a limit.
+
+    The footer says how large a column is unpacked: it is told before memory is taken. None where none is too large.
+    """
+    for i in range(group.num_columns):
+        column = group.column(i)
+        size = column.total_uncompressed_size // max(1, column.num_values)
+        if column.path_in_schema.split(".")[0] in columns and size > limit:
+            return size
+    return None
 
 
 def _outline_of(fields: Iterable[pa.Field]) -> dict[str, Any]:

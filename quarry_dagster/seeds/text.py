@@ -9,7 +9,7 @@ import codecs
 import difflib
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from quarry_dagster.seeds.discovery import parse_discovery
 from quarry_dagster.seeds.model import Place, Problem, Seed, shown
@@ -22,13 +22,6 @@ _OPTION = re.compile(r"(\w+)\s*=(.*)", re.DOTALL)
 _OPTIONS = ("discover",)
 GIVE_TEXTS = "give texts in a table (.jsonl, .csv or .parquet) with the columns id and text"
 """What to do where texts stand in place of URLs."""
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-class LineSource(Protocol):
-    """What :class:`Lines` reads from."""
-
-    def readline(self, size: int = -1, /) -> bytes: ...
 
 
 class Lines:
@@ -38,7 +31,7 @@ class Lines:
     file must stand at `place` at the start.
     """
 
-    def __init__(self, file: LineSource, limit: int, place: Place) -> None:
+    def __init__(self, file: BinaryIO, limit: int, place: Place) -> None:
         self._file = file
         self._limit = limit
         self.place = place
@@ -54,8 +47,7 @@ class Lines:
         self.place.at += len(raw)
         if len(raw) == self._limit and not raw.endswith(b"\n"):
             return self._skip_rest(raw)
-        if self.place.line == 1:
-            raw = raw.removeprefix(codecs.BOM_UTF8)
+        raw = raw.removeprefix(codecs.BOM_UTF8)  # of any line: files are put together of several
         try:
             return raw.decode()
         except UnicodeDecodeError:
@@ -89,12 +81,12 @@ def binary_problem(file: BinaryIO) -> Problem | None:
     return None
 
 
-def prose_problem(file: BinaryIO, encoding: str = "utf-8") -> Problem | None:
+def prose_problem(file: BinaryIO) -> Problem | None:
     """The problem of a file that holds texts where URLs belong; the file is left at its start.
 
     It is told once, by the file's beginning: no URL in it, and more lines of several words than of one.
     """
-    head = file.read(_HEAD).decode(encoding, "replace")
+    head = file.read(_HEAD).decode(errors="replace")
     file.seek(0)
     lines = [line for each in head.splitlines() if (line := _COMMENT.sub("", each).strip())]
     if "://" in head or sum(len(line.split()) > 1 for line in lines) * 2 <= len(lines):
@@ -133,24 +125,11 @@ def without_options(line: str) -> tuple[str, str | None]:
 
 def read_text(file: BinaryIO, max_body: int, place: Place) -> Iterator[Seed | Problem]:
     """A URL per line, perhaps with `discover=...`; `#` starts a comment, at the line's start or after whitespace."""
-    source: LineSource = file
-    done = 0
-    utf16 = file.read(2) in _UTF16
-    file.seek(0)
-    if utf16:
-        source = codecs.EncodedFile(file, "utf-8", "utf-16", errors="replace")  # pyright: ignore[reportArgumentType]
-        done, place.line = place.line, 0  # read again up to there: bytes of the recoded text are no place in the file
-    elif problem := binary_problem(file):
+    if problem := binary_problem(file) or prose_problem(file):
         yield problem
         return
-    if problem := prose_problem(file, "utf-16" if utf16 else "utf-8"):
-        yield problem
-        return
-    if not utf16:
-        file.seek(place.at)
-    for line in Lines(source, _MAX_URL_LINE, place):
-        if place.line <= done:
-            continue
+    file.seek(place.at)
+    for line in Lines(file, _MAX_URL_LINE, place):
         if isinstance(line, Problem):
             yield line
             continue

@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from quarry_dagster.crawl.answers import Answers
 from quarry_dagster.crawl.origins import crawl_delays
 from quarry_dagster.embed import is_at_hand, vector_id
 from quarry_dagster.extract import extractor_version
@@ -25,7 +26,7 @@ from quarry_dagster.intake.plan import by_host, plan_seeds, urls_by_host
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.failed import failed_partitions
 from quarry_dagster.stages.pages.crawling import origins_file
-from quarry_dagster.stages.pages.raw_pages import CONDITIONAL, failed_pages, policy_of
+from quarry_dagster.stages.pages.raw_pages import CONDITIONAL, conditional, failed_pages, policy_of
 from quarry_dagster.stages.redo import redo, seconds_a_page, seconds_a_text
 from quarry_dagster.store import Notes, PagesSegment, Segment, Store
 from quarry_dagster.store.schemas import EXTRACT_FAILURES
@@ -106,7 +107,7 @@ def plan(
         ConfigError: a seed file is not there, or is none.
         StoreError: the data root is damaged.
     """
-    seeds = plan_seeds(store, [] if only_failed else seed_files, max_body=int(profile.crawl.max_body_mb * 2**20))
+    seeds = plan_seeds(store, [] if only_failed else seed_files, Answers(profile.crawl))
     there = _There(store, profile, force=force, refetch=refetch, only_failed=only_failed)
     counts = [there.hosts] if only_failed else [there.hosts, seeds.hosts]
     carried = 0 if only_failed else seeds.carried
@@ -168,24 +169,24 @@ class _There:
     def _asked(self, batch: Segment[Notes], raw: PagesSegment | None) -> list[pl.DataFrame]:
         """The hosts of the URLs of a partition that are asked for."""
         failed = pl.Series(list(failed_pages(raw))) if raw and self._only_failed else None
-        is_conditional = raw is not None and raw.notes.policy == self._policy and not self._refetch
         held = None
         if raw:
-            frames = (f.filter(pl.col("outcome").is_in(CONDITIONAL)) for f in raw.batches(["doc_id", "outcome"], CHUNK))
-            held = pl.concat([frame["doc_id"] for frame in frames])
+            outcomes = () if self._refetch else conditional(raw.notes.policy, self._policy)
+            held = pl.concat(raw.batches(["doc_id", "outcome"], CHUNK)).filter(pl.col("outcome").is_in(CONDITIONAL))
+            held = held.with_columns(is_conditional=pl.col("outcome").is_in(outcomes))
         found: list[pl.DataFrame] = []
         for rows in batch.batches(["doc_id", "url", "outcome"], rows=CHUNK):
             asked = rows.filter(pl.col("outcome").is_null())
             if failed is not None:
                 asked = asked.filter(pl.col("doc_id").is_in(failed.implode()))
-            if self._forgotten.entries:
+            if self._forgotten.takedowns:
                 asked = asked.filter(
                     pl.Series([self._forgotten.reason(url) is None for url in asked["url"]], dtype=pl.Boolean)
                 )
             if held is not None:
-                had = int(asked["doc_id"].is_in(held.implode()).sum())
-                self.had += had
-                self.conditionally += had * is_conditional
+                had = held.join(asked, on="doc_id", how="semi")
+                self.had += had.height
+                self.conditionally += int(had["is_conditional"].sum())
             found.append(urls_by_host(asked, pl.lit(raw is not None)))
         return found
 

@@ -110,10 +110,13 @@ def _sweep(store: Store, *, at_once: bool, dry_run: bool) -> Sweep:
         kept_paths = sorted(named & retired)
         if is_old.filter(~pl.col("path").is_in(needed)).height:
             lines.append({"sweep": {"until": until, "commits": commits, "paths": kept_paths}})
+        if at_once:  # first the files: after a kill behind the commit, nobody would know that they are to go
+            files.log.commit(lambda now: _unless_published(now, state, []))
+            files.delete(found.files)
         if lines:
             files.log.commit(lambda now: _unless_published(now, state, lines))
         before.mark(files)  # a kill behind the first commit may have kept it from being written
-        files.delete(found.files)
+        files.delete([] if at_once else found.files)
         files.writers.forget([token for token, fate in fates.items() if fate == "gone"])
         files.log.cut()
     return found

@@ -14,7 +14,7 @@ from quarry_dagster.store.corpus import (
     ShardFiles,
 )
 from quarry_dagster.store.files import Files
-from quarry_dagster.store.forgotten import Forgotten
+from quarry_dagster.store.forgotten import Forgotten, Takedown
 from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.log import LostRace, again
 from quarry_dagster.store.notes import Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
@@ -60,6 +60,7 @@ __all__ = [
     "Snapshots",
     "Store",
     "Table",
+    "Takedown",
     "TextNotes",
     "TextSegment",
     "VectorNotes",

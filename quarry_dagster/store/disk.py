@@ -435,5 +435,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-_MADE_AGAIN = ("raw_pages", "extracted_text", "embeddings", "sketches", "faiss_index", "deduped_corpus")
+_MADE_AGAIN = (
+    *("raw_pages", "extracted_text", "embeddings", "sketches", "problems", "consent"),
+    *("faiss_index", "deduped_corpus"),
+)
 """Folders of what can be made again from what is before it."""

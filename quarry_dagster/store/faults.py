@@ -24,6 +24,17 @@ _REMEDIES = {
 }
 _SAID = {os.strerror(number): number for number in _REMEDIES}
 """What the system says: libraries pass it on in errors of many kinds."""
+_DAMAGED_DATABASE = "it is damaged: move it away, and Dagster makes it anew; its history of runs is lost"
+_DATABASES = {
+    "database or disk is full": _REMEDIES[errno.ENOSPC],
+    "disk I/O error": "the disk is full, or fails: make room there, or look at the system's log",
+    "attempt to write a readonly database": _REMEDIES[errno.EACCES],
+    "unable to open database file": _REMEDIES[errno.EACCES],
+    "database is locked": "another process holds it: let that end, and run again",
+    "database disk image is malformed": _DAMAGED_DATABASE,
+    "file is not a database": _DAMAGED_DATABASE,
+}
+"""What SQLite says, in which Dagster keeps runs and events."""
 _STORES = {
     "NoSuchBucket": "there is no such bucket: make it, or name another data root",
     "AccessDenied": "the store refuses these credentials: give them the right to read, write and list",
@@ -51,6 +62,8 @@ def in_our_words(error: BaseException, what: str, where: str) -> StoreError | No
         number = next((found for text, found in _SAID.items() if text in said), None)
     if number is not None:
         return StoreError(f"cannot {what} {where}: {_REMEDIES[number]}")
+    if remedy := next((remedy for text, remedy in _DATABASES.items() if text in said), None):
+        return StoreError(f"cannot {what} {where}: {remedy}")
     kind = type(error).__name__
     for name, remedy in _STORES.items():
         if name in kind or name in said:

@@ -16,6 +16,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -137,6 +138,11 @@ class Log:
                 number = state.number + 1
                 content = self._encoded(state, [*self._first_lines, *lines] if number == 0 else lines)
                 if self.disk.create_once(_path(number), content):
+                    if number and not self.disk.exists(_path(number - 1)):
+                        # The log went on while this was decided, and was cut: a commit of this number was there.
+                        self.disk.delete([_path(number)])
+                        self._state = None
+                        continue
                     self._first_lines = ()
                     self._state = state = self._applied(State() if number == 0 else state, content)
                     self._follow(state)
@@ -195,6 +201,20 @@ class Log:
         keep = checkpoints[-2]
         old = [path for path in self.disk.list(FOLDER) if path != _HINT and number_of(path) < keep]
         self.disk.delete([*old, _path(keep)])
+
+    def forget_past(self) -> None:
+        """Delete all commits before the newest, which a checkpoint holds then, and logs that were replaced.
+
+        Some of them may say what is in the state no more, and must be gone.
+        """
+        with self._mutex:
+            state = self._newest()
+            self._write_checkpoint(state)
+            old = [path for path in self.disk.list(FOLDER) if path != _HINT and number_of(path) < state.number]
+            self.disk.delete(old)
+        if self.disk.is_local:
+            for folder in Path(self.disk.full("")).glob(f"{FOLDER}.replaced-*"):
+                shutil.rmtree(folder)
 
     def checkpoint(self) -> None:
         """Write the state beside the log now, whatever came since the last one."""

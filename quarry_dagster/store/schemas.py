@@ -78,6 +78,7 @@ BATCHES = pl.Schema(
         "body": pl.Binary,
         "body_digest": pl.String,
         "own_columns": pl.String,
+        "consent_headers": pl.String,  # what an archived answer's headers say of its use, a line each
     }
 )
 """One seed of a partition: what `raw_pages` has to fetch, or was given."""
@@ -124,6 +125,34 @@ EXTRACTED_TEXT = pl.Schema(
         "partition": pl.String,
     }
 )
+
+
+PROBLEMS = pl.Schema(
+    {
+        "source": pl.String,  # seed, sitemap, feed, page, robots.txt or host
+        "url": pl.String,
+        "place": pl.String,
+        "kind": pl.String,
+        "detail": pl.String,
+        "first_seen": UTC_TIME,
+        "count": pl.Int64,
+        "partition": pl.String,
+    }
+)
+"""What was found and could not be used: a row a kind of it at one source."""
+
+CONSENT = pl.Schema(
+    {
+        "host": pl.String,
+        "source": pl.String,  # robots, header, tag, tdmrep, content-signal or rsl
+        "says": pl.String,
+        "digest": pl.String,
+        "seen_at": UTC_TIME,
+        "done": pl.String,
+        "partition": pl.String,
+    }
+)
+"""What a host allows, and what we did: a row a thing that it says."""
 
 
 def own_id_in(column: str) -> pl.Expr:
@@ -241,6 +270,16 @@ HOST = pl.coalesce(
 """The host (and port) of a row's `url`; of a document without a URL its URN without the id; null of any other text."""
 
 MEANINGS = {
+    "count": "how often it was found there",
+    "digest": "of the file that says it, 32 hex digits of its SHA-256; null for what pages say",
+    "done": "what we did: obeyed, or recorded alone, and by which setting",
+    "first_seen": "when it was found first, UTC",
+    "host": "the host, with a port that is not the default",
+    "kind": "what is wrong; docs/tables.md lists the kinds",
+    "place": "where in it: a line, an entry; null where it is all of it",
+    "says": "what the host says, in its own words as far as they are short",
+    "seen_at": "since when it says so, UTC",
+    "source": "what says it; docs/tables.md lists the sources",
     "author": "as the page states it",
     "body": "the bytes of the page; null without a page",
     "body_digest": "32 hex digits of the body's SHA-256",

@@ -47,31 +47,46 @@ class Store:
     @cached_property
     def batches(self) -> Table[Notes]:
         """What each partition has to fetch, or was given."""
-        return Table(self.files, "batches", schemas.BATCHES, Notes)
+        return Table(self.files, "batches", schemas.BATCHES, Notes, forgets="its row is emptied")
 
     @cached_property
     def raw_pages(self) -> Table[RawPagesNotes]:
         """What fetching each seed gave."""
-        return Table(self.files, "raw_pages", schemas.RAW_PAGES, RawPagesNotes)
+        return Table(self.files, "raw_pages", schemas.RAW_PAGES, RawPagesNotes, forgets="its row is emptied")
 
     @cached_property
     def extracted_text(self) -> Table[TextNotes]:
         """The main text of each page, or why there is none."""
-        return Table(self.files, "extracted_text", schemas.EXTRACTED_TEXT, TextNotes)
+        return Table(
+            self.files, "extracted_text", schemas.EXTRACTED_TEXT, TextNotes, forgets="its partition is made again"
+        )
 
     @cached_property
     def embeddings(self) -> Table[VectorNotes]:
         """A vector for each accepted document; a segment has the dimension of its model."""
-        return Table(self.files, "embeddings", schemas.embeddings_schema(1), VectorNotes)
+        return Table(
+            self.files, "embeddings", schemas.embeddings_schema(1), VectorNotes, forgets="its partition is made again"
+        )
 
     @cached_property
     def sketches(self) -> Table[SketchNotes]:
         """What deciding on a document needs of its text and vector; derived from `extracted_text` and `embeddings`."""
-        return Table(self.files, "sketches", schemas.SKETCHES, SketchNotes)
+        return Table(self.files, "sketches", schemas.SKETCHES, SketchNotes, forgets="it is made again with the corpus")
+
+    @cached_property
+    def problems(self) -> Table[Notes]:
+        """What the crawl of a partition found and could not use."""
+        return Table(self.files, "problems", schemas.PROBLEMS, Notes, forgets="its rows are taken out")
+
+    @cached_property
+    def consent(self) -> Table[Notes]:
+        """What the hosts of a partition allow."""
+        return Table(self.files, "consent", schemas.CONSENT, Notes, forgets="its rows are taken out")
 
     def tables(self) -> list[Table]:
         """All partitioned tables."""
-        return [self.batches, self.raw_pages, self.extracted_text, self.embeddings, self.sketches]
+        documents = [self.batches, self.raw_pages, self.extracted_text, self.embeddings, self.sketches]
+        return [*documents, self.problems, self.consent]
 
     @cached_property
     def kept(self) -> Layers:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import polars as pl
 
@@ -86,17 +86,19 @@ class Segment(Generic[N]):
         return self.files.size(self.path)
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[pl.DataFrame]:
-        """The rows in frames of at most `rows`, in file order, without holding the file in memory.
+        """The rows in frames of at most `rows` of one row group, in file order, without holding the file in memory.
 
         A column that the schema was given after the file was written is null; one that it lost is left out.
         """
         with self.files.parquet(self.path) as f:
             there = f.schema_arrow.names
             later = [pl.lit(None, t).alias(c) for c, t in self.schema.items() if c not in there]
-            for batch in f.iter_batches(batch_size=rows, columns=columns):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                yield frame.with_columns(later).select(columns or self.schema.names())
+            # Row groups are written by bytes; a batch that ran across them would hold as many bytes as its rows have.
+            for group in range(f.metadata.num_row_groups):
+                for batch in f.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
+                    frame = pl.from_arrow(batch)
+                    assert isinstance(frame, pl.DataFrame)
+                    yield frame.with_columns(later).select(columns or self.schema.names())
 
 
 PagesSegment = Segment[RawPagesNotes]
@@ -112,6 +114,12 @@ def _notes(files: Files, path: str, notes_type: type[N]) -> N:
         return notes_type.of(json.loads((f.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
 
 
+Forgetting = Literal[
+    "its row is emptied", "its rows are taken out", "its partition is made again", "it is made again with the corpus"
+]
+"""How a forgotten document leaves a table: :mod:`quarry_dagster.takedown.taking_out` does it."""
+
+
 class Table(Generic[N]):
     """A table partitioned by crawl batch.
 
@@ -119,13 +127,15 @@ class Table(Generic[N]):
         name: the folder it lies in.
         schema: of its rows.
         notes_type: of what a segment's writer notes.
+        forgets: how a forgotten document leaves it.
     """
 
-    def __init__(self, files: Files, name: str, schema: pl.Schema, notes_type: type[N]) -> None:
+    def __init__(self, files: Files, name: str, schema: pl.Schema, notes_type: type[N], *, forgets: Forgetting) -> None:
         self.files = files
         self.name = name
         self.schema = schema
         self.notes_type = notes_type
+        self.forgets = forgets
 
     def segments(self, commit: int | None = None) -> Segments[N]:
         """The current segment of every partition, in order of partition; or those that were current at a commit."""

@@ -112,7 +112,7 @@ def _show(root: str) -> Metadata:
         .with_columns(pl.col("kept", "removed").fill_null(0))
         .sort("removed", "kept", "host", descending=[True, True, False])
     )
-    columns = ("url", "title", "language", "word_count", "duplicates")
+    columns = ("doc_id", host, "language", "word_count", "duplicates")
     return facts | {
         "removed": int(levels["removed"].sum()),
         "removed_by_rule": table(levels),
@@ -121,5 +121,5 @@ def _show(root: str) -> Metadata:
         "cosine_of_removed": histogram(near, "cosine", SCORES, "{:.2f}"),
         "text_length": histogram(corpus, "word_count", LENGTHS, "{:,}"),
         "preview": preview(corpus.select(columns)),
-        "decisions": preview(decisions.select("removed_url", "kept_url", "level", "rule", "cosine", "containment")),
+        "decisions": preview(decisions.select("removed_id", "kept_id", "level", "rule", "cosine", "containment")),
     }

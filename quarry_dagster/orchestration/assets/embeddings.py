@@ -9,7 +9,6 @@ from quarry_dagster.orchestration.assets.reporting import (
     column_lineage,
     column_schema,
     materialize_each,
-    preview,
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
@@ -44,9 +43,7 @@ def embeddings(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Qu
             segment = store.embeddings.segment(partition)
             assert segment is not None
             # Here and not with the definition: the model sets the dimension.
-            shown = column_schema(embeddings_schema(segment.notes.dim)) | {
-                "preview": preview(store.embeddings.scan([partition]).select("doc_id", "text_digest", "model"))
-            }
+            shown = column_schema(embeddings_schema(segment.notes.dim)) | {"model": segment.notes.model}
             if use.samples:  # plots, on a machine with a GPU
                 shown |= {
                     "gpu_utilization_percent": round(use.utilization, 1),

@@ -14,7 +14,6 @@ from quarry_dagster.orchestration.assets.reporting import (
     count_table,
     histogram,
     materialize_each,
-    preview,
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
@@ -52,12 +51,10 @@ def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarr
             accepted = rows.filter(ACCEPTED)
             segment = store.extracted_text.segment(partition)
             languages = Counter(segment.notes.languages) if segment else Counter()
-            start = pl.col("text").str.slice(0, 60).str.replace_all(r"\s+", " ").alias("text")
             return _LINEAGE | {
                 "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
                 "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
                 "languages": count_table("language", dict(languages.most_common())),
-                "preview": preview(rows.select("url", "outcome", "title", "language", "word_count", start)),
             }
 
         with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:

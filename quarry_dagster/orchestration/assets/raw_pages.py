@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from quarry_dagster.embed import check_ready
-from quarry_dagster.orchestration.assets.reporting import Metadata, column_schema, materialize_each, preview, table
+from quarry_dagster.orchestration.assets.reporting import Metadata, column_schema, materialize_each, table
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.orchestration.run_config import CrawlConfig
@@ -12,7 +12,7 @@ from quarry_dagster.stages.pages import raw_pages as stage
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store.schemas import HOST, RAW_PAGES, WITH_BODY
 
-_HOSTS_SHOWN = 10
+_SHOWN = 10
 
 
 @dg.asset(
@@ -41,12 +41,13 @@ def raw_pages(context: dg.AssetExecutionContext, config: CrawlConfig, quarry: Qu
 
         def show(partition: str) -> Metadata:
             rows = store.raw_pages.scan([partition])
-            size = pl.col("body").bin.size().alias("bytes")
             came = pl.col("outcome").is_in(WITH_BODY)
             hosts = rows.group_by(host=HOST).agg(seeds=pl.len(), pages=came.sum(), failed=(~came).sum())
+            size = pl.col("body").bin.size().sum().alias("bytes")
+            answers = rows.group_by("outcome", "status").agg(pages=pl.len(), bytes=size)
             return {
-                "hosts": table(hosts.sort("seeds", "host", descending=[True, False]).head(_HOSTS_SHOWN).collect()),
-                "preview": preview(rows.select("url", "outcome", "status", "content_type", size, "detail")),
+                "hosts": table(hosts.sort("seeds", "host", descending=[True, False]).head(_SHOWN).collect()),
+                "answers": table(answers.sort("pages", "outcome", "status", descending=[True, False, False]).collect()),
             }
 
         return materialize_each(context, config, store, store.raw_pages, refresh, show)

@@ -1,4 +1,10 @@
-"""What assets show in the UI: counts that become time series, tables, histograms, previews, and column lineage."""
+"""What assets show in the UI: counts that become time series, tables, histograms, previews, and column lineage.
+
+Dagster keeps all of it for good. So nothing that a page wrote is shown, nor its URL: a takedown could not reach it
+there. `quarry explain` shows a document by its doc_id.
+
+Why so: "Dagster is told nothing of a page's text, title or URL" in docs/decisions.md.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +61,6 @@ def preview(rows: pl.LazyFrame) -> dg.MarkdownMetadataValue:
 
 def table(rows: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """A small table as Markdown."""
-    # Most titles name their site behind a "|", and would end the cell there.
     rows = rows.with_columns(pl.col(pl.String).str.replace_all(r"\s+", " ").str.replace_all(r"([\\|])", r"\$1"))
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",

@@ -27,12 +27,15 @@ import polars as pl
 
 from quarry_dagster.crawl import Request, Response
 from quarry_dagster.crawl.addresses import Network
+from quarry_dagster.crawl.answers import RULES, Answers, headers_of
+from quarry_dagster.crawl.consent import headers_in
 from quarry_dagster.crawl.journal import Journal
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
 from quarry_dagster.profiles.settings import Crawl
 from quarry_dagster.progress import log
-from quarry_dagster.stages.pages.crawling import fetch, open_journal
+from quarry_dagster.stages.pages.crawling import fetch, open_journal, origins_file
+from quarry_dagster.stages.pages.findings import said_by_hosts, write_consent, write_problems
 from quarry_dagster.stages.pages.further_seeds import FurtherSeeds
 from quarry_dagster.stages.pages.warc_files import write_warc
 from quarry_dagster.stages.report import StageReport
@@ -44,6 +47,8 @@ CONTENT = ("doc_id", "url", "final_url", "content_type", "body_digest", "fetched
 _FACTS = [name for name in RAW_PAGES.names() if name not in ("body", "partition", "refused_since")]
 CONDITIONAL = (*WITH_BODY, "opted_out", "unsupported_type", "too_large")
 """Outcomes of pages that are asked for conditionally: those that we have, and those that were refused."""
+_BY = ", "
+"""In the notes of a segment, between the settings of a crawl and the rules that answers were judged by."""
 _GONE = (404, 410)
 _NOT_FOR_US = (401, 403)
 
@@ -128,10 +133,15 @@ class _State:
         before = self.old.segment.notes if self.old.segment else None
         self.is_same_batch = before is not None and before.batch == self.batch_version
         """Whether the version before was made from the same batch."""
-        self.is_same_policy = before is not None and before.policy == self.policy
-        """Whether it was made under the same rules."""
-        carried = {i: _carried(seed, self.old.rows.get(i), self.forgotten) for i, seed in self.batch.rows.items()}
-        self.rows: dict[str, Row] = {i: row for i, row in carried.items() if row}
+        self._before_policy = before.policy if before else ""
+        is_judged = self.is_same_batch and self._before_policy == self.policy and not how.force
+        refused = self.old.refusals() if is_judged else _refusals(self.batch, Answers(how.settings))
+        self.rows: dict[str, Row] = {}
+        for i, seed in self.batch.rows.items():
+            if row := _carried(
+                seed, self.old.rows.get(i), self.forgotten, refused.get(i) if seed["body_digest"] else None
+            ):
+                self.rows[i] = row
         self.waiting = {seed["url"]: seed for i, seed in self.batch.rows.items() if i not in self.rows}
         """Seeds that need a request, by URL."""
         self.made_of = self.batch_version, self.policy
@@ -156,15 +166,17 @@ class _State:
         if self._refetch:
             return Request(seed["url"], lists=bool(seed["discover"]))
         before = self.old.rows.get(seed["doc_id"])
-        return _request(seed, before, is_same_batch=self.is_same_batch, is_same_policy=self.is_same_policy)
+        return _request(seed, before, conditional(self._before_policy, self.policy), is_same_batch=self.is_same_batch)
 
 
 def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
     """Turn responses into rows, and write the partition where one changed; returns the versions written: 0 or 1."""
     further, settings = FurtherSeeds(), how.settings
+    urls: dict[str, None] = {}
     for response in journal.responses():
         if seed := state.waiting.pop(response.url, None):  # else it was forgotten since, or the batch replaced
             response = further.look(_unless_forgotten(response, state.forgotten), seed["discover"])
+            urls |= dict.fromkeys([*response.hops, response.final_url or response.url])
             doc_id = seed["doc_id"]
             is_forgotten = bool(state.forgotten.reason(response.final_url))
             own = {"own_columns": None if is_forgotten else seed["own_columns"]}
@@ -172,6 +184,9 @@ def _bring_in(store: Store, state: _State, journal: Journal, how: _How) -> int:
     # Those that were not asked for: a page came, and this crawl is for what failed.
     state.rows |= {i: row for s in state.waiting.values() if (row := state.old.rows.get(i := s["doc_id"]))}
     further.drop(store, state.partition, settings.found_per_host, state.forgotten)
+    write_problems(store, state.partition, further.problems, further.looked_at, state.forgotten)
+    said, hosts = said_by_hosts(state.rows.values(), urls, origins_file(store), settings)
+    write_consent(store, state.partition, said, hosts, state.forgotten)
     before = state.old.segment.notes if state.old.segment else None
     is_as_made = before is not None and (before.batch, before.policy) == state.made_of
     is_same = is_as_made and _states(state.rows) == _states(state.old.rows)
@@ -191,6 +206,12 @@ class _Version(Generic[N]):
             columns = [name for name in segment.schema.names() if name != "body"]
             frames = segment.batches(columns, rows=4096)
             self.rows = {row["doc_id"]: row for frame in frames for row in frame.iter_rows(named=True)}
+
+    def refusals(self) -> dict[str, tuple[str, str]]:
+        """Outcome and detail, by doc_id, of the rows without a body that are not to be asked for again."""
+        refused = ("opted_out", "unsupported_type")
+        rows = self.rows.items()
+        return {i: (row["outcome"], row["detail"]) for i, row in rows if row["outcome"] in refused}
 
     def drop_unsound(self) -> None:
         """Forget the rows that break the contract: they are made anew, and their bodies are not taken over."""
@@ -222,32 +243,61 @@ def _sound(segment: PagesSegment | None) -> _Version[RawPagesNotes]:
 
 
 def policy_of(settings: Crawl) -> str:
-    """The rules of a crawl, as the notes of a segment keep them."""
-    return f"consent {settings.obey_consent} noindex {settings.obey_noindex} up to {settings.max_body_mb} MiB"
+    """The settings and rules of a crawl, as the notes of a segment keep them; the earliest versions kept no rules."""
+    return f"{Answers(settings).policy}{_BY}{RULES}"
 
 
-def _carried(seed: Row, before: Row | None, forgotten: Forgotten) -> Row | None:
-    """The row of a seed that needs no request, since it is given, archived or forgotten; None where it needs one."""
+def conditional(before: str, policy: str) -> tuple[str, ...]:
+    """The outcomes of pages that are asked for conditionally, under this policy and that of the version before.
+
+    Under other settings these are none, by other rules no refusals: what a 304 is of was not judged by them.
+    """
+    if before == policy:
+        return CONDITIONAL
+    return WITH_BODY if before.partition(_BY)[0] == policy.partition(_BY)[0] else ()
+
+
+def _refusals(batch: _Version, answers: Answers) -> dict[str, tuple[str, str]]:
+    """Outcome and detail, by doc_id, of the documents of a batch that a crawl would not take.
+
+    Archives were read by earlier versions, and under other settings: what they carry is judged as what is fetched.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for i, body in batch.bodies([i for i, seed in batch.rows.items() if seed["body_digest"]]):
+        seed = batch.rows[i]
+        headers = headers_of(headers_in(seed["consent_headers"]))
+        is_served = seed["outcome"] != "given"
+        if refused := answers.refused(headers, body, seed["content_type"], is_served=is_served):
+            found[i] = refused.outcome, refused.detail
+    return found
+
+
+def _carried(seed: Row, before: Row | None, forgotten: Forgotten, refused: tuple[str, str] | None) -> Row | None:
+    """The row of a seed that needs no request, since it is given, archived or forgotten; None where it needs one.
+
+    `refused` is why what it carries is not taken, where it is not: outcome and detail.
+    """
     row = {k: seed[k] for k in _FACTS} | {"final_url": seed["final_url"] or seed["url"], "refused_since": None}
     if reason := forgotten.reason(seed["url"]):
         row |= {"outcome": "opted_out", "detail": reason, "body_digest": None, "own_columns": None}
     elif seed["outcome"] is None:
         return None
+    elif refused:
+        row |= {"outcome": refused[0], "detail": refused[1], "body_digest": None}
     if row["fetched_at"] is None:  # the moment this text first came to us
         same = before is not None and before["body_digest"] == row["body_digest"]
         row["fetched_at"] = before["fetched_at"] if before and same else datetime.now(UTC)
     return row
 
 
-def _request(seed: Row, before: Row | None, *, is_same_batch: bool, is_same_policy: bool) -> Request:
+def _request(seed: Row, before: Row | None, outcomes: Collection[str], *, is_same_batch: bool) -> Request:
     """The request for a seed.
 
-    It is conditional for a page that we have, or that was refused; but not where the policy changed since, which then
-    has to see each page again, nor where the seed may ask for further pages that it did not ask for before.
+    It is conditional for a page of one of these outcomes; but not where the seed may ask for further pages that it did
+    not ask for before.
     """
-    conditional = CONDITIONAL if is_same_policy else ()
     lists = bool(seed["discover"])
-    if before is None or before["outcome"] not in conditional or (lists and not is_same_batch):
+    if before is None or before["outcome"] not in outcomes or (lists and not is_same_batch):
         return Request(seed["url"], lists=lists)
     known = (before["etag"], before["last_modified"], before["fetched_at"], before["final_url"])
     return Request(seed["url"], *known, lists=lists)

@@ -1,56 +1,82 @@
-"""A takedown: a page or a host is put on the list of what is kept out, and taken out of every table.
+"""Taking what is on the list out of every table, and noting when nothing of it is left.
 
-What is forgotten is deleted, not hidden: the versions and snapshots that still hold it go too. The network is not
-asked. The list itself is :class:`quarry_dagster.store.Forgotten`; crawl and intake ask it.
+How a document leaves a table is said where that is declared (:data:`quarry_dagster.store.tables.Forgetting`), and how
+it leaves other files, in :data:`KINDS`.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import islice
 
 import polars as pl
 
 from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.crawl.journal import forget_journals
 from quarry_dagster.embed import vector_id
-from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError, InvalidUrl
+from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.extract import Extractor
-from quarry_dagster.intake import SEEDS, pending
-from quarry_dagster.naming import seed_of
+from quarry_dagster.intake import Ledger
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
-from quarry_dagster.stages.pages.further_seeds import FOUND
+from quarry_dagster.stages.pages.findings import forget_in_findings
+from quarry_dagster.stages.pages.further_seeds import forget_found
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, again, digest_rows
 from quarry_dagster.store.schemas import EXTRACTED
-from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
-from quarry_dagster.urns import normal_urn
+from quarry_dagster.takedown.listing import Plan, plan
 
-_UNFINISHED = "takedown"
-"""A value of the log while a takedown is under way, or could not end."""
-_LIKE = 0.75
-"""How like a host's name is one that may have been meant, by difflib's ratio; two letters of twelve changed places."""
+_BEFORE = "takedown"
+"""A value that versions before this one kept in the log while a takedown was under way."""
+_MADE_AGAIN: Mapping[str, Callable[[Store, str, HardwareProfile, Extractor], object]] = {
+    "extracted_text": lambda store, partition, _, extractor: extracted_text.refresh(store, partition, extractor),
+    "embeddings": lambda store, partition, profile, _: embeddings.refresh(store, partition, profile),
+}
+"""What makes a partition of these tables again from the table above it, in their order."""
+KINDS: Mapping[str, str] = {
+    "batches": "rows are emptied",
+    "raw_pages": "rows are emptied",
+    "problems": "rows are taken out",
+    "consent": "rows are taken out",
+    "extracted_text": "made again from raw pages",
+    "embeddings": "made again from texts",
+    "sketches": "made again with the corpus",
+    "faiss_index": "published anew, from vectors alone",
+    "deduped_corpus": "published anew, and no publish of before is kept",
+    "corpus_report": "made again",
+    "warc": "rewritten without the records",
+    "crawling": "journals of killed crawls are deleted; a crawl under way writes no forgotten page",
+    "seeds": "lists of pages that pages named are rewritten; what a user put there is the user's, and is named",
+    "log": "commits of before are deleted, and what is noted of seeds names no such page",
+    ".dagster": "is told nothing that a page wrote",
+    ".locks": "empty files",
+    ".writers": "processes that write",
+}
+"""How each kind of file below a data root is rid of what is forgotten; a test holds it complete."""
 _EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own_columns")
 
 
-def forget(store: Store, profile: HardwareProfile, url_or_host: str, *, accepted: Sequence[Acceptance] = ()) -> int:
-    """Keep a URL, a document by its id, or a host out for good; returns how many pages went.
+def forget(
+    store: Store,
+    profile: HardwareProfile,
+    named: str | Plan,
+    *,
+    who: str = "",
+    why: str = "",
+    accepted: Sequence[Acceptance] = (),
+) -> int:
+    """Keep out for good a URL, a document by its id, a host, or what a plan names; returns how many pages went.
 
-    Killed half-way, it goes on where it stopped when it is called again. `accepted` is what somebody said to publish
-    although it was to be refused.
+    `accepted` is what somebody said to publish although it was to be refused.
 
     Raises:
-        CorpusShrankError: as :func:`take_out`.
-        ConfigError: nothing here is named by it, several documents are, or the corpus was made under another model than
-            the profile's.
+        CorpusShrankError, ChecksFailedError: as :func:`take_out`.
+        ConfigError: as :func:`quarry_dagster.takedown.plan`; or the corpus was made under another model than the
+            profile's.
         StoreError: the store cannot be written.
     """
     index = store.faiss_index.current()
@@ -58,83 +84,28 @@ def forget(store: Store, profile: HardwareProfile, url_or_host: str, *, accepted
         raise ConfigError(
             f"the corpus was made under another profile (vectors of {index.model!r}): name that one with --profile"
         )
-    named = _meant(store, url_or_host)
-    _check_known(store, named)
-    forgotten = put_on_list(store, named)
-    return take_out(store, profile, forgotten, accepted)
+    planned = plan(store, named) if isinstance(named, str) else named
+    Forgotten.put(store.files, planned.takedowns(who, why))
+    return take_out(store, profile, accepted)
 
 
-def put_on_list(store: Store, url_or_host: str) -> Forgotten:
-    """Put a URL or a host on the list; returns the list.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    form = store.root().urls  # of URLs that have one id here, to forget one is to forget the document
-    key, now = _key(url_or_host, form), datetime.now(UTC)
-    store.files.log.set(_UNFINISHED, lambda before: before or {"begun": now.isoformat(timespec="seconds")})
-    Forgotten.put(store.files, key, form, now.date())
-    return store.forgotten()
+def is_unfinished(store: Store) -> bool:
+    """Whether a takedown is under way, or could not end: then index and corpus are to be published anew."""
+    return bool(store.forgotten().open) or store.files.log.value(_BEFORE) is not None
 
 
-def _meant(store: Store, named: str) -> str:
-    """The URL or host that is meant: an id stands for its document's address, where no host here has that name."""
-    if normal_urn(named) or "://" in named:
-        return named
-    found = seed_of(store, named)
-    if found is None:
-        return named
-    hosts = {host_of(url) for frame in _known_frames(store) for url in frame}
-    names = hosts | {host.partition(":")[0] for host in hosts}
-    return named if named.strip().lower() in names else found["url"]
-
-
-def _check_known(store: Store, url_or_host: str) -> None:
-    """Look whether there is anything that the entry would keep out, or it is on the list already.
-
-    What a crawl under way or a killed one has got is in no table yet, and may be named: then all is known.
+def resume(store: Store, profile: HardwareProfile) -> None:
+    """End the takedowns that were listed and have not ended, where there are any: every run does so first.
 
     Raises:
-        ConfigError: there is not; hosts with a like name are named.
+        CorpusShrankError, ChecksFailedError: as :func:`take_out`.
+        StoreError: the store cannot be written.
     """
-    form, today, listed = store.root().urls, datetime.now(UTC).date(), store.forgotten()
-    key = _key(url_or_host, form)
-    entry = Forgotten({}).with_entry(key, form, today)
-    if listed.with_entry(key, form, today) == listed or any(journals(store).glob("*/*.journal")):
-        return
-    if any(map(entry.reason, _known_urls(store))):
-        return
-    wanted = host_of(key) or key
-    near: list[str] = []
-    for frame in _known_frames(store):
-        hosts = {host_of(url) for url in frame}
-        named = hosts if ":" in wanted else {host.rsplit(":", 1)[0] for host in hosts}
-        near = difflib.get_close_matches(wanted, {*near, *named}, 3, _LIKE)
-    remedy = f"did you mean {' or '.join(near)}?" if near else "nothing in it has a name like that"
-    if wanted in near:
-        remedy = f"it has other pages of {wanted}"
-    raise ConfigError(f"the data root has no page that {url_or_host!r} names, and nothing was changed: {remedy}")
+    if is_unfinished(store):
+        take_out(store, profile)
 
 
-def _known_urls(store: Store) -> Iterator[str]:
-    """Each URL of a seed or page, redirected ones by both; and those that pages named and that wait to be taken in."""
-    return (url for frame in _known_frames(store) for url in frame)
-
-
-def _known_frames(store: Store) -> Iterator[list[str]]:
-    """These URLs, a few thousand at a time."""
-    for table in (store.batches, store.raw_pages):
-        for segment in table.segments().values():
-            for frame in segment.batches(["url", "final_url"], rows=4096):
-                yield [url for pair in frame.iter_rows() for url in pair if url]
-    for name in pending(store):
-        if name.startswith(FOUND):
-            with store.files.open(f"{SEEDS}/{name}") as file:
-                while lines := list(islice(file, 4096)):
-                    yield [line.decode().split()[0] for line in lines if line.strip()]
-
-
-def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accepted: Sequence[Acceptance] = ()) -> int:
+def take_out(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptance] = ()) -> int:
     """Take all that is on the list out of every table; returns how many pages with a body went.
 
     Raises:
@@ -142,13 +113,12 @@ def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accep
             the next that are published end the takedown.
         StoreError: the store cannot be written.
     """
-    taken = empty(store, forgotten)
+    taken = empty(store, store.forgotten())
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         for partition in store.raw_pages.segments():
-            if store.extracted_text.segment(partition):
-                extracted_text.refresh(store, partition, extractor)
-            if store.embeddings.segment(partition):
-                embeddings.refresh(store, partition, profile)
+            for table in store.tables():
+                if table.forgets == "its partition is made again" and table.segment(partition):
+                    _MADE_AGAIN[table.name](store, partition, profile, extractor)
     try:
         _publish(store, profile, accepted)
     except (CorpusShrankError, ChecksFailedError) as e:
@@ -163,11 +133,6 @@ def take_out(store: Store, profile: HardwareProfile, forgotten: Forgotten, accep
     return taken
 
 
-def is_unfinished(store: Store) -> bool:
-    """Whether a takedown is under way, or could not end: then index and corpus are to be published anew."""
-    return store.files.log.value(_UNFINISHED) is not None
-
-
 def empty(store: Store, forgotten: Forgotten) -> int:
     """Empty batches, raw pages, journals and WARC files of what is on the list; returns how many pages had a body.
 
@@ -175,6 +140,7 @@ def empty(store: Store, forgotten: Forgotten) -> int:
         StoreError: the store cannot be written.
     """
     forget_journals(journals(store))
+    forget_found(store, forgotten)
     before = {partition: segment.version for partition, segment in store.batches.segments().items()}
     with store.files.lock("intake"):
         for partition in store.batches.segments():
@@ -186,24 +152,41 @@ def empty(store: Store, forgotten: Forgotten) -> int:
             taken += again(
                 lambda: _empty_pages(store, partition, forgotten, before[partition], after[partition])  # noqa: B023
             )
+    forget_in_findings(store, forgotten)
     forget_in_warcs(store, forgotten)  # after that: a crawl under way may have written one until then
     return taken
 
 
 def finish(store: Store) -> None:
-    """Delete what only earlier versions hold; where none of what is forgotten is left, the takedown has ended.
+    """Delete what only earlier versions hold; where none of what is forgotten is left, its takedown has ended.
 
     Raises:
         StoreError: the store cannot be written.
     """
+    forgotten = store.forgotten()
     sweep(store, at_once=True)
-    forgotten, corpus = store.forgotten(), store.deduped_corpus.current()
-    texts = store.extracted_text.segments_at(corpus.inputs.texts).values() if corpus else ()
+    if _something_is_left(store, forgotten):
+        return
+    with store.files.lock("intake"):
+        Ledger.read(store).forget(store, forgotten)
+    store.files.log.forget_past()
+    Forgotten.note_applied(store.files, [each.key for each in forgotten.takedowns])
+    store.files.log.set(_BEFORE, lambda _: None)
+    store.files.log.checkpoint()  # so that there are two again
+
+
+def _something_is_left(store: Store, forgotten: Forgotten) -> bool:
+    """Whether a table, or the published corpus, still has what is on the list."""
+    corpus = store.deduped_corpus.current()
+    texts = [*store.extracted_text.segments().values()]
+    if corpus:
+        there = {segment.path for segment in texts}
+        published = store.extracted_text.segments_at(corpus.inputs.texts).values()
+        texts += [segment for segment in published if segment.path not in there]
     tables = (segment for table in (store.batches, store.raw_pages) for segment in table.segments().values())
-    if not any(_with_body(segment, forgotten) for segment in tables) and not any(
+    return any(_with_body(segment, forgotten) for segment in tables) or any(
         _with_text(segment, forgotten) for segment in texts
-    ):
-        store.files.log.set(_UNFINISHED, lambda _: None)
+    )
 
 
 def _publish(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptance]) -> None:
@@ -277,21 +260,3 @@ def _emptied(frame: pl.DataFrame, ids: list[str], forgotten: Forgotten) -> pl.Da
         outcome=pl.when(gone).then(pl.lit("opted_out")).otherwise("outcome"),
         detail=pl.when(gone).then(reasons).otherwise("detail"),
     )
-
-
-def _key(url_or_host: str, form: UrlForm) -> str:
-    """What stands on the list for a URL, in this normal form, or a host."""
-    if urn := normal_urn(url_or_host):
-        return urn
-    try:
-        canonical_url(url_or_host)
-        return same_page_url(url_or_host, form)
-    except InvalidUrl:
-        name = url_or_host.strip()
-        host = host_of(f"http://{name}")
-        # A default port is no part of a host: who names one may not mean the others.
-        if not host or not {*"/?#@\\"}.isdisjoint(name) or host.count(":") != name.count(":"):
-            raise ConfigError(
-                f"{url_or_host!r} is neither a URL (http://host/page) nor a host (host:port), nor the id of a document"
-            ) from None
-        return host
