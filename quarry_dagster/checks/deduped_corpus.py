@@ -131,7 +131,7 @@ def _astray(decisions: pl.DataFrame) -> list[str]:
     )
     if astray.is_empty():
         return []
-    first = astray["removed_url"][0]
+    first = astray["removed_id"][0]
     return [f"{astray.height:,} removals have a witness that was not itself removed for the kept one (first: {first})"]
 
 
