@@ -180,8 +180,10 @@ def _copies(store: Store, entry: Forgotten) -> pl.DataFrame:
     if corpus and pages:
         decisions = corpus.decisions().select("removed_id", "kept_id").collect()
         names = pl.Series("kept_id", sorted(near), pl.String)
-        kept = decisions.filter(pl.col("removed_id").is_in(names) | pl.col("kept_id").is_in(names))["kept_id"]
-        cluster = decisions.filter(pl.col("kept_id").is_in(kept.unique()))
+        kept = decisions.filter(pl.col("removed_id").is_in(names.implode()) | pl.col("kept_id").is_in(names.implode()))[
+            "kept_id"
+        ]
+        cluster = decisions.filter(pl.col("kept_id").is_in(kept.unique().implode()))
         near |= {*cluster["kept_id"], *cluster["removed_id"]}
     rows = store.extracted_text.scan().select(columns).drop_nulls("text_digest")
     is_near = pl.col("text_digest").is_in(sorted(digests)) | pl.col("doc_id").is_in(sorted(near))
