@@ -333,3 +333,28 @@ def test_a_kill_within_a_commit_leaves_it_whole_or_not_at_all(tmp_path: Path, at
         json.loads(path.read_bytes().splitlines()[-1])
     Files(str(tmp_path)).log.set("n", lambda _: 9)
     assert _anew(Files(str(tmp_path))).log.value("n") == 9
+
+
+def test_a_commit_that_was_decided_on_while_the_log_was_cut_is_decided_on_again(files: Files) -> None:
+    for i in range(3):
+        files.log.set("n", lambda _, i=i: i)
+    other = files_module.Log(Files(files.root).log.disk, tuple, lambda: None)
+
+    def change(before: int) -> int:
+        if before == 2:
+            for i in range(3, 6):
+                other.set("n", lambda _, i=i: i)
+            other.forget_past()
+        return before + 10
+
+    files.log.set("n", change)
+    assert files.log.value("n") == _anew(files).log.value("n") == 15
+
+
+def test_what_the_past_said_is_gone_and_the_log_goes_on(files: Files) -> None:
+    for said in ("secret", None):
+        files.log.set("n", lambda _, said=said: said)
+    files.log.forget_past()
+    assert not any(b"secret" in files.read(path) for path in files.list("log"))
+    files.log.set("n", lambda _: 1)
+    assert _anew(files).log.value("n") == 1

@@ -140,7 +140,9 @@ def test_an_interruption_leaves_a_canceled_run_that_no_daemon_starts_again(
 
 def test_ctrl_c_ends_a_crawl(environment: dict[str, str], site: Site) -> None:
     site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(500)}
-    Corpus(Path(environment["QUARRY_DATA"]), profile()).seed("site.txt", "".join(f"{site.url(path)}\n" for path in site.pages))
+    Corpus(Path(environment["QUARRY_DATA"]), profile()).seed(
+        "site.txt", "".join(f"{site.url(path)}\n" for path in site.pages)
+    )
     command = [sys.executable, "-m", "quarry_dagster.cli", "run"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         _wait_until(lambda: site.asked, "the first page")

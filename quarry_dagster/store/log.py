@@ -129,6 +129,7 @@ class Log:
         Raises:
             StoreError: the log is damaged, or cannot be written.
         """
+        looked_again = -1
         with self._mutex:
             while True:
                 state = self._newest()
@@ -138,10 +139,10 @@ class Log:
                 number = state.number + 1
                 content = self._encoded(state, [*self._first_lines, *lines] if number == 0 else lines)
                 if self.disk.create_once(_path(number), content):
-                    if number and not self.disk.exists(_path(number - 1)):
-                        # The log went on while this was decided, and was cut: a commit of this number was there.
+                    if number not in (0, looked_again) and not self.disk.exists(_path(number - 1)):
+                        # The log may have gone on while this was decided, and been cut: with one of this number, too.
                         self.disk.delete([_path(number)])
-                        self._state = None
+                        self._state, looked_again = None, number
                         continue
                     self._first_lines = ()
                     self._state = state = self._applied(State() if number == 0 else state, content)
