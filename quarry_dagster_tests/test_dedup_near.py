@@ -66,7 +66,7 @@ def _about(animal: str) -> str:
 )
 def test_each_guard_keeps_what_it_is_there_for(text: str, other: str, guard: str) -> None:
     assert guard in _against(text, other)
-    mine, _ = near.views(*near.Text.of([text, other]))
+    mine, _ = _views([text, other])
     assert near.compare(mine) != 0
 
 
@@ -85,6 +85,11 @@ def test_a_copy_goes(copy: str) -> None:
     assert _against(copy, BODY) == []
 
 
+def _views(texts: list[str]) -> tuple[near.View, near.View]:
+    a, b = near.Text.of(texts)
+    return near.views(a, b)
+
+
 def test_the_cleaner_of_two_copies_has_no_chrome_and_no_typos_and_is_not_cut() -> None:
     chrome = f"{' '.join(f'menu{i}' for i in range(40))} {BODY} {' '.join(f'link{i}' for i in range(40))}"
     code = " ".join(f"x{i} = y{i % 7}" for i in range(300))
@@ -95,9 +100,9 @@ def test_the_cleaner_of_two_copies_has_no_chrome_and_no_typos_and_is_not_cut() -
         (f"{BODY} {words(20, 60)}", BODY),
         (code, " ".join(code.split()[:500])),
     ):
-        mine, theirs = near.views(*near.Text.of([better, worse]))
+        mine, theirs = _views([better, worse])
         assert (near.is_cleaner(mine), near.is_cleaner(theirs)) == (True, False)
-    assert near.is_cleaner(near.views(*near.Text.of([BODY, BODY.upper()]))[0]) is None
+    assert near.is_cleaner(_views([BODY, BODY.upper()])[0]) is None
 
 
 def test_a_sentence_names_the_word_that_keeps_a_text() -> None:
