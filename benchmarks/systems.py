@@ -71,13 +71,13 @@ def quarry(documents: Documents, folder: Path) -> Pairs:
     from quarry_dagster.stages.corpus import deduped_corpus
     from quarry_dagster.store import Store
 
-    for made in (folder / "data").iterdir():  # by an earlier run of this benchmark
-        if made.name not in ("batches", "extracted_text", "embeddings"):
-            shutil.rmtree(made, ignore_errors=True)
-    store, profile = Store(str(folder / "data")), _profile(folder)
+    root = folder / "quarry"
+    shutil.rmtree(root, ignore_errors=True)  # made by an earlier run of this benchmark
+    shutil.copytree(folder / "data", root)
+    store, profile = Store(str(root)), _profile(folder)
     faiss_index.refresh(store, list(store.embeddings.segments()), profile)
     deduped_corpus.refresh(store, profile.deduplication, "benchmark")
-    return list(scan("dedup_decisions", folder / "data").select("removed_id", "kept_id").collect().iter_rows())
+    return list(scan("dedup_decisions", root).select("removed_id", "kept_id").collect().iter_rows())
 
 
 def guide(documents: Documents, folder: Path) -> Pairs:

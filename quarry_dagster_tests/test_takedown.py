@@ -12,6 +12,7 @@ from benchmarks.torture.scenarios import holding
 from quarry_dagster import takedown
 from quarry_dagster.environment import who
 from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import BATCHES, RAW_PAGES
 from quarry_dagster.takedown import taking_out
 from quarry_dagster.urls import CURRENT_FORM
 from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
@@ -87,6 +88,12 @@ def test_each_table_and_kind_of_file_says_how_a_document_is_taken_out_of_it(full
     assert {table.name for table in full.store.tables()} <= {*taking_out.KINDS}
 
 
+def test_a_new_column_of_pages_is_emptied_or_said_to_stay() -> None:
+    place = {"doc_id", "url", "final_url", "seed", "line", "discover", "partition"}
+    answer = {"outcome", "detail", "status", "fetched_at", "refused_since"}
+    assert {*BATCHES, *RAW_PAGES} == {*taking_out._EMPTIED} | place | answer
+
+
 def test_a_takedown_that_is_killed_anywhere_is_ended_by_the_next_run(quarry: Quarry, tmp_path: Path) -> None:
     corpus = Corpus(tmp_path / "data", profile())
     corpus.seed_texts(
@@ -121,6 +128,7 @@ import sys
 from benchmarks.torture.scenarios import holding
 from quarry_dagster import takedown
 from quarry_dagster.store import Store
+from quarry_dagster.store.schemas import BATCHES, RAW_PAGES
 from quarry_dagster_tests.corpus import profile
 takedown.forget(Store(sys.argv[1]), profile(), sys.argv[2])
 """

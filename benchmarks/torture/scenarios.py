@@ -111,11 +111,6 @@ def _forget(store: Store) -> None:
     takedown.forget(store, PROFILE, "http://a.test/1", who="torture")
 
 
-def _go_back(store: Store) -> None:
-    rollback.go_back(store, None, "torture")
-    rollback.release(store)
-
-
 def _cut(store: Store) -> None:
     for i in range(2):
         store.files.log.set("n", lambda _, i=i: i)
@@ -128,7 +123,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "a run over changed seeds": Scenario(_changed, run),
     "a takedown": Scenario(_built, _forget, forgotten=True),
     "a migration": Scenario(_of_before, run),
-    "going back": Scenario(_built, _go_back),
+    "going back": Scenario(_built, lambda store: rollback.go_back(store, None, "torture")),
     "a sweep of all at once": Scenario(_littered, lambda store: sweep(store, at_once=True)),
     "checkpoints": Scenario(_built, _cut),
     "a deleted partition": Scenario(_built, lambda s: s.delete_partitions([next(iter(s.batches.segments()))])),

@@ -17,7 +17,6 @@ from quarry_dagster.store.schemas import PROBLEMS
 
 _KEY = "ledger/"
 _PROBLEMS_KEPT = 100
-_ADDRESS = re.compile(r"(?:https?://|urn:quarry:)[^\s\]\"'<>]+", re.IGNORECASE)
 _TOLD = re.compile(r"(?::(?P<line>\d+))?: (?:and (?P<more>[\d,]+) more like it: )?(?P<reason>.*)", re.DOTALL)
 
 
@@ -110,7 +109,7 @@ class Ledger:
         """Take out what is said of lines that name what is forgotten; how many problems there were stays."""
         changed: dict[str, Entry] = {}
         for name, entry in self.entries.items():
-            kept = [line for line in entry.problems if not any(map(forgotten.reason, _ADDRESS.findall(line)))]
+            kept = [line for line in entry.problems if not forgotten.is_named_in(line)]
             if kept != entry.problems:
                 changed[name] = replace(entry, problems=kept)
         if changed:

@@ -10,6 +10,7 @@ asked for in that form. So a list goes on naming what it named, in a root of ano
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from quarry_dagster.store.state import Line, State
 from quarry_dagster.urls import FIRST_FORM, FORMS, UrlForm, host_of, same_page_url
 
 _KEY = "forgotten/"
+_ADDRESS = re.compile(r"(?:https?://|urn:quarry:)[^\s\]\"'<>]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,10 @@ class Forgotten:
                 if key in found:
                     return f"forgotten on {found[key].day} (quarry forget {key})"
         return None
+
+    def is_named_in(self, text: str) -> bool:
+        """Whether a sentence names a URL, or the URN of a document, that is kept out."""
+        return bool(self.takedowns) and any(map(self.reason, _ADDRESS.findall(text)))
 
     @cached_property
     def _by_form(self) -> dict[UrlForm, dict[str, Takedown]]:

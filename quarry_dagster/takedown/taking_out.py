@@ -57,7 +57,8 @@ KINDS: Mapping[str, str] = {
     ".writers": "processes that write",
 }
 """How each kind of file below a data root is rid of what is forgotten; a test holds it complete."""
-_EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own_columns")
+_EMPTIED = ("body", "body_digest", "etag", "last_modified", "content_type", "own_columns", "consent_headers")
+"""The columns of `batches` and `raw_pages` that are emptied; what stays says where a page was, and why it went."""
 
 
 def forget(
@@ -256,7 +257,7 @@ def _emptied(frame: pl.DataFrame, ids: list[str], forgotten: Forgotten) -> pl.Da
     urls = frame.select("url", "final_url").iter_rows()
     reasons = pl.Series([forgotten.reason(url) or forgotten.reason(final) for url, final in urls], dtype=pl.String)
     return frame.with_columns(
-        *(pl.when(~gone).then(pl.col(c)).alias(c) for c in _EMPTIED),
+        *(pl.when(~gone).then(pl.col(c)).alias(c) for c in _EMPTIED if c in frame.columns),
         outcome=pl.when(gone).then(pl.lit("opted_out")).otherwise("outcome"),
         detail=pl.when(gone).then(reasons).otherwise("detail"),
     )

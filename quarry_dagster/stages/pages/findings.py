@@ -36,7 +36,6 @@ _OF_PAGES_BY = {"header": "header", "meta": "tag"}
 """The source of what a page says, by how the detail of its row begins."""
 _OF_PAGES = ("header", "tag")
 _SHOWN = 10
-_URL = re.compile(r"https?://[^\s'\"<>]+")
 
 
 def write_problems(
@@ -146,8 +145,7 @@ def _said(said: Statement, settings: Crawl) -> Iterator[tuple[str, str, str, str
 def _is_forgotten(row: Row, forgotten: Forgotten) -> bool:
     """Whether a row is of, or names, a page or host that is kept out: then it is in these tables no longer."""
     said = f"{row.get('url') or ''} {row.get('detail') or ''} {row.get('says') or ''}"
-    urls = [*_URL.findall(said), f"http://{row.get('host') or row.get('url')}/"]
-    return any(forgotten.reason(url) for url in urls)
+    return forgotten.is_named_in(f"{said} http://{row.get('host') or row.get('url')}/")
 
 
 def forget_in_findings(store: Store, forgotten: Forgotten) -> None:
