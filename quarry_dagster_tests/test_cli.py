@@ -282,13 +282,13 @@ def test_seeds_that_are_none_are_refused(quarry: Quarry, tmp_path: Path) -> None
     assert status == 0 and "nothing to do" in out
 
 
-def test_other_thresholds_are_tried_without_crawling_or_embedding(quarry: Quarry, tmp_path: Path) -> None:
+def test_another_mode_is_tried_without_crawling_or_embedding(quarry: Quarry, tmp_path: Path) -> None:
     shared = [f"word{i}" for i in range(200)]
-    texts = [" ".join(shared), " ".join([*shared[:120], *(f"other{i}" for i in range(30))])]
+    texts = [" ".join(shared), " ".join([*shared[:120], *(f"other{i}" for i in range(12))])]
     rows = "".join(json.dumps({"url": f"http://a.test/{i}", "text": t}) + "\n" for i, t in enumerate(texts))
     (tmp_path / "pages.jsonl").write_text(rows)
     assert quarry("run", "pages.jsonl")[0] == 0
-    assert scan("dedup_decisions", tmp_path / "data").collect()["rule"].to_list() == ["containment/1"]
+    assert scan("dedup_decisions", tmp_path / "data").collect()["rule"].to_list() == ["near/1"]
     strict = profile(deduplication={"mode": "strict"}).model_dump_json(exclude={"name"})
     (tmp_path / "strict.yaml").write_text(strict)
     (tmp_path / "data" / "seeds" / "more.txt").write_text("http://127.0.0.1:1/\n")
@@ -297,6 +297,36 @@ def test_other_thresholds_are_tried_without_crawling_or_embedding(quarry: Quarry
     assert scan("deduped_corpus", tmp_path / "data").collect().height == 2
     assert scan("raw_pages", tmp_path / "data").collect().height == 2
     assert quarry("run", "pages.jsonl", "--dedup-only")[0] == 2
+
+
+def test_a_threshold_that_decides_nothing_is_said_to_be_without_effect(quarry: Quarry, tmp_path: Path) -> None:
+    (tmp_path / "pages.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": "bread from rye flour " * 40}))
+    said = "similarity_threshold: 0.7 is without effect"
+    for settings, is_said in (({}, True), ({"candidates": "sketches+vectors"}, False), ({"mode": "aggressive"}, False)):
+        settings = {"similarity_threshold": 0.7} | settings
+        (tmp_path / "p.yaml").write_text(profile(deduplication=settings).model_dump_json(exclude={"name"}))
+        status, out, err = quarry("run", "pages.jsonl", "--profile", "p.yaml")
+        assert status == 0 and (said in " ".join((out + err).split())) == is_said, settings
+
+
+def test_two_documents_that_stay_are_compared_and_the_guard_is_named(quarry: Quarry, tmp_path: Path) -> None:
+    """`--with` says what speaks against either one, and marks what the other one lacks."""
+    lines = [f"Rule {i}: to {{}} port {i} for all hosts, write ufw {{}} {i} and reload." for i in range(9)]
+    texts = {word: "\n".join(line.format(word, word) for line in lines) for word in ("allow", "deny")}
+    rows = [json.dumps({"url": f"http://a.test/{word}", "text": text}) + "\n" for word, text in texts.items()]
+    (tmp_path / "pages.jsonl").write_text("".join(rows))
+    assert quarry("run", "pages.jsonl")[0] == 0
+    assert scan("deduped_corpus", tmp_path / "data").collect().height == 2
+    status, out, _ = quarry("explain", "http://a.test/allow", "--with", "http://a.test/deny")
+    assert status == 0 and out.count("  stays: ") >= 2 and "  goes: " not in out
+    assert "the word *deny* stands 18 times and not once in the other one  (form)" in out
+    assert "[allow]" in out and "[deny]" in out
+    status, out, _ = quarry("explain", "http://a.test/allow", "--with", "http://a.test/deny", "--json")
+    first, second = json.loads(out)["sides"]
+    assert "form" in [reason["guard"] for reason in first["against"]]
+    assert first["url"].endswith("allow") and second["url"].endswith("deny")
+    status, out, _ = quarry("explain", "http://a.test/allow", "--with", "http://never.seeded/")
+    assert status == 1 and "cannot be compared" in out
 
 
 def test_two_seed_files_of_one_name_are_both_taken_in(quarry: Quarry, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def _check_profile(profile: HardwareProfile, total: int, say: _Say) -> Iterator[
             f"profile {profile.name} budgets {profile.hardware.memory_budget_mb} MiB a step, "
             f"the machine has {total >> 20} MiB: choose a smaller profile"
         )
+    if said := profile.deduplication.without_effect:
+        say("note", said)
     if profile.crawl.contact is None:
         say("note", "crawl.contact is not set: site owners cannot write to you")
     try:

@@ -78,6 +78,8 @@ def prepare(
         raise ConfigError(f"there is no data root {root}: name one by --data, or give seeds to begin it")
     settings = choice.profile
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
+    if said := settings.deduplication.without_effect:
+        screen.say(f"         {said}", "yellow", indent=9)
     _check_names(accepted)
     if not dedup_only:
         check_ready(settings)

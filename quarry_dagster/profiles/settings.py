@@ -209,6 +209,17 @@ class Deduplication(Settings):
         """Whether pairs are looked at for their cosine."""
         return self.mode == "aggressive" or self.candidates == "sketches+vectors"
 
+    @property
+    def without_effect(self) -> str | None:
+        """A sentence about what is set here and changes nothing; None where all that is set counts."""
+        default = type(self).model_fields["similarity_threshold"].default
+        if self.by_vector or self.similarity_threshold == default:
+            return None
+        return (
+            f"deduplication.similarity_threshold: {self.similarity_threshold:g} is without effect, for cosines decide "
+            "in mode aggressive alone, and choose which pairs are looked at with candidates: sketches+vectors"
+        )
+
 
 class Checks(Settings):
     """Bounds of the asset checks. What breaks a contract is an error whatever is set here."""

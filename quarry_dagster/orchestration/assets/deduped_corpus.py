@@ -57,6 +57,8 @@ def deduped_corpus(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """The kept documents, and for every removed one the decision: which kept one it duplicates, by which rule."""
     with quarry.materializing(context) as (store, profile):
+        if said := profile.deduplication.without_effect:
+            context.log.warning(said)
         checks = accepted_here(context, config.accept_check)
         passed_over = refuse_while_failed(store, (*INPUTS, "faiss_index"), checks)
         accepted = accepted_here(context, [stage.SHRINK] if config.accept_shrink else [])
