@@ -31,7 +31,18 @@ from quarry_dagster_tests.ui import ARGUMENTS, CHROMIUM
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-SECTIONS = ["funnel", "outcomes", "duplicates", "hosts", "kept", "clusters", "sample", "problems", "made-with"]
+SECTIONS = [
+    "funnel",
+    "outcomes",
+    "duplicates",
+    "hosts",
+    "kept",
+    "clusters",
+    "sample",
+    "families",
+    "problems",
+    "made-with",
+]
 
 
 def _page(corpus: Corpus) -> lxml.html.HtmlElement:
@@ -256,6 +267,26 @@ def test_annotate_says_that_nothing_is_removed(varied: Corpus) -> None:
     assert found.kept == found.decided == found.funnel[2].n == corpus.read("deduped_corpus").height
     assert found.duplicates == corpus.read("dedup_decisions").height > 0
     assert "marked as duplicates" in page and "removed" not in page.lower()
+
+
+def test_documents_that_a_guard_keeps_apart_are_shown_as_families(corpus: Corpus) -> None:
+    form = [f"Step {i}: write systemctl {{0}} unit{i} and see that unit{i} answers to {{0}}." for i in range(9)]
+    verbs = ("<b>start</b>", "stop", "mask", "isolate")
+    texts = {f"https://a.test/{i}": "\n".join(form).format(verb) for i, verb in enumerate(verbs)}
+    corpus.seed_texts("given.jsonl", texts | {"https://b.test/": words(1)})
+    corpus.run()
+    assert corpus.read("deduped_corpus").height == 5
+    section = _page(corpus).get_element_by_id("families")
+    (family,) = section.xpath(".//details")
+    named = {family.xpath(".//div[@class='side']//a")[0].get("href"), *(a.get("href") for a in family.xpath("./ul//a"))}
+    assert named == texts.keys()
+    assert "and 3 others: form" in family.text_content()
+    assert _chart(section, "Pairs of kept documents by guard") == {"form": 6}
+    sides = family.xpath(".//div[@class='side']")
+    verb = {f"https://a.test/{i}": word.strip("<b>/") for i, word in enumerate(verbs)}
+    for side in sides:
+        assert verb[side.xpath(".//a")[0].get("href")] in " ".join(m.text_content() for m in side.xpath(".//mark"))
+    assert not family.xpath(".//b")
 
 
 def test_a_corpus_that_is_behind_its_texts_says_so(corpus: Corpus) -> None:

@@ -22,6 +22,7 @@ from quarry_dagster.problems import told
 from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
+from quarry_dagster.report.families import Family, families
 from quarry_dagster.report.passages import Passage, compare
 from quarry_dagster.store import Corpus, Store
 from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED, LEVELS, SCORED_LEVELS, WITH_BODY
@@ -109,6 +110,17 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """A kept document, and others that a guard keeps apart from it."""
+
+    document: Document
+    others: int
+    members: list[tuple[str, str]]  # the first: (url, guard)
+    text: Passage
+    first_text: Passage  # of the first of the others
+
+
+@dataclass(frozen=True)
 class Facts:
     """The report's contents: plain values, in the order of the page."""
 
@@ -135,6 +147,8 @@ class Facts:
     fetched: list[tuple[str, datetime]]  # when bodies were obtained
     clusters: list[Cluster]
     sample: list[Removal]
+    guards: list[Count]  # pairs of kept documents by the guard that keeps them apart
+    families: list[Apart]
     failed: int  # seeds without a page
     failing_hosts: list[FailingHost]
     seed_problems: int
@@ -177,6 +191,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         .sort("accepted", "pages", "host", descending=[True, True, False])
     )
     ledger = Ledger.read(store).entries
+    apart = families(published, corpus, TOP)
     unused = _collect(table("problems").filter(pl.col("source") != "seed")).sort("url", "kind")
     return Facts(
         annotate=settings.mode == "annotate",
@@ -209,6 +224,8 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         fetched=_times(with_body),
         clusters=_clusters(published, corpus, decisions),
         sample=_sample(published, decisions),
+        guards=apart.pairs,
+        families=_families(published, apart.largest),
         failed=sum(c.n for c in fetch_outcomes) - n_pages,
         failing_hosts=_failing_hosts(pages),
         seed_problems=sum(entry.problem_count for entry in ledger.values()),
@@ -321,6 +338,24 @@ def _sample(published: Corpus | None, decisions: pl.LazyFrame) -> list[Removal]:
         scores = [(k, row[k]) for k in ("containment", "jaccard", "cosine") if row[k] is not None]
         out.append(Removal(row["level"], row["rule"], scores, removed, kept, *compare(text, witness)))
     return out
+
+
+def _families(published: Corpus | None, largest: Sequence[Family]) -> list[Apart]:
+    """The families with what a person needs to judge the guards."""
+    if published is None:
+        return []
+    documents = _documents(published, [id_ for f in largest for id_ in (f.doc_id, *(other for other, _ in f.members))])
+    out = []
+    for family in largest:
+        (document, text), (_, first) = documents[family.doc_id], documents[family.members[0][0]]
+        members = [(documents[other][0].url, guard) for other, guard in family.members]
+        out.append(Apart(document, family.others, members, *_both_marked(text, first)))
+    return out
+
+
+def _both_marked(text: str, other: str) -> tuple[Passage, Passage]:
+    """The beginnings of two texts, in each what the other one lacks marked."""
+    return compare(text, other)[0], compare(other, text)[0]
 
 
 def _failing_hosts(pages: pl.LazyFrame) -> list[FailingHost]:
