@@ -302,8 +302,9 @@ def test_another_mode_is_tried_without_crawling_or_embedding(quarry: Quarry, tmp
 def test_a_threshold_that_decides_nothing_is_said_to_be_without_effect(quarry: Quarry, tmp_path: Path) -> None:
     (tmp_path / "pages.jsonl").write_text(json.dumps({"url": "http://a.test/", "text": "bread from rye flour " * 40}))
     said = "similarity_threshold: 0.7 is without effect"
-    for settings, is_said in (({}, True), ({"candidates": "sketches+vectors"}, False), ({"mode": "aggressive"}, False)):
-        settings = {"similarity_threshold": 0.7} | settings
+    others: list[dict[str, object]] = [{}, {"candidates": "sketches+vectors"}, {"mode": "aggressive"}]
+    for other, is_said in zip(others, (True, False, False), strict=True):
+        settings = {"similarity_threshold": 0.7} | other
         (tmp_path / "p.yaml").write_text(profile(deduplication=settings).model_dump_json(exclude={"name"}))
         status, out, err = quarry("run", "pages.jsonl", "--profile", "p.yaml")
         assert status == 0 and (said in " ".join((out + err).split())) == is_said, settings
