@@ -221,7 +221,7 @@ def test_a_killed_run_is_failed_and_retried_and_the_queue_goes_on(
         _wait_until(lambda: site.asked == 1, "the run to crawl")
         _finish(environment, start(*launch, "corpus"))
         (first, waiting) = reversed(instance.get_runs())
-        os.kill(int(first.tags[NOTE].split()[2]), signal.SIGKILL)
+        os.kill(json.loads(first.tags[NOTE].partition(" ")[2])["pid"], signal.SIGKILL)
         _wait_until(lambda: site.asked == 2, "the retry to crawl")
         os.killpg(first_daemon.pid, signal.SIGKILL)
         retry = next(run for run in instance.get_runs() if run.parent_run_id == first.run_id)

@@ -27,7 +27,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 in_a_browser = [
     pytest.mark.slow,
     pytest.mark.browser,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install the package chromium"),
 ]
 """Marks of tests that use :func:`browser`."""
@@ -58,7 +58,8 @@ def dagster_dev(data: Path, profile: str, home: Path | None = None) -> Iterator[
 
 def wait_for(url: str) -> None:
     """Wait until this address answers."""
-    for _ in range(600):
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=1):
                 return
@@ -91,7 +92,7 @@ def graphql(address: str, query: str) -> dict[str, Any]:
         return json.load(answer)["data"]
 
 
-def finished_runs(address: str, wanted: int, timeout: float = 120) -> list[dict[str, str]]:
+def finished_runs(address: str, wanted: int, timeout: float = 300) -> list[dict[str, str]]:
     """The instance's runs, newest first, once at least so many have ended."""
     deadline = time.monotonic() + timeout
     while True:
