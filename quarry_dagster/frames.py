@@ -44,9 +44,10 @@ class Deduplicated(Generic[FrameT]):
     kept: FrameT
     """The rows that stay, in their order, with all their columns; in mode `annotate` all that were not skipped."""
     removed: FrameT
-    """A row a duplicate, in the order of the rows: `removed_id`; `kept_id`, the kept row that it duplicates; `level`
-    (`exact` or `near`) and `rule`, why; `cosine`, which is null; `jaccard`; `containment`, of the removed text's
-    shingles in the kept text's."""
+    """A row a duplicate, in the order of the rows: `removed_id`; `kept_id`, the kept row that it duplicates;
+    `witness_id`, the row that it satisfies the rule with: the kept one, or one that was removed for the kept one;
+    `level` (`exact`, `near` or `contained`) and `rule`, why; `cosine`, which is null; `jaccard`; `containment`, of the
+    removed text's shingles in the witness'."""
     skipped: FrameT
     """A row a row without a text to compare: its `id` and the `reason`."""
 
@@ -58,13 +59,14 @@ def deduplicate(
     id: str | int | None = None,
     name: str = "data",
     mode: Literal["strict", "balanced", "annotate"] = "balanced",
+    contained: Literal["keep", "remove"] = "keep",
     keep: Sequence[Literal["longest", "earliest", "doc_id"]] = ("longest", "earliest", "doc_id"),
     min_words: int | None = None,
 ) -> Deduplicated[FrameT]:
     """Tell which rows of a frame are duplicates of others, by their texts.
 
-    A run does the same to documents of the same texts and ids, by the same functions. It looks for candidates by the
-    cosines of vectors too, which finds a few more.
+    A run does the same to documents of the same texts and ids, by the same functions, unless it is set to look at
+    cosines too.
 
     Args:
         frame: a DataFrame or LazyFrame of polars, a DataFrame of pandas, or a Table or RecordBatch of pyarrow.
@@ -74,7 +76,9 @@ def deduplicate(
             name, comes first: whatever the order of the rows. With the name of a seed a run keeps the same.
         mode: `strict`: equal texts, and those that a kept text contains as a whole; `balanced`: near duplicates too;
             `annotate`: as balanced, but all rows are kept. `aggressive` needs vectors, which only a run has.
-        keep: which of two duplicates stays. `earliest` is the one with the earlier ISO 8601 date in the column `date`,
+        contained: whether a text goes that stands as a whole in one more than three times as long.
+        keep: in which order duplicates are taken, the first of which stays; with `longest` first a cleaner copy stays
+            in place of the longest. `earliest` is the one with the earlier ISO 8601 date in the column `date`,
             if there is one.
         min_words: None: every text counts, however short. A number: what a run with that `extraction.min_words` leaves
             out is skipped too, and its outcome is the reason: `too_short`, `error` (control characters).
@@ -88,7 +92,7 @@ def deduplicate(
             stand in several rows; the message names the rows. A run is less strict about ids: there such a row is
             reported and lost, and the others are taken.
     """
-    settings = _settings(mode, keep)
+    settings = _settings(mode, contained, keep)
     min_words = _whole(min_words)
     given, as_given = _table(frame)
     rows = _Rows(given, text, id, "date" if "earliest" in settings.keep else None)
@@ -106,6 +110,7 @@ def deduplicate(
     decisions = (
         decisions.join(number.rename({"row": "removed"}), left_on="removed_id", right_on="doc_id")
         .join(number.rename({"row": "kept"}), left_on="kept_id", right_on="doc_id")
+        .join(number.rename({"row": "witness"}), left_on="witness_id", right_on="doc_id")
         .sort("removed")
     )
     stays = np.ones(len(given), np.bool_)
@@ -115,6 +120,7 @@ def deduplicate(
     removed = {
         "removed_id": rows.ids_at(decisions["removed"].to_list()),
         "kept_id": rows.ids_at(decisions["kept"].to_list()),
+        "witness_id": rows.ids_at(decisions["witness"].to_list()),
         **{c: rows.series(decisions[c].to_list(), nw.String()) for c in ("level", "rule")},
         "cosine": rows.series([None] * decisions.height, nw.Float64()),
         **{c: rows.series(decisions[c].to_list(), nw.Float64()) for c in ("jaccard", "containment")},
@@ -125,14 +131,14 @@ def deduplicate(
     return Deduplicated(*map(as_given, frames))
 
 
-def _settings(mode: str, keep: Sequence[str]) -> Deduplication:
+def _settings(mode: str, contained: str, keep: Sequence[str]) -> Deduplication:
     if mode == "aggressive":
         raise ConfigError(
             "mode 'aggressive' compares vectors, and here there are none: use 'balanced', or give the rows to "
             "`quarry run` as a seed"
         )
     try:
-        return Deduplication.model_validate({"mode": mode, "keep": keep})
+        return Deduplication.model_validate({"mode": mode, "contained": contained, "keep": keep})
     except ValidationError as e:
         wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']} (got {each['input']!r})" for each in e.errors())
         raise ConfigError("; ".join(wrong)) from e
