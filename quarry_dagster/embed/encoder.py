@@ -35,7 +35,7 @@ def vector_id(settings: Embedding) -> str:
     elif chosen.backend == "openvino" and chosen.precision == "int8":
         from quarry_dagster.embed.calibration import calibration_id
 
-        way = f"openvino int8-{calibration_id()} unpadded"
+        way = f"openvino int8-{calibration_id()}-unpadded"
     elif chosen.backend in ("openvino", "onnx"):
         way = f"{chosen.backend} {chosen.precision}"
     else:
