@@ -22,7 +22,7 @@ from quarry_dagster_tests.site import Server, Site, html
 
 def edited(text: str, every: int = 15) -> str:
     """The text with one word in `every` changed: a near duplicate."""
-    return " ".join(w if i % every else "changed" for i, w in enumerate(text.split(" ")))
+    return " ".join(w if i % every else f"changed{i}" for i, w in enumerate(text.split(" ")))
 
 
 def story_pages() -> dict[str, bytes | int | str]:
