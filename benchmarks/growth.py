@@ -1,6 +1,8 @@
 """What more documents cost: `deduped_corpus` built whole, with 1 % more, and with crowds of like texts.
 
-    python -m benchmarks.growth [DOCUMENTS ...]        default: 5000 20000
+    python -m benchmarks.growth [--vectors] [DOCUMENTS ...]        default: 5000 20000
+
+With --vectors pairs are looked for by cosine too (`deduplication.candidates: sketches+vectors`).
 
 Texts and vectors are invented (a model would take hours and is not what is measured): about 800 words by Zipf's law,
 a site's chrome, stock phrases, near and exact copies; vectors with the spectrum that MiniLM gives web pages. Each step
@@ -38,6 +40,7 @@ from quarry_dagster.store.schemas import EXTRACTED_TEXT, REMOVED_POSITIONS, embe
 
 Rng = np.random.Generator
 
+VECTORS = "--vectors"
 DIM = 384
 PARTITION = 1000
 _VOCABULARY = np.array(
@@ -50,11 +53,11 @@ _SPECTRUM = np.sqrt(1 / np.arange(1, DIM + 1)).astype(np.float32)
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--step"]:
-        return _step(sys.argv[2])
     if sys.argv[1:2] == ["--sketch"]:
         return _sketch(int(sys.argv[2]))
-    sizes = [int(a) for a in sys.argv[1:]] or [5000, 20000]
+    if "--step" in sys.argv:
+        return _step(sys.argv[-1])
+    sizes = [int(a) for a in sys.argv[1:] if a != VECTORS] or [5000, 20000]
     print("| documents | build, CPU-s | documents per CPU-s | peak MiB | MB | +1 %, CPU-s | +1 %, MB | again, CPU-s |")
     print("|---|---|---|---|---|---|---|---|")
     builds: list[tuple[int, float]] = []
@@ -215,7 +218,8 @@ def _fill(root: str, name: str, documents: Iterator[Document]) -> None:
 
 
 def _run(root: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.growth", "--step", root]
+    by_vector = [VECTORS] if VECTORS in sys.argv else []
+    command = [sys.executable, "-m", "benchmarks.growth", *by_vector, "--step", root]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
@@ -233,7 +237,8 @@ def _step(root: str) -> int:
     store = Store(root)
     before = _files(root)
     start = time.process_time()
-    report = deduped_corpus.refresh(store, Deduplication(), "benchmark")
+    settings = Deduplication(candidates="sketches+vectors" if VECTORS in sys.argv else "sketches")
+    report = deduped_corpus.refresh(store, settings, "benchmark")
     cpu = time.process_time() - start
     written = sum(size for path, size in _files(root).items() if path not in before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

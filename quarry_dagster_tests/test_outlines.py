@@ -14,9 +14,14 @@ from quarry_dagster.stages.corpus import directions as stage
 from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import DirectionsFile, Segment, Store
-from quarry_dagster_tests.corpus import words
+from quarry_dagster_tests.corpus import Corpus, words
 from quarry_dagster_tests.test_dedup_scenarios import edited, quick, url
 from quarry_dagster_tests.test_join import THRESHOLD, vectors
+
+
+def _by_vector(root: Path, **sections: dict[str, object]) -> Corpus:
+    """A quick corpus that looks for pairs by cosine too."""
+    return quick(root, deduplication={"candidates": "sketches+vectors"}, **sections)
 
 
 def _along(kind: str, dim: int) -> np.ndarray:
@@ -66,8 +71,8 @@ def test_there_may_be_none_on_either_side() -> None:
 
 
 def test_new_documents_read_no_vectors_but_those_near_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = quick(tmp_path, partitions={"pages_per_partition": 5})
-    base = {url(i): words(i, 60) for i in range(60)}
+    corpus = _by_vector(tmp_path, partitions={"pages_per_partition": 5})
+    base = {url(i): words(i, 160) for i in range(60)}
     corpus.seed_texts("1.jsonl", base)
     corpus.run()
     read: list[str] = []
@@ -90,7 +95,7 @@ def test_new_documents_read_no_vectors_but_those_near_theirs(tmp_path: Path, mon
 def test_directions_that_a_corpus_has_outgrown_are_made_anew_with_the_same_result(tmp_path: Path) -> None:
     few = {url(i): words(i % 7, 60 + i) for i in range(3)}
     more = {url(i): edited(words(i % 7, 60 + i), 20) for i in range(3, 30)}
-    grown, clean = quick(tmp_path / "grown"), quick(tmp_path / "clean")
+    grown, clean = _by_vector(tmp_path / "grown"), _by_vector(tmp_path / "clean")
     corpus_of = grown.store.deduped_corpus
     grown.seed_texts("1.jsonl", few)
     grown.run()
@@ -118,7 +123,7 @@ def _directions(store: Store) -> DirectionsFile:
 
 
 def test_lost_and_damaged_directions_are_named_and_made_again_by_force(tmp_path: Path) -> None:
-    corpus = quick(tmp_path)
+    corpus = _by_vector(tmp_path)
     corpus.seed_texts("1.jsonl", {url(i): words(i, 60) for i in range(5)})
     corpus.run()
     path = str(_directions(corpus.store).path)
@@ -144,7 +149,7 @@ def test_a_text_has_the_sketch_and_the_outline_of_its_own_segment(tmp_path: Path
     for outline in (1, 2):
         with store.sketches.write("p") as writer:
             made = np.array([outline], np.float16).tobytes()
-            rows = [{"doc_id": "1", "hashes": b"hash", "outline": made}, {"doc_id": "2"}]
+            rows = [{"doc_id": "1", "hashes": b"8 octets", "outline": made}, {"doc_id": "2"}]
             writer.append([{**row, "text_digest": "x", "word_count": 5, "partition": "p"} for row in rows])
         segments.append(writer.segment)
     with store.sketches.write("empty") as writer:
@@ -157,12 +162,12 @@ def test_a_text_has_the_sketch_and_the_outline_of_its_own_segment(tmp_path: Path
         of_these = outlines.texts >= 0
         assert dict(zip(outlines.texts[of_these], outlines.rows[of_these, 0], strict=True)) == has
         assert sketches.texts.tolist() == [*has]
-        assert sketches.hashes.tobytes() == b"hash" * len(has)
+        assert sketches.hashes.tobytes() == b"8 octets" * len(has)
         assert sketches.ends.tolist() == [*range(1, len(has) + 1)]
 
 
 def test_a_takedown_leaves_no_direction_that_a_forgotten_vector_had_a_part_in(tmp_path: Path) -> None:
-    corpus = quick(tmp_path, partitions={"pages_per_partition": 1})
+    corpus = _by_vector(tmp_path, partitions={"pages_per_partition": 1})
     corpus.seed_texts("1.jsonl", {url("first"): words(1, 60)})
     corpus.run()
     corpus.seed_texts("2.jsonl", {url("second"): words(2, 60)})
