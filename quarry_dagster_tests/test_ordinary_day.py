@@ -116,6 +116,7 @@ class TestShrink:
         assert scan("deduped_corpus", tmp_path / "data").collect().height == 3
 
     def test_a_large_host_does_not_vanish(self, quarry: Quarry, tmp_path: Path, site: Site) -> None:
+        write_profile(tmp_path / "quick.yaml", partitions={"pages_per_partition": 300})
         many = {f"http://many.test/{i}": words(1000 + i) for i in range(300)}
         Corpus(tmp_path / "data", profile()).seed_texts("many.jsonl", many)
         site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(55)}
@@ -155,7 +156,7 @@ class TestShrink:
     def test_a_document_whose_place_a_new_one_takes_is_no_loss(
         self, quarry: Quarry, crawled: Corpus, tmp_path: Path
     ) -> None:
-        longer = {f"http://b.test/{i}": f"{words(i)}\n\nAnd one sentence more." for i in range(PAGES)}
+        longer = {f"http://b.test/{i}": f"{words(i)}\n\n{words(1000 + i, 48)}" for i in range(PAGES)}
         crawled.seed_texts("b.jsonl", longer)
         status, _, err = quarry("run")
         assert status == 0, err

@@ -56,6 +56,8 @@ def test_results_are_joined_back_to_the_rows_by_id_alone(quarry: Quarry, tmp_pat
         rows[i + 1]["text"] = f"{rows[i]['text']} and a few words more"
     mine = pl.DataFrame(rows)
     mine.write_parquet(tmp_path / "books.parquet")
+    settings = profile(partitions={"pages_per_partition": 200})
+    (tmp_path / "quick.yaml").write_text(settings.model_dump_json(exclude={"name"}))
     status, _, err = quarry("run", tmp_path / "books.parquet")
     assert status == 0, err
     root = tmp_path / "data"
