@@ -18,7 +18,7 @@ from quarry_dagster.checks.raw_pages import fetch_success
 from quarry_dagster.explain import history
 from quarry_dagster.seeds import Problem, Seed, parse_settings, read_seeds
 from quarry_dagster.urns import urn_of
-from quarry_dagster_tests.corpus import Corpus, Quarry, words
+from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
 from quarry_dagster_tests.site import Site, html
 
 
