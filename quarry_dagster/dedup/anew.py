@@ -1,7 +1,7 @@
 """Decisions on a set of documents from their texts alone: nothing was known before, and there are no vectors.
 
-A run does the same step by step on what changed (:mod:`quarry_dagster.stages.corpus.pairs`), by the same functions; where
-it is set to, it looks for candidates by vector as well.
+A run does the same step by step on what changed (:mod:`quarry_dagster.stages.corpus.pairs`), by the same functions;
+where it is set to, it looks for candidates by vector as well.
 """
 
 from __future__ import annotations
