@@ -42,7 +42,7 @@ def profile(**sections: dict[str, object]) -> HardwareProfile:
     """A profile for tests: no delays, few workers, small partitions and the static model unless `sections` differ."""
     quick: dict[str, dict[str, object]] = {
         "hardware": {"workers": 2},
-        "partitions": {"pages_per_partition": 20},
+        "partitions": {"pages_per_partition": 10},
         "crawl": {"delay_per_host": 0, "page_timeout": 5, "retries": 0},
         "embedding": {"backend": "static", "max_tokens": 64},
     }

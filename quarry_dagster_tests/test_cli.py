@@ -453,6 +453,7 @@ def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_corpus(
 ) -> None:
     site.pages = {f"/{i}": html(f"Page {i}", words(i % 20)) for i in range(60)}
     (tmp_path / "seeds.txt").write_text("".join(site.url(p) + "\n" for p in site.pages))
+    (tmp_path / "quick.yaml").write_text(profile().model_dump_json(exclude={"name"}))  # in six partitions
     for n in (3, 7, 10, 12, 9):
         command = [sys.executable, "-c", _KILLED_AT, str(n), "run", str(tmp_path / "seeds.txt")]
         done = subprocess.run(command, env=os.environ, capture_output=True, check=False)
