@@ -48,13 +48,15 @@ _COMPARED = ("title", "author", "date", "language", "text_digest", "metadata")
 _FACTS = ("doc_id", "url", "page_digest", "outcome", *_COMPARED)
 
 
-def changes(data: str | os.PathLike[str] | None = None, *, since: int, until: int | None = None) -> pl.DataFrame:
+def changes(
+    data: str | os.PathLike[str] | None = None, *, since: int | str, until: int | str | None = None
+) -> pl.DataFrame:
     """The documents that were added, changed or removed between two published corpora.
 
     Args:
         data: the data root; `$QUARRY_DATA` where it is not given.
-        since: the number of the earlier corpus (`quarry tag` lists those that are kept).
-        until: the number of the later one; by default the current one.
+        since: number or tag of the earlier corpus (`quarry tag` lists those that are kept).
+        until: of the later one; by default the current one.
 
     Returns:
         A row a document, schema CHANGES, sorted by change and URL.

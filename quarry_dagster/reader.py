@@ -16,7 +16,9 @@ TableName = Literal[
 ]
 
 
-def scan(table: TableName, data: str | os.PathLike[str] | None = None, *, snapshot: int | None = None) -> pl.LazyFrame:
+def scan(
+    table: TableName, data: str | os.PathLike[str] | None = None, *, snapshot: int | str | None = None
+) -> pl.LazyFrame:
     """The current snapshot of a table; what is being written is not seen, whole, until it is complete.
 
     What is read is compared with what was written: a file that is missing, cut or changed raises a StoreError within
@@ -26,10 +28,10 @@ def scan(table: TableName, data: str | os.PathLike[str] | None = None, *, snapsh
         table: "raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions", "problems" or
             "consent".
         data: the data root, a path or an fsspec URL; `$QUARRY_DATA` where it is not given.
-        snapshot: the number of a published corpus that is kept (`quarry tag` lists them): the table as it was then.
+        snapshot: number or tag of a published corpus that is kept (`quarry tag` lists them): the table as it was then.
 
     Raises:
-        ConfigError: neither `data` nor QUARRY_DATA is given, or no corpus of that number is kept.
+        ConfigError: neither `data` nor QUARRY_DATA is given, or no corpus of that name is kept.
         StoreError: there is no such folder, a file is damaged or may not be read, or vectors of two models are not of
             one length.
         ValueError: there is no such table.

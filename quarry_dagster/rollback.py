@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from quarry_dagster.errors import ConfigError
+from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import Store
+from quarry_dagster.store.integrity import damaged_of
 from quarry_dagster.store.state import CORPUS, Line, State
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -58,13 +59,7 @@ def numbered(store: Store, named: str) -> int:
     Raises:
         ConfigError: none that is kept is named by it.
     """
-    state = store.files.state()
-    number = state.tags.get(named, int(named) if named.isdigit() else -1)
-    if state.publish(CORPUS, number) is None:
-        there = ", ".join(str(each.number) for each in state.publishes if each.asset == CORPUS)
-        tags = f"; tags: {', '.join(sorted(state.tags))}" if state.tags else ""
-        raise ConfigError(f"no corpus that is kept is named {named!r}: there are {there or 'none'}{tags}")
-    return number
+    return store.corpus(named).snapshot.number
 
 
 def tag(store: Store, name: str, number: int | None = None) -> int:
@@ -96,13 +91,16 @@ def untag(store: Store, name: str) -> None:
 def go_back(store: Store, to: int | None, who: str) -> int:
     """Publish a corpus of before again, by default the one before the current, and hold it; returns its number.
 
-    Runs go on, and publish nothing until :func:`release`.
+    Runs go on, and publish nothing until :func:`release`. Every file that it is read from is compared with what was
+    written first.
 
     Raises:
         ConfigError: there is none.
+        StoreError: one of its files is damaged; what is published stays.
     """
     at = datetime.now(UTC).isoformat(timespec="seconds")
     chosen = -1
+    sound: set[int] = set()
 
     def decide(state: State) -> list[Line]:
         nonlocal chosen
@@ -114,10 +112,22 @@ def go_back(store: Store, to: int | None, who: str) -> int:
         chosen = earlier[-1] if to is None else to
         if chosen not in numbers:
             raise ConfigError(f"corpus {chosen} is not kept: there are {', '.join(map(str, numbers)) or 'none'}")
+        if chosen not in sound:
+            _check_sound(store, chosen)
+            sound.add(chosen)
         return [{"hold": {"number": chosen, "who": who, "at": at}}]
 
     store.files.log.commit(decide)
     return chosen
+
+
+def _check_sound(store: Store, number: int) -> None:
+    corpus = store.corpus(number)
+    for each in damaged_of(store.files, [*corpus.files_named(), *corpus.inputs.texts.values()]):
+        raise StoreError(
+            f"corpus {number} was not published again, for {store.files.url(each.path)} is damaged ({each.problem}): "
+            "go back to another one (quarry tag lists them), or restore the file from a backup"
+        )
 
 
 def release(store: Store) -> bool:

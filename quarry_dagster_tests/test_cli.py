@@ -118,7 +118,7 @@ def test_what_waits_to_be_fetched_can_be_forgotten(quarry: Quarry, tmp_path: Pat
     assert site.url("/named") not in set(corpus.read("raw_pages")["url"]), "it waits in the inbox"
     for named in (site.url("/named"), "localhost"):
         status, out, err = quarry("forget", named)
-        assert status == 0 and "it will not be crawled again" in out, err
+        assert status == 0 and "taken out, and kept out for good" in out, err
     corpus.run()
     assert "/named" not in site.asked
 

@@ -65,7 +65,7 @@ def test_every_table_is_read_as_it_was_when_a_corpus_was_published(corpus: Corpu
         for table, rows in tables.items():
             found = scan(table, corpus.root, snapshot=number).collect()
             assert _sorted(found).equals(_sorted(rows)), (number, table)
-    with pytest.raises(ConfigError, match=r"no corpus 9 is kept: there are 1, 2, 3"):
+    with pytest.raises(ConfigError, match=r"no corpus that is kept is named '9': there are 1, 2, 3"):
         scan("raw_pages", corpus.root, snapshot=9)
 
 
@@ -84,11 +84,13 @@ def test_what_is_kept_is_bounded_and_a_tag_keeps_one(corpus: Corpus, quarry: Qua
         (6, [], False),
         (1, ["before-the-flood"], False),
     ]
-    assert scan("deduped_corpus", corpus.root, snapshot=first).collect()["url"].to_list() == [_url(0)]
+    for named in (first, "before-the-flood"):
+        assert scan("deduped_corpus", corpus.root, snapshot=named).collect()["url"].to_list() == [_url(0)]
+    assert changes(corpus.root, since="before-the-flood").equals(changes(corpus.root, since=first))
     assert quarry("tag", "before-the-flood", "--delete", "--data", corpus.root)[0] == 0
     deduped_corpus.refresh(corpus.store, corpus.profile.deduplication, "test", keep=2, force=True)
     sweep(corpus.store, at_once=True)
-    with pytest.raises(ConfigError, match="no corpus 1 is kept"):
+    with pytest.raises(ConfigError, match="no corpus that is kept is named '1': there are"):
         scan("deduped_corpus", corpus.root, snapshot=first)
     assert corpus.urls() == {_url(i) for i in range(4)}
     for name in ("7", "a b", ""):
@@ -114,11 +116,37 @@ def test_one_goes_back_and_runs_publish_nothing_until_it_is_released(corpus: Cor
     assert corpus.store.deduped_corpus.number() == 3
 
 
+def test_a_corpus_of_damaged_files_is_not_published_again_and_a_held_one_is_checked(
+    corpus: Corpus, quarry: Quarry
+) -> None:
+    _give(corpus, "a.jsonl", {_url(0): words(0)})
+    (path,) = corpus.store.extracted_text.segments().paths().values()
+    Corpus(corpus.root, profile(extraction={"min_words": 5})).run()
+    assert path not in corpus.store.extracted_text.segments().paths().values()
+    _flip(corpus.root / path)
+    status, _, err = quarry("rollback", "--to", "1", "--data", corpus.root)
+    assert status == 1 and "corpus 1 was not published again" in err and path in err and "quarry tag" in err
+    assert corpus.urls() == {_url(0)}
+    _flip(corpus.root / path)
+    assert quarry("rollback", "--to", "1", "--data", corpus.root)[0] == 0
+    _flip(corpus.root / path)
+    status, out, _ = quarry("check", "--deep", "--data", corpus.root)
+    assert status == 1 and path in out and "quarry check --deep" not in out
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def test_a_takedown_publishes_whatever_is_held_and_keeps_nothing_of_before(corpus: Corpus, quarry: Quarry) -> None:
     _give(corpus, "a.jsonl", {_url(0): words(0) + " zanzibarquokka", _url(1): words(1)})
     quarry("tag", "first", "--data", corpus.root)
     _give(corpus, "b.jsonl", {_url(2): words(2)})
     quarry("rollback", "--data", corpus.root)
+    _, out, _ = quarry("forget", _url(0), "--dry-run", "--data", corpus.root)
+    assert "Corpus 1 is held: the hold ends" in out and "with their tags: first" in out
     takedown.forget(corpus.store, corpus.profile, _url(0))
     assert corpus.urls() == {_url(1), _url(2)}
     state = corpus.store.files.state()

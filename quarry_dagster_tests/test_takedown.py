@@ -168,6 +168,20 @@ def test_what_stays_beside_it_is_named_and_goes_where_that_is_asked_for(quarry: 
     assert out.count(f"by {who()}") == 3 and "not ended" not in out
 
 
+def test_what_holds_a_forgotten_text_is_named_and_an_id_is_enough_to_undo(quarry: Quarry, tmp_path: Path) -> None:
+    short = words(1, 60)
+    rows = [{"id": "a 1", "text": short}, {"id": "b", "text": f"{words(2, 200)}\n\n{short}\n\n{words(3, 200)}"}]
+    rows.append({"id": "c", "text": words(4)})
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert quarry("run", tmp_path / "mine.jsonl")[0] == 0
+    status, out, _ = quarry("forget", "a 1", "--dry-run", "--with-duplicates")
+    assert status == 0 and "Most of its text stands in 1 further document" in out and "urn:quarry:mine:b" in out
+    assert "urn:quarry:mine:c" not in out
+    assert json.loads(quarry("forget", "a 1", "--json")[1])["holders"] == ["urn:quarry:mine:b"]
+    assert quarry("forget", "--undo", "a 1")[0] == 0
+    assert quarry("forget", "--list")[1] == "nothing is kept out\n"
+
+
 def test_what_is_taken_off_the_list_comes_back_the_way_it_came(quarry: Quarry, tmp_path: Path, site: Site) -> None:
     site.pages = {"/1": html("One", words(1)), "/2": html("Two", words(2))}
     (tmp_path / "a.txt").write_text(f"{site.url('/1')}\n{site.url('/2')}\n")

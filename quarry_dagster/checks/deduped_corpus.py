@@ -285,7 +285,10 @@ def up_to_date(store: Store, profile: HardwareProfile) -> Finding:
     waiting = backlog(store)
     behind = [name for name, stage_ in (("index", faiss_index), ("corpus", stage)) if stage_.behind(store)]
     parts = [f"{len(waiting):,} partitions wait (first: {next(iter(waiting))})"] if waiting else []
-    parts += [f"the {' and the '.join(behind)} are not made from the tables as they are"] if behind else []
+    verb = "is" if len(behind) == 1 else "are"
+    parts += [f"the {' and the '.join(behind)} {verb} not made from the tables as they are"] if behind else []
+    if store.files.state().hold:
+        parts.append("a corpus of before is held: quarry rollback --release lets the next run publish")
     return Finding(not parts, "; ".join(parts) or "all partitions are in the corpus", {"waiting": len(waiting)})
 
 

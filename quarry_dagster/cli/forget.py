@@ -78,7 +78,7 @@ def forget(
     if as_json:
         print_json({"data": store.files.root, "is_dry_run": dry_run, **_stored(planned)})
         return
-    _say_plan(planned, "would be taken out" if dry_run else "taken out; it will not be crawled again")
+    _say_plan(planned, "would be taken out" if dry_run else "taken out, and kept out for good")
     if dry_run:
         click.echo("Nothing was changed.")
 
@@ -93,6 +93,14 @@ def _say_plan(planned: Plan, what: str) -> None:
             f"The same or a near text stays in {plural(len(urls), 'document')} (--with-duplicates takes them too):"
         )
     _say_some([safe(url) for url in urls])
+    if planned.holders:
+        count = plural(len(planned.holders), "further document")
+        click.echo(f"Most of its text stands in {count} too, which go only where they are named themselves:")
+        _say_some([safe(url) for url in planned.holders])
+    if planned.held is not None:
+        click.echo(f"Corpus {planned.held} is held: the hold ends with the corpus that is published")
+    if planned.tags:
+        click.echo(f"Corpora of before go, with their tags: {', '.join(map(safe, planned.tags))}")
     if planned.seeds:
         click.echo("Its text stays in seed files, which are yours: take it out there, or it stands on your disk")
         _say_some([f"{safe(name)}, {_lines(lines)}" for name, lines in sorted(planned.seeds.items())])
@@ -118,6 +126,9 @@ def _stored(planned: Plan) -> dict[str, Any]:
         "pages": planned.pages,
         "copies": planned.copies.select("doc_id", "url").to_dicts(),
         "copies_go": planned.with_copies,
+        "holders": planned.holders,
+        "tags": planned.tags,
+        "held": planned.held,
         "seeds": planned.seeds,
     }
 

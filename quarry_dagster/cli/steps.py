@@ -188,9 +188,12 @@ def _adopt(screen: Screen, store: Store, settings: HardwareProfile, *, yes: bool
     """Say what other settings do anew, ask where it is much, and let the data root remember them."""
     planned = redo(store, settings)
     if texts_stay and (planned.extracted or planned.embedded):
+        others = ", ".join(sorted(planned.sections - {"deduplication"}))
+        why = f"the profile differs in {others}, too: what it leaves out is as by default" if others else planned.why
         raise ConfigError(
             f"these settings make {max(planned.extracted, planned.embedded):,} texts or vectors anew, which "
-            "--dedup-only does not: run without it, or with settings that differ in deduplication alone"
+            f"--dedup-only does not ({why}); change a copy of the profile that the data root was made with in its "
+            "section deduplication alone, or run without --dedup-only"
         )
     is_asked = planned.is_to_be_confirmed and not yes and sys.stdin.isatty()
     if is_asked or yes or not planned.is_to_be_confirmed:

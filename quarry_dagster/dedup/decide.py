@@ -123,10 +123,15 @@ def _described(
     """
     witness_of = dict(zip(removed, witness, strict=True))
     rows = sorted(kept)
+    text_of = ordered["text"].to_list()
+    for row in rows:
+        if text_of[row] == text_of[kept[row]]:  # a cleaner copy was chosen, and this one equals it
+            witness_of[row] = kept[row]
     columns = ordered.select("doc_id", "url", "page_url", "text_digest", "own_id")
     three = {"": rows, "_witness": [witness_of.get(row, kept[row]) for row in rows], "_kept": [*map(kept.get, rows)]}
     beside = [columns[at].select(pl.all().name.suffix(suffix)) for suffix, at in three.items()]
-    is_centre = pl.Series("is_centre", [row not in witness_of for row in rows], dtype=pl.Boolean)
+    was_removed = set(removed)
+    is_centre = pl.Series("is_centre", [row not in was_removed for row in rows], dtype=pl.Boolean)
     found = pl.concat([*beside, is_centre.to_frame()], how="horizontal").join(
         sides, left_on=["text_digest", "text_digest_witness"], right_on=["text", "other"], how="left"
     )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu, faiss_gpus, list_gpus
 from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.settings_files import read_settings
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def load_profile(name_or_path: str) -> HardwareProfile:
                 f"nor the path of a YAML" + (f"; did you mean {near[0]!r}?" if near else "")
             )
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data = read_settings(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: not a YAML file: {e}") from e
     if not isinstance(data, dict):

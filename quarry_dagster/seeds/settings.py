@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from quarry_dagster.seeds.model import shown
+from quarry_dagster.settings_files import read_settings
 
 SIDECAR = ".yaml"
 """What the name of a sidecar adds to that of its seed."""
@@ -55,7 +56,7 @@ def parse_settings(sidecar: bytes, default_name: str) -> SeedSettings:
     if len(sidecar) > _MAX_BYTES:
         raise InvalidSettings(f"it is longer than {_MAX_BYTES:,} bytes")
     try:
-        said = yaml.safe_load(sidecar.decode())
+        said = read_settings(sidecar.decode())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as e:
         raise InvalidSettings(f"it is no YAML: {shown(str(e).partition(chr(10))[0])}") from e
     if said is None:

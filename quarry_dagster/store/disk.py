@@ -422,7 +422,7 @@ class Disk:
     def remedy(path: str) -> str:
         """What to do about a damaged file, by the folder that it lies in."""
         if path.partition("/")[0] in _MADE_AGAIN:
-            return "restore it from a backup, or have it made again: quarry check --deep, then quarry run"
+            return f"restore it from a backup, or have it made again: {DEEP_FIRST}quarry run"
         return "restore it from a backup; docs/operate.md says more under 'A damaged file'"
 
 
@@ -435,6 +435,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+DEEP_FIRST = "quarry check --deep, then "
+"""What says which partitions are damaged, so that the next run makes them again."""
 _MADE_AGAIN = (
     *("raw_pages", "extracted_text", "embeddings", "sketches", "problems", "consent"),
     *("faiss_index", "deduped_corpus"),

@@ -9,11 +9,13 @@ from typing import Any
 
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import before
+from quarry_dagster.store.disk import DEEP_FIRST
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.log import FOLDER, is_commit, is_whole, number_of
 from quarry_dagster.store.state import Line
 
-_OF_BEFORE = "only what was published before reads it: nothing is to be done"
+_OF_BEFORE = "only a corpus of before reads it, which cannot be read or gone back to; what is current is whole"
+_HELD = "the corpus that is held reads it: quarry rollback --release, then quarry run, which makes another one"
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,39 @@ def compare(
     for table, partitions in sorted(state.tables.items()):
         for entry in partitions.entries():
             if problem := files.verify(entry.path, entry.bytes, entry.sha256):
-                yield Damage(entry.path, problem, files.remedy(entry.path), table, entry.partition)
+                yield Damage(entry.path, problem, _remedy(files, entry.path), table, entry.partition)
             advance(1)
     for path, (size, sha256) in sorted(state.files.items()):
         if problem := files.verify(path, size, sha256):
             is_current = path in current or not path.startswith(before.ASSETS)
-            yield Damage(path, problem, files.remedy(path) if is_current else _OF_BEFORE, is_current=is_current)
+            yield Damage(path, problem, _remedy(files, path) if is_current else _OF_BEFORE, is_current=is_current)
         advance(1)
     for path, size, sha256 in state.past().select("path", "bytes", "sha256").iter_rows():
         # What no publish that is kept names may have been swept.
         if files.exists(path) and (problem := files.verify(path, size, sha256)):
-            yield Damage(path, problem, _OF_BEFORE, is_current=False)
+            is_current = path in current
+            yield Damage(path, problem, _HELD if is_current else _OF_BEFORE, is_current=is_current)
         advance(1)
+
+
+def _remedy(files: Files, path: str) -> str:
+    """What to do about a damaged file, when the check has said so."""
+    return files.remedy(path).replace(DEEP_FIRST, "")
+
+
+def damaged_of(files: Files, paths: Collection[str]) -> Iterator[Damage]:
+    """Yield those of these files that are missing, cut or changed; every byte of them is read.
+
+    Raises:
+        StoreError: the log is damaged.
+    """
+    state, wanted = files.state(), set(paths)
+    written = [(e.path, e.bytes, e.sha256) for partitions in state.tables.values() for e in partitions.entries()]
+    written += [(path, size, sha256) for path, (size, sha256) in state.files.items()]
+    written += state.past().select("path", "bytes", "sha256").rows()
+    for path, size, sha256 in written:
+        if path in wanted and (problem := files.verify(path, size, sha256)):
+            yield Damage(path, problem, files.remedy(path))
 
 
 def rebuild_log(files: Files) -> Rebuilt:

@@ -113,24 +113,27 @@ class Store:
         """The published corpus, and those of before that are kept."""
         return Snapshots(self.files, "deduped_corpus", Corpus.of)
 
-    def corpus(self, number: int) -> Corpus:
-        """A published corpus that is kept.
+    def corpus(self, named: int | str) -> Corpus:
+        """A published corpus that is kept, by its number or its tag.
 
         Raises:
-            ConfigError: none of that number is.
+            ConfigError: none is named by it.
         """
-        if corpus := self.deduped_corpus.at(number):
+        state = self.files.state()
+        number = _number(state, named)
+        if number is not None and (corpus := self.deduped_corpus.at(number)):
             return corpus
-        there = [each.number for each in self.files.state().publishes if each.asset == CORPUS]
-        raise ConfigError(f"no corpus {number} is kept: there are {', '.join(map(str, there)) or 'none'}")
+        there = ", ".join(str(each.number) for each in state.publishes if each.asset == CORPUS)
+        tags = f"; tags: {', '.join(sorted(state.tags))}" if state.tags else ""
+        raise ConfigError(f"no corpus that is kept is named {str(named)!r}: there are {there or 'none'}{tags}")
 
-    def commit_of(self, number: int) -> int:
+    def commit_of(self, named: int | str) -> int:
         """The commit that published a corpus: what the tables were then, they were at it.
 
         Raises:
-            ConfigError: none of that number is kept.
+            ConfigError: none that is kept is named by it.
         """
-        self.corpus(number)
+        number = self.corpus(named).snapshot.number
         publish = self.files.state().publish(CORPUS, number)
         assert publish is not None
         return publish.commit
@@ -146,6 +149,7 @@ class Store:
             with suppress(StoreError):  # a manifest is damaged, which is named by itself
                 content = self.published()[part]
                 found.update(content.files_named() if content else ())
+                found.update(content.inputs.texts.values() if isinstance(content, Corpus) else ())
         with suppress(StoreError):
             index = self.faiss_index.current()
             found.update(index.files_named() if index else ())
@@ -197,3 +201,10 @@ class Store:
         numbers = [each.number for each in state.publishes if each.asset == CORPUS]
         last = numbers[len(numbers) - max(0, corpora - 1) :]
         return sorted({*last, *state.tags.values(), *([state.hold.number] if state.hold else [])} & {*numbers})
+
+
+def _number(state: State, named: int | str) -> int | None:
+    """The number of a corpus that is named by its number or its tag; None where no tag is called so."""
+    if isinstance(named, int):
+        return named
+    return state.tags.get(named, int(named) if named.isdigit() else None)

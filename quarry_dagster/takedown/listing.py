@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,10 +15,13 @@ from quarry_dagster.intake import SEEDS, Ledger, pending
 from quarry_dagster.naming import seed_of
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.further_seeds import FOUND
-from quarry_dagster.store import Forgotten, Store, Takedown
+from quarry_dagster.store import Corpus, Forgotten, Store, Takedown
+from quarry_dagster.store.state import CORPUS
 from quarry_dagster.urls import UrlForm, canonical_url, host_of, same_page_url
-from quarry_dagster.urns import normal_urn
+from quarry_dagster.urns import normal_urn, parts_of
 
+_MOST = 0.8
+"""The share of a text's word 3-grams from which another text holds most of it."""
 _LIKE = 0.75
 """How like a host's name is one that may have been meant, by difflib's ratio; two letters of twelve changed places."""
 
@@ -36,6 +39,12 @@ class Plan:
         default_factory=lambda: pl.DataFrame(schema={"doc_id": pl.String, "url": pl.String, "key": pl.String})
     )
     """Documents with the same or a near text, sorted by URL: columns doc_id, url, key."""
+    holders: list[str] = field(default_factory=list)
+    """URLs of further documents that hold most of such a text, and stay whatever is asked: it may be a quotation."""
+    tags: list[str] = field(default_factory=list)
+    """Tags that go, with the corpora of before."""
+    held: int | None = None
+    """The corpus that is held; the takedown publishes a new one, and the hold ends."""
     pages: int = 0
     """Pages and given documents with a body that would go."""
     rows: int = 0
@@ -78,7 +87,10 @@ def plan(store: Store, named: str, *, with_copies: bool = False) -> Plan:
     key = _key(_meant(store, named), form)
     found = Plan(named, key, form, with_copies=with_copies)
     entry = Forgotten((Takedown(key, form, ""),))
-    found.copies = _copies(store, entry)
+    found.copies, found.holders = _copies(store, entry)
+    state = store.files.state()
+    found.tags = sorted(state.tags)
+    found.held = state.currents.get(CORPUS) if state.hold else None
     if with_copies:
         entry = Forgotten((*entry.takedowns, *(Takedown(k, form, "") for k in found.copies["key"])))
     _count(store, entry, found)
@@ -106,7 +118,7 @@ def undo(store: Store, named: str) -> Undone:
         StoreError: the store cannot be written.
     """
     listed = {each.key: each for each in store.forgotten().takedowns}
-    key = named if named in listed else _key(named, store.root().urls)
+    key = _listed(listed, named) or _key(named, store.root().urls)
     if key not in listed:
         host = host_of(key)
         near = [host] if host in listed else difflib.get_close_matches(key, listed, 3, _LIKE)
@@ -128,6 +140,14 @@ def undo(store: Store, named: str) -> Undone:
     with store.files.lock("intake"):
         Ledger.read(store).read_again(store, names)
     return Undone(key, crawled, given, sorted(names))
+
+
+def _listed(listed: Collection[str], named: str) -> str | None:
+    """The takedown on the list that is named as it stands there, or by the own id of the document that it names."""
+    if named in listed:
+        return named
+    own = [key for key in listed if (found := parts_of(key)) and found[1] == named]
+    return own[0] if len(own) == 1 else None
 
 
 def _meant(store: Store, named: str) -> str:
@@ -164,8 +184,9 @@ def _rows(store: Store, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         yield from segment.batches(list(columns), rows=4096)
 
 
-def _copies(store: Store, entry: Forgotten) -> pl.DataFrame:
-    """The documents that stay with the same or a near text: columns doc_id, url, key, sorted by URL."""
+def _copies(store: Store, entry: Forgotten) -> tuple[pl.DataFrame, list[str]]:
+    """The documents that stay with the same or a near text (columns doc_id, url, key, sorted by URL), and the URLs of
+    those that hold most of such a text."""
     columns = ["doc_id", "url", "final_url", "text_digest"]
     pages: dict[str, tuple[str, str]] = {}
     digests: set[str] = set()
@@ -190,7 +211,19 @@ def _copies(store: Store, entry: Forgotten) -> pl.DataFrame:
     found = rows.filter(is_near & ~pl.col("doc_id").is_in(sorted(pages))).sort("url", "doc_id").collect()
     form = store.root().urls
     keys = pl.Series("key", [same_page_url(url, form) for url in found["url"]], pl.String)
-    return found.select("doc_id", "url", keys)
+    holders = _holders(corpus, digests) if corpus and digests else set()
+    further = rows.filter(pl.col("text_digest").is_in(sorted(holders - digests - {*found["text_digest"]})))
+    return found.select("doc_id", "url", keys), sorted(further.select("url").collect()["url"])
+
+
+def _holders(corpus: Corpus, digests: set[str]) -> set[str]:
+    """The digests of the texts that most of one of these texts stands in."""
+    sides = (("left", "right", "left_in_right"), ("right", "left", "right_in_left"))
+    found = [
+        corpus.pairs().filter(pl.col(mine).is_in(sorted(digests)), pl.col(share) >= _MOST).select(digest=theirs)
+        for mine, theirs, share in sides
+    ]
+    return {*pl.concat(found).collect()["digest"]}
 
 
 def _check_known(store: Store, named: str, key: str, entry: Forgotten) -> None:
