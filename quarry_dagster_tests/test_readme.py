@@ -50,7 +50,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return folder / "demo-data", port
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "document", [pytest.param(d, marks=[] if d == "README.md" else pytest.mark.slow) for d in WITH_COMMANDS]
 )
