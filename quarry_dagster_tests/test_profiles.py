@@ -49,7 +49,7 @@ def test_every_wrong_setting_is_reported_at_once(tmp_path: Path) -> None:
 def test_a_section_that_stands_twice_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("deduplication: {mode: strict}\nindex: {type: auto}\ndeduplication: {keep: [doc_id]}\n")
-    with pytest.raises(ConfigError, match="mine.yaml.*'deduplication' stands twice") as e:
+    with pytest.raises(ConfigError, match=r"mine.yaml.*'deduplication' stands twice") as e:
         load_profile(str(path))
     assert "line 3" in str(e.value)
 

@@ -154,6 +154,15 @@ def test_empty_file_is_one_problem(suffix: str) -> None:
     assert isinstance(problem, Problem)
 
 
+@pytest.mark.parametrize(("encoding", "word"), [("latin-1", "ÄÖÜäöüß"), ("cp1251", "Хлеб"), ("shift-jis", "パン")])
+def test_a_line_in_another_encoding_costs_itself_and_not_the_file(encoding: str, word: str) -> None:
+    lines = [json.dumps({"url": f"http://a.test/{i}", "text": word * 30}, ensure_ascii=False) for i in range(2)]
+    data = b"\n".join([lines[0].encode(encoding), lines[1].encode()])
+    problem, seed = read(data, "a.jsonl")
+    assert isinstance(problem, Problem) and (problem.line, problem.reason) == (1, "not UTF-8; save the file as UTF-8")
+    assert not isinstance(seed, Problem) and seed.url == "http://a.test/1"
+
+
 def test_only_comments_is_one_problem() -> None:
     (problem,) = read(b"# nothing\n\n", "a.txt")
     assert isinstance(problem, Problem) and problem.line is None and "no URL in it" in problem.reason

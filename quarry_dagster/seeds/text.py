@@ -16,6 +16,7 @@ from quarry_dagster.seeds.model import Place, Problem, Seed, shown
 
 _MAX_URL_LINE = 64 * 1024
 _HEAD = 64 * 1024
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _SECOND_URL = re.compile(r"(?:^|\s)https?://", re.IGNORECASE)
 _OPTION = re.compile(r"(\w+)\s*=(.*)", re.DOTALL)
@@ -72,7 +73,9 @@ def binary_problem(file: BinaryIO) -> Problem | None:
     file.seek(0)
     # A character cut by the end of the head is one replacement, far below a tenth.
     undecodable = head.decode(errors="replace").count("\ufffd")
-    if b"\0" in head or undecodable * 10 > max(len(head), 100):
+    is_other = undecodable * 10 > max(len(head), 100)
+    # Lines without control characters are a text in another encoding, each of which is told by itself.
+    if b"\0" in head or (is_other and (_CONTROL.search(head) or b"\n" not in head)):
         return Problem(
             None,
             "a binary file, not UTF-8 text; decompress or convert it, or give it the suffix of its format",
