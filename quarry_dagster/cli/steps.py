@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,8 @@ from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
-from quarry_dagster.intake import SeedReport, files_of, put, take_in_seeds
-from quarry_dagster.intake.inbox import settings_of
+from quarry_dagster.intake import Ledger, SeedReport, files_of, put, take_in_seeds
+from quarry_dagster.intake.inbox import settings_of, waiting
 from quarry_dagster.profiles.remembered import choose_for
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
@@ -157,7 +158,13 @@ def materialize(
 def _take_in(
     screen: Screen, store: Store, settings: HardwareProfile, at_once: Collection[str] = ()
 ) -> list[SeedReport]:
-    """Take in what waits in the inbox, those `at_once` as they are, and say what it was."""
+    """Take in what waits in the inbox, those `at_once` as they are, and say what it was.
+
+    A file that may still be being written is waited for, for as long as one that does not change may be.
+    """
+    if seconds := waiting(store, Ledger.read(store), at_once=at_once).settles_in:
+        screen.doing("waiting for a seed that may still be being written")
+        time.sleep(seconds)
     reports = take_in_seeds(store, settings, allowed_networks(allowed_addresses()), at_once=at_once)
     print_reports(reports, screen.say)
     return reports

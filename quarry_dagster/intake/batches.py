@@ -201,14 +201,31 @@ class Batcher:
         Each keeps its row, with the reason and without what the seed carried. Returns how many they are.
         """
         self.finish()
+        return self._take_out(
+            leaving(self._segments, seed, seen), f"its seed {seed} is a mirror, and no longer names it"
+        )
+
+    def withdraw_beginning(self, seed: str, url: str) -> int:
+        """Take the document out of its batch that a seed file named by a line that was half written, as
+        :meth:`withdraw` does."""
+        self.finish()
+        named = (
+            (partition, found)
+            for partition, rows in leaving(self._segments, seed, Seen())
+            if not (found := rows.filter(pl.col("url") == url)).is_empty()
+        )
+        return self._take_out(named, f"its line of the seed {seed} was half written, and goes on otherwise")
+
+    def _take_out(self, leaving: Iterable[tuple[str, pl.DataFrame]], why: str) -> int:
+        """Take rows out, by partition; each keeps its place, with the reason. Returns how many they are."""
         withdrawn = 0
         emptied = [pl.lit(None, BATCHES[c]).alias(c) for c in ("body", "body_digest", "own_columns", "discover")]
-        for partition, rows in leaving(self._segments, seed, seen):
+        for partition, rows in leaving:
             withdrawn += rows.height
             gone = rows.with_columns(
                 *emptied,
                 outcome=pl.lit("opted_out"),
-                detail=pl.lit(f"{WITHDRAWN}: its seed {seed} is a mirror, and no longer names it"),
+                detail=pl.lit(f"{WITHDRAWN}: {why}"),
                 partition=pl.lit(partition),
             )
             gone = gone.select(*BATCHES.names(), "partition")

@@ -177,6 +177,8 @@ class Waiting:
     """The states of those that can be read now, by name; a state changes whenever its file does."""
     held: dict[str, str]
     """Why the others are not read, by name: a sentence without its subject."""
+    settles_in: float = 0.0
+    """Seconds until those of them that may still be being written count as whole; 0 where there is none."""
 
 
 def waiting(store: Store, ledger: Ledger, min_age: float = 0.0, at_once: Collection[str] | None = None) -> Waiting:
@@ -189,6 +191,7 @@ def waiting(store: Store, ledger: Ledger, min_age: float = 0.0, at_once: Collect
     now = time.time()
     ready: list[tuple[float, str, str]] = []
     held: dict[str, str] = {}
+    settles_in = 0.0
     inbox = {path.removeprefix(f"{SEEDS}/"): info for path, info in store.files.details(SEEDS).items()}
     for name, info in inbox.items():
         if not seeds.is_whole(name) or seeds.is_sidecar(name):
@@ -206,9 +209,10 @@ def waiting(store: Store, ledger: Ledger, min_age: float = 0.0, at_once: Collect
             continue
         if at_once is not None and name not in at_once and age < SETTLED_S and (why := _why_unfinished(store, name)):
             held[name] = f"waits: it changed less than {SETTLED_S:g} seconds ago, and {why}"
+            settles_in = max(settles_in, SETTLED_S - age)
             continue
         ready.append((max(times), name, state))
-    return Waiting({name: state for _, name, state in sorted(ready)}, held)
+    return Waiting({name: state for _, name, state in sorted(ready)}, held, settles_in)
 
 
 def _why_unfinished(store: Store, name: str) -> str:

@@ -75,6 +75,8 @@ class Entry:
     name: str = ""
     """The namespace of its ids; "" where a version before read it."""
     mirror: bool = False
+    unended: str = ""
+    """The last line of a list of URLs that no line feed ended; "" where there is none."""
 
     def stored(self) -> dict[str, Any]:
         """The entry as JSON values by name."""
@@ -145,7 +147,7 @@ class Ledger:
         return entry is not None and entry.state == state and entry.place is None
 
 
-def entry_of(state: str, report: SeedReport, place: seeds.Place, settings: seeds.SeedSettings) -> Entry:
+def entry_of(state: str, report: SeedReport, place: seeds.Place, settings: seeds.SeedSettings, unended: str) -> Entry:
     """The entry of a seed file that was read just now, to its end or to a place."""
     return Entry(
         state,
@@ -160,6 +162,7 @@ def entry_of(state: str, report: SeedReport, place: seeds.Place, settings: seeds
         lost=report.lost,
         name=settings.name,
         mirror=settings.mirror,
+        unended=unended,
     )
 
 

@@ -25,6 +25,7 @@ from quarry_dagster.intake.batches import BODIES_IN_MEMORY, CHUNK, Batcher, Seen
 from quarry_dagster.intake.inbox import Source, Waiting, source_in, waiting
 from quarry_dagster.intake.ledger import Entry, Ledger, SeedReport, entry_of
 from quarry_dagster.intake.problems import Problems
+from quarry_dagster.intake.whole import unended_line
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.progress import counted
@@ -135,6 +136,7 @@ def _take_in(
         report, place = ledger.begun(name, state)
         reports.append(report)
         is_whole, seen = place == seeds.Place(), Seen()
+        before = _Beginning(ledger.entries[name].unended if name in ledger.entries else "")
         try:
             reading = Reading(source_in(store, name), forgotten, form, max_body, fetch, chunk_rows, answers)
             items = until(deadline, reading.items(place), place, report)
@@ -142,13 +144,17 @@ def _take_in(
                 if is_whole and not len(seen):
                     reading.compare_names(chunk, batcher.known, ledger, report)
                 batcher.add(chunk, report, seen)
+                before.compare(chunk)
+            if before.goes_on:
+                report.withdrawn += batcher.withdraw_beginning(report.name, before.line)
             is_edition = reading.settings.mirror and report.done and name in ledger.entries
             if is_edition and (named := reading.named(seen if is_whole else None, report)) is not None:
-                report.withdrawn = batcher.withdraw(report.name, named)
+                report.withdrawn += batcher.withdraw(report.name, named)
         except Unreadable as e:
             report.fail(f"{report.name}: cannot be read, will be tried again: {e}")
         else:
-            unnoted[name] = entry_of(state, report, place, reading.settings)
+            unended = reading.unended() if report.done else before.line
+            unnoted[name] = entry_of(state, report, place, reading.settings, unended)
         if report.urls >= pages_per_partition:
             note()
         if time.monotonic() > deadline:
@@ -164,6 +170,26 @@ _NAMES_COMPARED = 100
 
 class Unreadable(Exception):
     """The seed file cannot be read; unlike an error of the store, that costs only this file."""
+
+
+class _Beginning:
+    """The last line of a seed file as it was read before, which no line feed ended: perhaps the beginning of one."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        self._is_there = self._goes_on = False
+
+    def compare(self, chunk: pl.DataFrame) -> None:
+        """Look for the line, and for one that goes on where it ended, among URLs that were read."""
+        if self.line:
+            rest = chunk.filter(pl.col("url").str.starts_with(self.line))["url"].str.slice(len(self.line))
+            self._is_there |= (rest == "").any()
+            self._goes_on |= (~rest.str.contains(r"^$|://|\s")).any()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the file has a longer line in its place now."""
+        return self._goes_on and not self._is_there
 
 
 class Reading:
@@ -191,6 +217,11 @@ class Reading:
             self.settings = source.settings()
         except seeds.InvalidSettings as e:
             raise Unreadable(f"in its settings {seeds.shown(seeds.sidecar_of(source.name))}: {e}") from e
+
+    def unended(self) -> str:
+        """The last line of a list of URLs where no line feed ends it, else ""."""
+        with self._source.open() as file:
+            return unended_line(self._source.name, cast(BinaryIO, file))
 
     def items(self, place: seeds.Place) -> Iterator[seeds.Seed | seeds.Problem]:
         """What is in the file from this place on; the place moves along.

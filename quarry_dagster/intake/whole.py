@@ -80,6 +80,20 @@ def why_unfinished(name: str, file: BinaryIO) -> str:
     return ""
 
 
+def unended_line(name: str, file: BinaryIO) -> str:
+    """The last line of a list of URLs where no line feed ends it, else "".
+
+    It may be the beginning of a line that is still being written; the file is left at its start.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    tail = file.read(_TAIL)
+    file.seek(0)
+    if not name.lower().endswith(".txt") or tail.endswith(_LINE_ENDS):
+        return ""
+    return tail.rpartition(b"\n")[2].decode(errors="replace").strip()
+
+
 def _why_not_unpacked(file: BinaryIO, suffix: str) -> str:
     unpacked = Decompressed(file, suffix)
     while unpacked.read(1 << 20):
