@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from quarry_dagster.cli import command
 from quarry_dagster.extract import Extractor
 from quarry_dagster.profiles.settings import Extraction
-from quarry_dagster_tests.corpus import PAGES, Corpus, Quarry, extractor, profile, words
+from quarry_dagster_tests.corpus import LARGER, PAGES, Corpus, Quarry, extractor, profile, words
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import Server, Site, html
 
@@ -48,8 +48,7 @@ def corpus(tmp_path: Path) -> Corpus:
 def quarry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quarry:
     """Runs `quarry ARGS` on the data root `data` in `tmp_path`, under the profile of tests, `quick.yaml` beside it."""
     settings = tmp_path / "quick.yaml"
-    larger = profile(partitions={"pages_per_partition": 20})  # each costs a run some steps of Dagster
-    settings.write_text(yaml.safe_dump(json.loads(larger.model_dump_json(exclude={"name"}))))
+    settings.write_text(yaml.safe_dump(json.loads(profile(partitions=LARGER).model_dump_json(exclude={"name"}))))
     monkeypatch.setenv("QUARRY_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("QUARRY_PROFILE", str(settings))
     monkeypatch.setenv("QUARRY_ALLOW_ADDRESSES", "127.0.0.0/8")

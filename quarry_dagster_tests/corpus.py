@@ -34,6 +34,8 @@ from quarry_dagster.store.state import State
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 PAGES = 40
 """Pages of the site that the fixture `crawled` is a corpus of."""
+LARGER: dict[str, object] = {"pages_per_partition": 20}
+"""Partitions where the command runs: each costs a run some steps of Dagster."""
 Quarry = Callable[..., tuple[int, str, str]]
 """What the fixture `quarry` gives: a call runs `quarry ARGUMENTS`, and returns exit status, stdout and stderr."""
 

@@ -15,13 +15,14 @@ from quarry_dagster.checks.raw_pages import asked_for
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.orchestration import runner
 from quarry_dagster_tests import breaches
-from quarry_dagster_tests.corpus import PAGES, Corpus, Quarry, profile, words
+from quarry_dagster_tests.corpus import LARGER, PAGES, Corpus, Quarry, profile, words
 from quarry_dagster_tests.site import Site, html
 
 
 def write_profile(path: Path, **sections: dict[str, object]) -> Path:
     """A profile file of tests with these sections changed."""
-    path.write_text(yaml.safe_dump(json.loads(profile(**sections).model_dump_json(exclude={"name"}))))
+    found = profile(**({"partitions": LARGER} | sections))
+    path.write_text(yaml.safe_dump(json.loads(found.model_dump_json(exclude={"name"}))))
     return path
 
 
