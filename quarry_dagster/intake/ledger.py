@@ -112,8 +112,9 @@ class Ledger:
         changed: dict[str, Entry] = {}
         for name, entry in self.entries.items():
             kept = [line for line in entry.problems if not forgotten.is_named_in(line)]
-            if kept != entry.problems:
-                changed[name] = replace(entry, problems=kept)
+            unended = "" if forgotten.is_named_in(entry.unended) else entry.unended
+            if (kept, unended) != (entry.problems, entry.unended):
+                changed[name] = replace(entry, problems=kept, unended=unended)
         if changed:
             self.put(store, changed)
 
