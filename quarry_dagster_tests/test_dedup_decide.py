@@ -229,6 +229,8 @@ def test_the_cleaner_copy_is_kept_and_the_centre_is_removed_for_it() -> None:
         "centre": ("b", "b", "near", "cleaner-copy/1"),
     }
     assert _of_a_star("a", "b")["centre"] == ("a", "a", "near", "cleaner-copy/1"), "the first in the order of keeping"
+    equal = ("a", "a", "exact", "text-digest/1")
+    assert _of_a_star("a")["same"] == equal, "what equals the kept text is told as such, whatever it was removed for"
 
 
 def test_of_equal_texts_the_one_with_the_better_url_is_kept() -> None:
