@@ -1,5 +1,6 @@
 """Tables and snapshots appear whole or not at all, on any file system."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -118,13 +119,28 @@ def test_a_column_that_came_later_is_null_in_files_of_before(files: Files) -> No
     assert [frame.rows() for s in segments for frame in s.batches(["later", "id"])] == [[(None, 1)], [(["there"], 2)]]
 
 
-def test_a_write_that_fails_leaves_no_trace(files: Files) -> None:
+@pytest.mark.parametrize("at", ["append", "write_table", "close"])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_write_that_fails_leaves_no_trace_and_says_nothing_of_its_own(
+    files: Files, at: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda said: unraisable.append(said.exc_value))
     table = _table(files)
     _write(table, "a", [1])
     before = list(files.list(""))
-    with pytest.raises(RuntimeError), table.write("a") as writer:
-        writer.append([{"id": 2, "text": ""}])
-        raise RuntimeError("the step failed")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error("the step failed")
+
+    with monkeypatch.context() as broken, pytest.raises(error), table.write("a") as writer:
+        writer.append([{"id": 2, "text": "x" * 9_000_000}])
+        if at == "append":
+            fail()
+        broken.setattr(pq.ParquetWriter, at, fail)
+    del writer
+    gc.collect()
+    assert unraisable == []
     assert _ids(table) == [1]
     assert list(files.list("")) == before
     assert not [path for path in files.fs.find(files.full("")) if ".tmp-" in path], "nothing half written is left"

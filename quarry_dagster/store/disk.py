@@ -39,16 +39,25 @@ class Written:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._digest = hashlib.sha256()
+        self._abandoned = False
         self.bytes = 0
 
     def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        if self._abandoned:
+            return size
         self._digest.update(data)
         written = self._file.write(data)
-        self.bytes += memoryview(data).nbytes
+        self.bytes += size
         return written
 
+    def abandon(self) -> None:
+        """Drop what is written from now on: a Parquet writer that is let go still writes the end of its file."""
+        self._abandoned = True
+
     def flush(self) -> None:
-        self._file.flush()
+        if not self._abandoned:
+            self._file.flush()
 
     def tell(self) -> int:
         return self.bytes
@@ -73,6 +82,15 @@ class Written:
     def sha256(self) -> str:
         """In hex, of what was written so far."""
         return self._digest.hexdigest()
+
+
+@contextmanager
+def _abandoned_when_it_fails(written: Written) -> Iterator[Written]:
+    try:
+        yield written
+    except BaseException:
+        written.abandon()
+        raise
 
 
 class Disk:
@@ -200,7 +218,8 @@ class Disk:
         if not self.is_local:
             # Written here first and sent whole: an object store shows an object once its upload is complete.
             with tempfile.NamedTemporaryFile(prefix=TEMPORARY) as f:
-                yield Written(cast(IO[bytes], f))
+                with _abandoned_when_it_fails(Written(cast(IO[bytes], f))) as written:
+                    yield written
                 f.flush()
                 with self._told("write", path):
                     self._folder_of(path)
@@ -212,8 +231,8 @@ class Disk:
             temporary = target.with_name(f"{TEMPORARY}{self.new_id()}")
             file = temporary.open("xb")
         try:
-            with file:
-                yield Written(file)
+            with file, _abandoned_when_it_fails(Written(file)) as written:
+                yield written
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)

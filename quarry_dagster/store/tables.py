@@ -184,10 +184,8 @@ class Table(Generic[N]):
         segment = Segment(self.files, path, partition, version, schema or self.schema, self.notes_type)
         with self.files.create(path) as file:
             writer = SegmentWriter(segment, file)
-            try:
-                yield writer
-            finally:
-                writer.close()
+            yield writer
+            writer.close()
         notes, sha256 = writer.notes, file.sha256
         made_from, content = notes.get("input", ""), notes.get("content", "")
         entry = entry_of(
