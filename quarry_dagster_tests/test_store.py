@@ -358,6 +358,16 @@ except StoreError as e:
     assert files.list("things") == [_path(table)] and not files.exists("frame.parquet")
 
 
+def test_a_disk_that_takes_no_note_of_a_writer_is_named_and_may_be_mended(tmp_path: Path) -> None:
+    table = _table(Files(str(tmp_path)))
+    (tmp_path / ".writers").symlink_to("/proc")  # where nobody makes a file
+    with pytest.raises(StoreError, match=r"cannot write .*\.writers/"):
+        _write(table, "a", [1])
+    (tmp_path / ".writers").unlink()
+    _write(table, "a", [1])
+    assert len(list((tmp_path / ".writers").iterdir())) == 1, "the writer is noted by then"
+
+
 def test_an_unknown_kind_of_data_root_is_named() -> None:
     with pytest.raises(StoreError, match="nosuch://"):
         Files("nosuch://bucket")

@@ -84,7 +84,8 @@ def _scenario(name: str, scenario: Scenario, fault: int, every: int) -> bool:
             is_told = said.result is not None
             outcomes.update(["tried", *(["told"] if is_told else []), *(["mended"] if is_mended else [])])
             if not (is_told and is_mended):
-                print(f"{name}, {errno.errorcode[fault]} at write {nth}: {told}; afterwards {wrong or 'other tables'}")
+                afterwards = "all is well" if is_mended else wrong or "other tables"
+                print(f"{name}, {errno.errorcode[fault]} at write {nth}: {told}; afterwards {afterwards}")
             shutil.rmtree(root)
     print(
         f"| {name} | {errno.errorcode[fault]} | {outcomes['tried']} | {outcomes['told']} | {outcomes['mended']} |",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +101,9 @@ def _changed(root: Path) -> None:
 
 def _of_before(root: Path) -> None:
     shutil.copytree(_OF_BEFORE, root)
+    written = time.time() - 86_400  # a sweep leaves what may just have been written
+    for path in root.rglob("*"):
+        os.utime(path, (written, written))
     seed(root, "later", 500, 4)
 
 

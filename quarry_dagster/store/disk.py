@@ -132,7 +132,7 @@ class Disk:
     def exists(self, path: str) -> bool:
         if self.is_local:  # fsspec takes some characters of a name for a pattern
             return Path(self.full(path)).exists()
-        with self._told("read", path):
+        with self.told("read", path):
             self._forget_listings(path)
             return self.fs.exists(self.full(path))
 
@@ -153,7 +153,7 @@ class Disk:
             self.fs.invalidate_cache()
             start = len(self._base) + 1
             depth = None if deep else 1
-            with self._told("read", folder):
+            with self.told("read", folder):
                 yield from (str(path)[start:] for path in self.fs.find(self.full(folder), maxdepth=depth))
             return
         start = len(self._base) + 1
@@ -192,7 +192,7 @@ class Disk:
             FileNotFoundError: there is none.
             StoreError: it cannot be read; the message names it.
         """
-        with self._told("read", path):
+        with self.told("read", path):
             full = self.full(path)  # of a local file fsspec would make one that takes longer to open and to read
             with Path(full).open("rb") if self.is_local else self.fs.open(full, "rb") as f:
                 yield cast(BinaryIO, f)
@@ -204,7 +204,7 @@ class Disk:
             FileNotFoundError: there is none.
             StoreError: it cannot be read; the message names it.
         """
-        with self._told("read", path):
+        with self.told("read", path):
             full = self.full(path)
             return Path(full).read_bytes() if self.is_local else cast(bytes, self.fs.cat_file(full))
 
@@ -221,12 +221,12 @@ class Disk:
                 with _abandoned_when_it_fails(Written(cast(IO[bytes], f))) as written:
                     yield written
                 f.flush()
-                with self._told("write", path):
+                with self.told("write", path):
                     self._folder_of(path)
                     self.fs.put_file(f.name, self.full(path))
             return
         target = Path(self.full(path))
-        with self._told("write", path):
+        with self.told("write", path):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = target.with_name(f"{TEMPORARY}{self.new_id()}")
             file = temporary.open("xb")
@@ -251,12 +251,12 @@ class Disk:
         Raises:
             StoreError: the place cannot be written; the message names it.
         """
-        with self._told("write", path):
+        with self.told("write", path):
             return self._put(path, content)
 
     def put(self, path: str, content: bytes) -> None:
         """Put a small file in the place of what is there; it need not outlive a crash of the machine."""
-        with self._told("write", path):
+        with self.told("write", path):
             if not self.is_local:
                 self.fs.pipe_file(self.full(path), content)
                 return
@@ -271,7 +271,7 @@ class Disk:
     def delete(self, paths: Sequence[str]) -> None:
         """Delete files; one that is gone already is no error."""
         for path in paths:
-            with suppress(FileNotFoundError), self._told("delete", path):
+            with suppress(FileNotFoundError), self.told("delete", path):
                 if self.is_local:
                     Path(self.full(path)).unlink()
                 else:
@@ -284,7 +284,7 @@ class Disk:
             yield self.full(path)
             return
         with tempfile.NamedTemporaryFile(prefix=TEMPORARY) as f:
-            with self._told("read", path):
+            with self.told("read", path):
                 self.fs.get_file(self.full(path), f.name)
             yield f.name
 
@@ -313,7 +313,7 @@ class Disk:
         from filelock import FileLock
 
         path = Path(self.full(f".locks/{name}"))
-        with self._told("write", f".locks/{name}"):
+        with self.told("write", f".locks/{name}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             held = FileLock(path)
             held.acquire()
@@ -420,7 +420,7 @@ class Disk:
         self.fs.invalidate_cache(self.full(path).rpartition("/")[0])
 
     @contextmanager
-    def _told(self, what: str, path: str) -> Iterator[None]:
+    def told(self, what: str, path: str) -> Iterator[None]:
         """Say in our words what the system says; that there is no such file is for the caller."""
         try:
             yield

@@ -36,10 +36,15 @@ class Writers:
         self._number = 0
 
     def new_id(self) -> str:
-        """A name that no other writer gives."""
+        """A name that no other writer gives.
+
+        Raises:
+            StoreError: nothing can be written here; the message names the place.
+        """
         if self._pid != os.getpid():  # the first, or the first after a fork
-            self._pid, self._token, self._number = os.getpid(), uuid.uuid4().hex[:_TOKEN], 0
-            self._note()
+            token = uuid.uuid4().hex[:_TOKEN]
+            self._note(token)
+            self._pid, self._token, self._number = os.getpid(), token, 0
         self._number += 1
         return f"{self._token}-{self._number:x}"
 
@@ -56,15 +61,16 @@ class Writers:
         """Delete the notes of processes that left nothing."""
         self._disk.delete([f"{_FOLDER}/{token}" for token in tokens])
 
-    def _note(self) -> None:
+    def _note(self, token: str) -> None:
         """Note what this process is, on a disk, where a kill may leave something half done."""
         me = Process.this()
         if not self._disk.is_local or me is None:
             return
-        path = Path(self._disk.full(f"{_FOLDER}/{self._token}"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(me.stored()))
-        pid = self._pid
+        path = Path(self._disk.full(f"{_FOLDER}/{token}"))
+        with self._disk.told("write", f"{_FOLDER}/{token}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(me.stored()))
+        pid = os.getpid()
         atexit.register(lambda: path.unlink(missing_ok=True) if os.getpid() == pid else None)
 
 
