@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import gc
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from quarry_dagster_tests.corpus import LARGER, PAGES, Corpus, Quarry, extractor
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import Server, Site, html
 
+gc.set_threshold(10_000)  # as the command does
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which some test does first
 
 _SLOW = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
