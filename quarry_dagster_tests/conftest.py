@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -102,14 +103,15 @@ def _crawled(_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
         _settle_in(folder, monkeypatch)
         _share_workers(monkeypatch)
         assert _command(monkeypatch, "run", folder / "a.txt") == 0
-    return folder / "data"
+    return folder
 
 
 @pytest.fixture
 def crawled(quarry: Quarry, tmp_path: Path, site: Site, _crawled: Path) -> Corpus:
-    """A corpus of the pages /0, /1 ... of the site, made by `quarry run`."""
+    """A corpus of the pages /0, /1 ... of the site, made by `quarry run` of the seeds `a.txt` in `tmp_path`."""
     site.pages |= _CRAWLED
-    return Corpus(_crawled, profile()).copy(tmp_path / "data")
+    shutil.copy2(_crawled / "a.txt", tmp_path)
+    return Corpus(_crawled / "data", profile()).copy(tmp_path / "data")
 
 
 @pytest.fixture(autouse=True)
