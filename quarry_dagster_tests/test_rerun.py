@@ -19,6 +19,7 @@ import yaml
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
 from quarry_dagster import scan
+from quarry_dagster.cli import command
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.demo import __main__ as demo
 from quarry_dagster.orchestration import runner
@@ -65,14 +66,13 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def _quarry(environment: Mapping[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "quarry_dagster.cli", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    """Runs `quarry ARGUMENTS` in this process."""
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(SystemExit) as end:
+        for name in ("QUARRY_DATA", "QUARRY_PROFILE", "QUARRY_ALLOW_ADDRESSES"):
+            monkeypatch.setenv(name, environment[name])
+        monkeypatch.setattr(sys, "argv", ["quarry", *arguments])
+        command()
+    assert not end.value.code
 
 
 def _stopped(
@@ -143,8 +143,8 @@ def test_ctrl_c_ends_a_crawl(environment: dict[str, str], site: Site) -> None:
     Corpus(Path(environment["QUARRY_DATA"]), profile()).seed(
         "site.txt", "".join(f"{site.url(path)}\n" for path in site.pages)
     )
-    command = [sys.executable, "-m", "quarry_dagster.cli", "run"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+    run = [sys.executable, "-m", "quarry_dagster.cli", "run"]
+    with subprocess.Popen(run, env=environment, stderr=subprocess.DEVNULL) as process:
         _wait_until(lambda: site.asked, "the first page")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
@@ -157,14 +157,14 @@ def test_ctrl_c_ends_a_crawl(environment: dict[str, str], site: Site) -> None:
 def test_a_run_that_waits_for_another_says_so_and_can_be_interrupted(
     environment: dict[str, str], is_interrupted: bool
 ) -> None:
-    command = [sys.executable, "-m", "quarry_dagster.cli", "run"]
+    run = [sys.executable, "-m", "quarry_dagster.cli", "run"]
     with runner.instance(environment["QUARRY_DATA"]) as instance:
         slots = instance.event_log_storage
         job = build_defs(profile="workstation").resolve_job_def("ingest")
         other = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         slots.initialize_concurrency_limit_to_default("raw_pages")
         assert slots.claim_concurrency_slot("raw_pages", other.run_id, "raw_pages").is_claimed
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             said = [next(line for line in process.stderr if "waiting for another run: the pool raw_pages" in line)]
             if is_interrupted:

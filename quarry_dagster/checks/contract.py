@@ -16,7 +16,7 @@ def wrong_columns(segment: Segment, schema: pl.Schema) -> list[str]:
     later than it, and is null (see :meth:`Segment.batches`).
     """
     with segment.files.parquet(segment.path) as f:
-        found = pl.Schema(pl.from_arrow(f.schema_arrow.empty_table()).schema)  # pyright: ignore
+        found = pl.Schema(f.schema_arrow)
     wrong = [
         f"{name}: {t} instead of {schema.get(name, 'nothing')}" for name, t in found.items() if schema.get(name) != t
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -53,6 +54,9 @@ def main() -> None:
     from quarry_dagster.cli import terminal
 
     terminal.outlive_readers()
+    gc.set_threshold(
+        10_000
+    )  # what loads is a million objects that stay, and to look for garbage among them takes a second
     try:
         command()
     except SystemExit as e:

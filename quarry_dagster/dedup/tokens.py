@@ -12,7 +12,6 @@ Why so: "Tokens: what is compared as a word" in docs/decisions.md.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +43,6 @@ _UNWRITTEN = (*range(0x610, 0x61B), 0x640, *range(0x64B, 0x660), 0x670, *range(0
 _WRITTEN_IN_TWO_WAYS = {"أ": "ا", "إ": "ا", "آ": "ا", "ٱ": "ا", "ؤ": "و", "ئ": "ي", "ى": "ي", "ة": "ه"}
 _AS_COMPARED = {**dict.fromkeys(_UNWRITTEN), **{ord(k): v for k, v in _WRITTEN_IN_TWO_WAYS.items()}}
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
-_DIGITS = {i: str(unicodedata.decimal(chr(i))) for i in range(0x80, sys.maxunicode + 1) if chr(i).isdecimal()}
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def _compared(text: str) -> str:
         return text
     if _ARABIC.search(text):
         text = text.translate(_AS_COMPARED)
-    return text.translate(_DIGITS) if _FOREIGN_DIGIT.search(text) else text
+    return _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
 
 
 def _runs(hashes: np.ndarray, in_run: np.ndarray, owner: np.ndarray, length: int) -> np.ndarray:

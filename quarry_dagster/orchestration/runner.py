@@ -41,6 +41,7 @@ from quarry_dagster.environment import check_dagster_home, code_location, data_r
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.orchestration import assets
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
+from quarry_dagster.orchestration.kept_open import kept_open
 from quarry_dagster.orchestration.partitions import CRAWL_BATCHES, consecutive, range_tags
 from quarry_dagster.profiles.choose import configs_dir
 from quarry_dagster.profiles.remembered import choose_for
@@ -138,7 +139,7 @@ def instance(data: str) -> Iterator[DagsterInstance]:
     """
     home = os.environ.get("DAGSTER_HOME")
     try:
-        with _opened(data) as found:
+        with _opened(data) as opened, kept_open(opened) as found:
             fail_dead_runs(found)
             yield found
     except (SQLAlchemyError, sqlite3.Error) as e:
