@@ -54,9 +54,8 @@ def main() -> None:
     from quarry_dagster.cli import terminal
 
     terminal.outlive_readers()
-    gc.set_threshold(
-        10_000
-    )  # what loads is a million objects that stay, and to look for garbage among them takes a second
+    # What loads is a million objects that stay, and to look for garbage among them takes a second.
+    gc.set_threshold(10_000)
     try:
         command()
     except SystemExit as e:
