@@ -44,9 +44,10 @@ _MARKDOWN = [
 ]
 """Marks that say how a text is to be shown, in the order in which they are taken out, and what stays in their place.
 
-They are looked for where white space is one blank: where its lines end must not make a text another one. None looks at
-a character more often than a few times, whatever the text."""
-_MAY_BE_MARKED = re.compile(r"[`*_~|#>\\=•]|(?<!\S)[-+:]")
+They are looked for in each word by itself, so where lines end does not make a text another one. None looks at a
+character more often than a few times, whatever the text."""
+_SIGN = re.compile(r"[`*_~|#>\\=•]| [-+:]")
+"""Where a mark may be."""
 
 
 def kept_form(text: str) -> str:
@@ -64,7 +65,9 @@ def count_words(text: str) -> int:
     letters = sum(c.isalpha() for c in _UNSPACED.findall(text))
     spaced = _MARKS_BETWEEN_WORDS.sub(" ", _UNSPACED.sub(" ", text) if letters else text)
     # Not \w+: in Python it ends at the vowel signs inside Hindi or Tamil words.
-    return (letters + 1) // 2 + sum(token.isalnum() or any(map(str.isalnum, token)) for token in spaced.split())
+    tokens = spaced.split()
+    others = (token for token in tokens if not token.isalnum())
+    return (letters + 1) // 2 + sum(map(str.isalnum, tokens)) + sum(any(map(str.isalnum, token)) for token in others)
 
 
 def normal_form(text: str) -> str:
@@ -74,12 +77,22 @@ def normal_form(text: str) -> str:
     indented otherwise. Whatever is computed for a `text_digest` (shingles, vectors) is computed from this form: texts
     that share a digest must share it, whichever of them comes first.
     """
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    if not _MAY_BE_MARKED.search(plain):
-        return plain
-    for mark, instead in _MARKDOWN:
-        plain = mark.sub(instead, plain)
-    return " ".join(plain.split())
+    # A blank before it, so that each word has one.
+    plain = " " + " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    parts: list[str] = []
+    at = 0
+    for sign in _SIGN.finditer(plain):
+        if sign.start() < at:  # in the word of the sign before
+            continue
+        begin = sign.end() - 1 if sign[0][0] == " " else plain.rfind(" ", 0, sign.start()) + 1
+        end = plain.find(" ", begin)
+        end = len(plain) if end < 0 else end
+        word = plain[begin:end]
+        for mark, instead in _MARKDOWN:
+            word = mark.sub(instead, word)
+        parts += (plain[at:begin], word)
+        at = end
+    return " ".join("".join((*parts, plain[at:])).split()) if parts else plain[1:]
 
 
 def is_longer_than(text: str, limit: int) -> bool:
