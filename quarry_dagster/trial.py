@@ -10,8 +10,8 @@ import mimetypes
 import re
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,12 +21,9 @@ from quarry_dagster.errors import ConfigError, InvalidUrl
 from quarry_dagster.extract import Extraction, Extractor, Page
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Crawl, HardwareProfile
-from quarry_dagster.profiles.settings import Extraction as ExtractionSettings
 from quarry_dagster.store.schemas import EXTRACTED
 from quarry_dagster.urls import canonical_url
 
-MARKED = "by mode fast too: of its metadata, its address, or where it stands plainly"
-FOUND = "by mode thorough alone, which looks all over the page"
 _TYPES = {".txt": "text/plain", ".md": "text/plain", ".rst": "text/plain", ".text": "text/plain", ".log": "text/plain"}
 """By suffix what a file is taken for, where Python does not know it as what it is for us."""
 _SNIFFED = 1024
@@ -68,8 +65,6 @@ class Trial:
     bytes: int | None = None
     text: Extraction | None = None
     """What was extracted; None where there was no page."""
-    author_source: str | None = None
-    date_source: str | None = None
 
     @property
     def is_document(self) -> bool:
@@ -101,7 +96,8 @@ def try_page(named: str, profile: HardwareProfile, allow_addresses: Sequence[Net
 
 def _try_url(url: str, profile: HardwareProfile, allow_addresses: Sequence[Network]) -> Trial:
     settings = profile.crawl
-    with _Extractors(profile.extraction) as extractors, TemporaryDirectory() as folder:
+    with Extractor(profile.extraction, 1) as extractor, TemporaryDirectory() as folder:
+        extractor.prepare()  # it loads while the page is fetched
         origins = Path(folder, "origins.sqlite")
         (response,) = crawl([Request(url)], settings, allow_addresses=allow_addresses, origins=origins)
         found = Trial(
@@ -119,8 +115,8 @@ def _try_url(url: str, profile: HardwareProfile, allow_addresses: Sequence[Netwo
         )
         if response.body is None:
             return found
-        page = Page(url, response.final_url or url, response.body, response.content_type)
-        return extractors.extract(found, page)
+        page = Page(url, response.final_url or url, response.body, response.content_type, _today())
+        return replace(found, text=next(extractor.extract([page])))
 
 
 def _robots(response: Response, settings: Crawl, path: Path) -> list[Robots]:
@@ -199,8 +195,9 @@ def _try_file(path: Path, profile: HardwareProfile) -> Trial:
             return replace(found, outcome=refused.outcome, detail=refused.detail)
         remedy = f"pages (HTML) and plain text are read. {NOT_READ}"
         return replace(found, outcome=refused.outcome, detail=refused.detail, remedy=remedy, content_type=None)
-    with _Extractors(profile.extraction) as extractors:
-        return extractors.extract(found, Page(path.name, "", body, content_type))
+    with Extractor(profile.extraction, 1) as extractor:
+        page = Page(path.name, "", body, content_type, _today())
+        return replace(found, text=next(extractor.extract([page])))
 
 
 def _type_of(path: Path, body: bytes) -> str:
@@ -216,39 +213,5 @@ def _is_seed(path: Path, body: bytes) -> bool:
     return is_seed_name(path.name) and (path.suffix.lower() != ".txt" or _URL.match(body) is not None)
 
 
-class _Extractors:
-    """Workers with the limits of a run: one in its mode, and one that tells where author and date come from.
-
-    Mode `fast` looks for them in the page's metadata and address first, and not all over the page: what it finds too is
-    likely to be what the page means. The workers load while the page is fetched.
-    """
-
-    def __init__(self, settings: ExtractionSettings) -> None:
-        ways = [settings]
-        if settings.mode == "thorough":
-            ways.append(settings.model_copy(update={"mode": "fast"}))
-        self._ways = [Extractor(way, 1) for way in ways]
-
-    def __enter__(self) -> _Extractors:
-        for way in self._ways:
-            way.prepare()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for way in self._ways:
-            way.__exit__()
-
-    def extract(self, found: Trial, page: Page) -> Trial:
-        """The trial with what a run extracts."""
-        ways = self._ways[:1] if page.is_plain_text else self._ways
-        with ThreadPoolExecutor(len(ways)) as pool:
-            texts = list(pool.map(lambda way: next(way.extract([page])), ways))
-        text, marked = texts[0], texts[-1]
-        author, date = (_source(getattr(text, name), getattr(marked, name)) for name in ("author", "date"))
-        return replace(found, text=text, author_source=author, date_source=date)
-
-
-def _source(value: str | None, marked: str | None) -> str | None:
-    if value is None:
-        return None
-    return MARKED if value == marked else FOUND
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

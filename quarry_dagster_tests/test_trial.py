@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from quarry_dagster.crawl import robots
-from quarry_dagster.trial import MARKED
 from quarry_dagster_tests.corpus import Quarry, words
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import html
@@ -43,7 +42,7 @@ def test_a_page_is_told_as_a_run_would_have_it(quarry: Quarry, hostile: HostileS
     assert found["consent"].startswith("nothing opts out")
     text = found["text"]
     assert (text["outcome"], text["date"], text["author"]) == ("extracted", "2024-03-02", "Ann Example")
-    assert (found["date_source"], found["author_source"]) == (MARKED,) * 2
+    assert (text["date_source"], text["author_source"]) == ("meta", "head")
     assert words(1)[:40] in text["text"] and text["word_count"] >= 100
 
 

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from quarry_dagster.trial import Trial
 
 _BEGINNING = 500
+_SOURCES = {
+    "head": "as the page's head names it",
+    "byline": "of a byline",
+    "meta": "marked in the page's head",
+    "json_ld": "marked in its JSON-LD",
+    "markup": "marked where it stands",
+    "url": "of its address",
+    "text": "written in its text",
+    "later": "none: the page names a day that is yet to come",
+}
+"""Where an author or a date was found, in words."""
 
 
 @click.command("try")
@@ -58,10 +69,11 @@ def _print(found: Trial, *, all_text: bool) -> None:
         return
     _line("text", f"{text.outcome}{f', {text.detail}' if text.detail else ''}, by {text.extractor}")
     _line("title", text.title or "none")
-    for name, value, source in (("author", text.author, found.author_source), ("date", text.date, found.date_source)):
-        _line(name, f"{value}{f', {source}' if source else ''}" if value else "none")
+    _line("author", _with_source(text.author, text.author_source))
+    _line("date", _with_source(text.date, text.date_source))
+    _line("kind", ", by ".join(filter(None, (text.page_type, text.page_type_source))) or None)
     _line("language", text.language or "too short to tell")
-    _line("words", f"{text.word_count:,}")
+    _line("words", f"{text.word_count:,}{f', {text.text_format}' if text.text_format else ''}")
     shown = text.text or ""
     rest = len(shown) - _BEGINNING
     if shown:
@@ -70,6 +82,11 @@ def _print(found: Trial, *, all_text: bool) -> None:
             click.echo(f"  {safe(line)}")
     if not all_text and rest > 0:
         click.echo(f"  ... and {plural(rest, 'character')} more: --text prints the whole")
+
+
+def _with_source(value: str | None, source: str | None) -> str:
+    """The value and where it comes from, in words."""
+    return f"{value}, {_SOURCES[source]}" if value and source else _SOURCES["later"] if source == "later" else "none"
 
 
 def _line(name: str, what: str | None) -> None:

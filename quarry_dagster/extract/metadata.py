@@ -1,25 +1,22 @@
-"""Title, author and date of a page: what its head says of them, else what trafilatura and htmldate find in its text."""
+"""Title, author and date of a page: what its head says of them, else what stands at its heading."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from quarry_dagster.dates import day_of
+from quarry_dagster.extract.byline import byline
+from quarry_dagster.extract.published import published
 from quarry_dagster.page import Head, Node, text_in, typed, types_of
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-_NEWEST_DATE = "2099-12-31"
-"""A constant: the result is not to depend on the day."""
-_OLDEST_DATE = "1995-01-01"
-"""htmldate's bound: before it the web had few pages."""
 _ARTICLES = (
     *("Article", "NewsArticle", "BlogPosting", "SocialMediaPosting", "LiveBlogPosting", "ScholarlyArticle"),
     *("BackgroundNewsArticle", "OpinionNewsArticle", "ReportageNewsArticle", "MedicalScholarlyArticle"),
 )
-"""Types of schema.org whose headline, author and date are those of the page."""
+"""Types of schema.org whose headline and author are those of the page."""
 _AUTHORS = (
     *("og:author", "og:article:author", "author", "article:author", "authors", "byl", "citation_author", "creator"),
     *("dc.creator", "dc.creator.aut", "dc:creator", "dcterms.creator", "dcterms.creator.aut", "dcsext.author"),
@@ -31,29 +28,23 @@ _TITLES = (
 )
 
 
-def page_metadata(head: Head, tree: HtmlElement, url: str | None, *, thorough: bool) -> dict[str, str | None]:
-    """`title`, `author` and `date` (ISO 8601); `tree` stays as it is.
+def page_metadata(head: Head, tree: HtmlElement, url: str | None, fetched_on: str) -> dict[str, str | None]:
+    """`title`, `author`, `author_source`, `date` (ISO 8601, not later than `fetched_on`) and `date_source` of a page.
 
-    Not `thorough`: a date only where the page marks it as one, an author only where its head names one.
+    `tree` stays as it is.
     """
-    from htmldate import find_date
     from trafilatura import metadata
     from trafilatura.settings import Document
 
     found = Document()
     found.title = _title(head, tree) or metadata.extract_title(tree)
-    found.author = _author(head)
-    if thorough:
-        found.author = found.author or metadata.extract_author(tree)
-    found.date = _date(head) or find_date(
-        tree,
-        url=head.canonical_url(url) or url,
-        original_date=True,
-        extensive_search=thorough,
-        max_date=_NEWEST_DATE,
-    )
+    said = _author(head)
+    found.author = said or byline(tree)
     found.clean_and_trim()
-    return {name: getattr(found, name) or None for name in ("title", "author", "date")}
+    facts = {name: getattr(found, name) or None for name in ("title", "author")}
+    facts["author_source"] = facts["author"] and ("head" if said else "byline")
+    dated = published(head, tree, head.canonical_url(url) or url, fetched_on)
+    return facts | {"date": dated and dated.day, "date_source": dated and dated.source}
 
 
 def _title(head: Head, tree: HtmlElement) -> str | None:
@@ -107,12 +98,3 @@ def _names(head: Head) -> list[str]:
 
 def _articles(head: Head) -> Iterator[Node]:
     return typed(head.json_ld.main, _ARTICLES)
-
-
-def _date(head: Head) -> str | None:
-    """The day on which the page was published, as its JSON-LD says it."""
-    for article in _articles(head):
-        day = day_of(text_in(article.get("datePublished")) or "")
-        if day and _OLDEST_DATE <= day <= _NEWEST_DATE:
-            return day
-    return None

@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 
 from quarry_dagster.digests import digest
+from quarry_dagster.plural import plural
 
 VERSION = "words-2"
 """Changes whenever the same text would have another number of words, or another digest."""
@@ -68,6 +69,11 @@ def count_words(text: str) -> int:
     tokens = spaced.split()
     others = (token for token in tokens if not token.isalnum())
     return (letters + 1) // 2 + sum(map(str.isalnum, tokens)) + sum(any(map(str.isalnum, token)) for token in others)
+
+
+def by_length(words: int, min_words: int) -> str | None:
+    """Why a text of so many words is no document; None where it is one."""
+    return f"{plural(words, 'word')}, less than min_words {min_words}" if words < min_words else None
 
 
 def normal_form(text: str) -> str:

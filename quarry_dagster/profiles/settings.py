@@ -109,11 +109,13 @@ class Extraction(Settings):
     """How main text is extracted. Times in seconds, sizes in MiB."""
 
     FIT_THE_MACHINE = frozenset({"worker_memory_mb"})
-    ROWS_DEPEND_ON = frozenset({"mode", "max_page_mb", "min_words"})
+    ROWS_DEPEND_ON = frozenset({"mode", "text_format", "max_page_mb", "min_words"})
 
     mode: Literal["thorough", "fast"] = "thorough"
-    """`thorough`: trafilatura with its fallbacks; `fast`: without them, and author and date only where a page marks
-    them as such, for small machines."""
+    """`thorough`: trafilatura with its fallbacks; `fast`: without them, for small machines."""
+    text_format: Literal["markdown", "plain"] = "markdown"
+    """What the text of a page keeps: headings, lists, tables, emphasis and code in Markdown, or its words and lines
+    alone. Texts that are given stay as they are."""
     page_timeout: Annotated[float, Field(gt=0)] = 20.0
     max_page_mb: Annotated[float, Field(gt=0)] = 8.0
     worker_memory_mb: Positive = 2048

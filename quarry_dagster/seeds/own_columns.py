@@ -114,4 +114,5 @@ def split(packed: str | None) -> tuple[dict[str, str], str | None]:
         return {}, None
     values = json.loads(packed)
     fills = {name: values.pop(name) for name in GIVEN if name in values}
+    fills |= {f"{name}_source": "seed" for name in ("author", "date") if name in fills}
     return fills, json.dumps(values, ensure_ascii=False, separators=(",", ":")) if values else None

@@ -18,12 +18,13 @@ import polars as pl
 
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import StoreError
-from quarry_dagster.extract import Extractor, Page, extractor_version
+from quarry_dagster.extract import PLAIN_TEXT, Extractor, Page, by_length, extractor_version, plain_version, text_digest
+from quarry_dagster.extract.published import LATER
 from quarry_dagster.progress import track
 from quarry_dagster.seeds.own_columns import split
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Fingerprint, PagesSegment, Store, TextNotes, TextSegment, again, digest_rows
-from quarry_dagster.store.schemas import EXTRACT_FAILURES, EXTRACTED, EXTRACTED_TEXT
+from quarry_dagster.store.schemas import EXTRACT_FAILURES, EXTRACTED, EXTRACTED_TEXT, TOO_SHORT
 
 Row = dict[str, Any]
 
@@ -53,16 +54,22 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool, re
     settings = extractor.settings
     version = extractor_version(settings)
     # Limits do not change a text, but with others a page that failed deserves another try.
-    maker = f"{version} {settings.page_timeout} s {settings.worker_memory_mb} MB"
+    maker = f"{version} {settings.page_timeout} s {settings.worker_memory_mb} MB min_words {settings.min_words}"
     fingerprint = Fingerprint((raw.notes.content,), maker)
     report = StageReport(rows=raw.rows)
-    if old is not None and not force and not (retry and has_failures(old)) and _holds(old, fingerprint, version):
+    if (
+        old is not None
+        and not force
+        and not (retry and has_failures(old))
+        and _holds(old, fingerprint, version, settings.min_words)
+    ):
         report.outcomes = Counter(old.notes.outcomes)
         report.seconds = time.monotonic() - start
         return report
-    earlier = {} if force else _earlier(old, version)
+    earlier = {} if force else _earlier(old, version, plain_version(settings), settings.min_words)
     documents: list[tuple[str, str, str]] = []
     languages: Counter[str] = Counter()
+    plain = 0
     with store.extracted_text.write(partition) as writer, track("extracted_text", raw.rows, "pages") as advance:
         pages: dict[str, Row] = {}  # facts of the pages that the workers have in hand
         reused: list[Row] = []
@@ -79,9 +86,11 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool, re
                     reused.append(earlier[digest] | facts)
                 else:
                     pages[row["doc_id"]] = facts
-                    yield Page(row["doc_id"], row["final_url"] or row["url"], row["body"], row["content_type"])
+                    yield page_of(row)
 
         def write(rows: list[Row]) -> None:
+            nonlocal plain
+            plain += sum(r["extractor"] == PLAIN_TEXT for r in rows if "extractor" in r)
             writer.append(rows)
             advance(len(rows))
             report.outcomes.update(r["outcome"] for r in rows)
@@ -111,6 +120,9 @@ def _refresh(store: Store, partition: str, extractor: Extractor, force: bool, re
                 documents=len(documents),
                 outcomes=dict(report.outcomes),
                 languages=dict(languages),
+                plain_version=plain_version(settings),
+                plain=plain,
+                min_words=settings.min_words,
             )
         )
     report.written = 1
@@ -123,10 +135,17 @@ def has_failures(texts: TextSegment) -> bool:
     return any(texts.notes.outcomes.get(outcome) for outcome in EXTRACT_FAILURES)
 
 
-def _holds(old: TextSegment, fingerprint: Fingerprint, version: str) -> bool:
+def _holds(old: TextSegment, fingerprint: Fingerprint, version: str, min_words: int) -> bool:
     """Whether a segment is what would be made now; other limits change nothing where no page failed."""
-    is_same = (old.notes.input.inputs, old.notes.extractor_version) == (fingerprint.inputs, version)
+    notes = old.notes
+    is_same = (notes.input.inputs, notes.extractor_version, notes.min_words) == (fingerprint.inputs, version, min_words)
     return old.notes.input == fingerprint or (is_same and not has_failures(old))
+
+
+def page_of(row: Row) -> Page:
+    """The page of a row of `raw_pages` that has a body."""
+    day = row["fetched_at"].date().isoformat()
+    return Page(row["doc_id"], row["final_url"] or row["url"], row["body"], row["content_type"], day)
 
 
 def _raw_rows(raw: PagesSegment) -> Iterator[Row]:
@@ -140,12 +159,27 @@ def _page_digest(row: Row, fills: Mapping[str, str]) -> str:
     return digest("\x1f".join([*facts, *(f"{name}={value}" for name, value in fills.items())]).encode())
 
 
-def _earlier(old: TextSegment | None, version: str) -> dict[str, Row]:
-    """Rows of the earlier version that are still valid, by page digest."""
-    if old is None or old.notes.extractor_version != version:
+def _earlier(old: TextSegment | None, version: str, plain_version: str, min_words: int) -> dict[str, Row]:
+    """Rows of the earlier version that are still valid, by page digest: all of them, or those of plain texts."""
+    if old is None:
         return {}
-    rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096)))
-    return {
-        r["page_digest"]: r
-        for r in rows.filter(~pl.col("outcome").is_in(["not_fetched", *EXTRACT_FAILURES])).iter_rows(named=True)
-    }
+    is_valid = ~pl.col("outcome").is_in(["not_fetched", *EXTRACT_FAILURES])
+    # It may no longer be later than the day of the fetch, where the page was fetched again since.
+    is_valid &= pl.col("date_source").ne_missing(LATER)
+    if old.notes.extractor_version != version:
+        if old.notes.plain_version != plain_version:
+            return {}
+        is_valid &= pl.col("extractor") == PLAIN_TEXT
+    rows = pl.concat(list(old.batches(EXTRACTED_TEXT.names(), rows=4096))).filter(is_valid)
+    return {r["page_digest"]: _by_length(r, min_words) for r in rows.iter_rows(named=True)}
+
+
+def _by_length(row: Row, min_words: int) -> Row:
+    """The row as it is where so many words make a text a document."""
+    short = by_length(row["word_count"], min_words)
+    if row["outcome"] == EXTRACTED and short:
+        return row | {"outcome": TOO_SHORT, "detail": short, "text_digest": None}
+    if row["outcome"] == TOO_SHORT:
+        as_document = {"outcome": EXTRACTED, "detail": None, "text_digest": text_digest(row["text"])}
+        return row | ({"detail": short} if short else as_document)
+    return row

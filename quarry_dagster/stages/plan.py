@@ -19,7 +19,7 @@ import polars as pl
 from quarry_dagster.crawl.answers import Answers
 from quarry_dagster.crawl.origins import crawl_delays
 from quarry_dagster.embed import is_at_hand, vector_id
-from quarry_dagster.extract import extractor_version
+from quarry_dagster.extract import extractor_version, plain_version
 from quarry_dagster.intake import SeedReport
 from quarry_dagster.intake.batches import CHUNK
 from quarry_dagster.intake.plan import by_host, plan_seeds, urls_by_host
@@ -155,7 +155,8 @@ class _There:
             if text:
                 extracted = text.notes.rows - text.notes.outcomes.get("not_fetched", 0)
                 failed = sum(text.notes.outcomes.get(outcome, 0) for outcome in EXTRACT_FAILURES)
-                again = extracted if force or text.notes.extractor_version != version else failed * only_failed
+                outdated = text.notes.outdated(version, plain_version(profile.extraction))
+                again = extracted if force else outdated or failed * only_failed
                 self.texts_anew += again * is_run
                 self.texts_reused += extracted - again * is_run
                 is_embedded = made is not None and made.notes.model == model and not force

@@ -11,10 +11,11 @@ from itertools import islice
 
 from quarry_dagster.embed import load_encoder, vector_id, why_other_vectors
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.extract import Extractor, Page, extractor_version, normal_form
+from quarry_dagster.extract import Extractor, extractor_version, normal_form, plain_version
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.remembered import made_with, to_remember
 from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.stages.extracted_text import page_of
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import ACCEPTED
 
@@ -86,9 +87,7 @@ def redo(store: Store, profile: HardwareProfile) -> Redo:
         sections |= {"embedding"} if any(s.notes.rows and s.notes.model != vectors for s in made) else set()
     found = Redo(
         frozenset(sections),
-        sum(
-            s.notes.rows - s.notes.outcomes.get("not_fetched", 0) for s in texts if s.notes.extractor_version != version
-        ),
+        sum(s.notes.outdated(version, plain_version(profile.extraction)) for s in texts),
         sum(s.notes.rows for s in made if s.notes.model != vectors),
     )
     if not found.embedded or "embedding" in sections or not root.vectors:
@@ -130,7 +129,7 @@ def seconds_a_page(store: Store, profile: HardwareProfile) -> float:
     """Seconds to extract a page on this machine under these settings, by a sample."""
     frames = (frame for segment in store.raw_pages.segments().values() for frame in segment.batches())
     rows = (row for frame in frames for row in frame.iter_rows(named=True) if row["body"] is not None)
-    pages = [Page(r["doc_id"], r["final_url"] or r["url"], r["body"], r["content_type"]) for r in islice(rows, _SAMPLE)]
+    pages = [page_of(r) for r in islice(rows, _SAMPLE)]
     with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
         list(extractor.extract(pages[:1]))  # the workers start
         began = time.monotonic()

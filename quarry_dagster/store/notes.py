@@ -89,6 +89,19 @@ class TextNotes(Notes):
     outcomes: dict[str, int]
     languages: dict[str, int] = field(default_factory=dict)
     """Accepted documents by language; those of the earliest versions have none."""
+    plain_version: str = ""
+    """What changes a row of a plain text; such rows stay where it is the same."""
+    plain: int = 0
+    """How many rows are of plain texts, as those that are given."""
+    min_words: int = -1
+    """From how many words a text was a document."""
+
+    def outdated(self, version: str, plain_version: str) -> int:
+        """How many texts an extractor of these versions would make anew."""
+        if self.extractor_version == version:
+            return 0
+        kept = self.plain if self.plain_version == plain_version else 0
+        return self.rows - self.outcomes.get("not_fetched", 0) - kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,12 +53,15 @@ LEVELS = ("url", "exact", *SCORED_LEVELS)
 
 EXTRACTED = "extracted"
 """The one outcome of a row of `extracted_text` that makes it a document."""
+TOO_SHORT = "too_short"
+JAVASCRIPT_ONLY = "javascript_only"
+"""The outcome of a page that shows nothing to who runs no scripts."""
 ACCEPTED = pl.col("outcome") == EXTRACTED
 """Whether a row of `extracted_text` is a document."""
 
 EXTRACT_FAILURES = ("timeout", "error")
 """Outcomes of `extracted_text` that say nothing about the page: another try may give its text."""
-EXTRACT_OUTCOMES = (EXTRACTED, "not_fetched", "empty", "too_short", "javascript_only", *EXTRACT_FAILURES)
+EXTRACT_OUTCOMES = (EXTRACTED, "not_fetched", "empty", TOO_SHORT, JAVASCRIPT_ONLY, *EXTRACT_FAILURES)
 
 BATCHES = pl.Schema(
     {
@@ -113,12 +116,17 @@ EXTRACTED_TEXT = pl.Schema(
         "detail": pl.String,
         "title": pl.String,
         "author": pl.String,
+        "author_source": pl.String,  # head, byline or seed
         "date": pl.String,
+        "date_source": pl.String,  # meta, json_ld, markup, url, text, later or seed
         "language": pl.String,  # ISO 639-1
         "text": pl.String,
+        "text_format": pl.String,  # markdown or plain
         "word_count": pl.Int64,
         "text_digest": pl.String,
         "canonical_url": pl.String,
+        "page_type": pl.String,
+        "page_type_source": pl.String,  # schema.org, opengraph, generator, url or structure
         "extractor": pl.String,
         "page_digest": pl.String,  # of the bytes, their type and address: what the row was made from
         "metadata": pl.String,
@@ -210,6 +218,7 @@ DEDUPED_CORPUS = pl.Schema(
         "date": pl.String,
         "language": pl.String,
         "text": pl.String,
+        "text_format": pl.String,
         "word_count": pl.Int64,
         "fetched_at": UTC_TIME,
         "metadata": pl.String,
@@ -287,7 +296,9 @@ MEANINGS = {
     "canonical_url": "what the page says is its URL: `link rel=canonical`, else `og:url`; null where it says none",
     "containment": "of the removed text's word 3-grams in the witness' text",
     "cosine": "of the two vectors",
+    "author_source": "where the author was found: head, byline or seed",
     "date": "of publication, as the page states it, ISO 8601",
+    "date_source": "where the date was found: meta, json_ld, markup, url, text or seed; later: after it was fetched",
     "detail": "why, where the outcome needs a reason",
     "doc_id": "the document: 20 hex digits of the SHA-256 of its canonical URL or URN, the same on every machine",
     "duplicates": "how many documents it stands for besides itself",
@@ -321,6 +332,9 @@ MEANINGS = {
     "title": "as the page states it",
     "url": "as the seed has it; of a document without one the URN of its seed's name and its id",
     "witness_id": "the document that it satisfies the rule with: the kept one, or one that was itself removed for it",
+    "page_type": "what kind of page it is: docs/tables.md lists them; null for a text that is no page",
+    "page_type_source": "what told it: schema.org, opengraph, generator, url or structure; null where nothing did",
+    "text_format": "how the text is to be read: markdown or plain; null without a text",
     "word_count": "words of the text; scripts without spaces count letters by twos",
 }
 """What each column means, in every table that has it."""

@@ -21,10 +21,27 @@ from quarry_dagster.orchestration.run_config import RetryConfig
 from quarry_dagster.report.charts import LENGTHS
 from quarry_dagster.stages import extracted_text as stage
 from quarry_dagster.stages.report import StageReport
-from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED_TEXT, JAVASCRIPT_ONLY
+from quarry_dagster.urls import host_of
 
+_HOSTS = 20
+"""So many hosts are shown."""
 _COPIED = ("doc_id", "url", "final_url", "fetched_at", "partition")
-_FROM_BODY = ("title", "author", "date", "language", "text", "word_count", "text_digest", "page_digest")
+_FROM_BODY = (
+    "title",
+    "author",
+    "author_source",
+    "date",
+    "date_source",
+    "language",
+    "text",
+    "text_format",
+    "word_count",
+    "text_digest",
+    "page_type",
+    "page_type_source",
+    "page_digest",
+)
 _LINEAGE = column_lineage(
     {
         "raw_pages": {c: c for c in _COPIED}
@@ -55,6 +72,8 @@ def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarr
                 "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
                 "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
                 "languages": count_table("language", dict(languages.most_common())),
+                "page_types": count_table("page_type", _counts(accepted, "page_type")),
+                "javascript_only": count_table("host", _hosts_without_text(rows)),
             }
 
         with Extractor(profile.extraction, profile.hardware.worker_count) as extractor:
@@ -63,3 +82,15 @@ def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarr
                 return stage.refresh(store, partition, extractor, force=force, retry=config.only_failed)
 
             return materialize_each(context, config, store, store.extracted_text, refresh, show)
+
+
+def _counts(rows: pl.LazyFrame, column: str) -> dict[str, int]:
+    """How many rows have each value, the most frequent first."""
+    found = rows.drop_nulls(column).select(pl.col(column).value_counts(sort=True)).unnest(column).collect()
+    return dict(found.iter_rows())
+
+
+def _hosts_without_text(rows: pl.LazyFrame) -> dict[str, int]:
+    """How many pages that are a script alone each host has; the hosts that have most."""
+    urls = rows.filter(pl.col("outcome") == JAVASCRIPT_ONLY).select("url").collect()["url"]
+    return dict(Counter(host_of(url) or "no host" for url in urls).most_common(_HOSTS))

@@ -1,0 +1,159 @@
+"""Code on a page, character by character: what stands in `pre` is kept as it is shown, whatever the extractor does.
+
+An extractor joins lines, drops blanks and takes marks for its own. So each block is put between two words that the page
+does not have, and what comes back between them gives way to the block's own text, in a fence.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+_NUMBERED = re.compile(
+    r"(?:^|[\s_-])(?:line-?num(?:ber)?s?|linenos?|ln-num(?:bers)?|hljs-ln-n|gutter|rouge-gutter|ln|nums)(?:$|[\s_-])",
+    re.IGNORECASE,
+)
+"""Classes of what highlighters put numbers of lines into."""
+_NUMBERS = re.compile(r"[\d\s.:|]*")
+_LINES = {"div", "p", "li", "tr", "table", "ol", "ul", "figure"}
+"""Elements of which each is a line of its own, or several."""
+_ROWS = {"table", "thead", "tbody", "tr", "ol", "ul"}
+"""Elements in which text of their own is nothing but the markup's layout."""
+_WITHOUT_PRE = re.compile(r"(?:^|\s)(?:syntaxhighlighter|crayon-main|w3-code|hljs-ln)(?:$|\s)")
+"""Classes of the blocks of highlighters that make no `pre`."""
+_LANGUAGE = re.compile(r"(?:^|\s)(?:lang(?:uage)?-|highlight-source-|highlight-text-|sourceCode |brush:\s*)([\w+#.-]+)")
+_NO_LANGUAGE = {"none", "plaintext", "text", "plain", "default", "highlight", "nohighlight"}
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class CodeBlocks:
+    """The blocks of code of one page."""
+
+    def __init__(self, tree: HtmlElement) -> None:
+        """Mark the blocks in the tree, which is changed: each is one element without children."""
+        self._blocks: list[tuple[str, str]] = []
+        self._word = "qcode"
+        blocks, codes = _outermost(tree)
+        if blocks:
+            whole = "".join(tree.itertext())
+            while self._word in whole:
+                self._word += "q"
+        for block in blocks:
+            text = text_of(block)
+            if not text or (_NUMBERS.fullmatch(text) and _is_beside_code(block)):
+                _empty(block, "span")
+            else:
+                self._mark(block, text)
+        for code in codes:
+            for part in code.iter():  # a line of the markup ends there, and none of the code
+                part.text = _in_one_line(part.text)
+                if part is not code:
+                    part.tail = _in_one_line(part.tail)
+
+    def restored(self, text: str) -> str:
+        """What was extracted, with each block that is in it in a fence of its own."""
+        if not self._blocks:
+            return text
+        word = self._word
+        # With the marks that the extractor has put around it, of a code block or a cell.
+        between = rf"(?:`+\n?)?[^\S\n]*{word}b(\d+)q.*?{word}e\1q(?:\s*\n`{{3,}})?[`*|~ ]*"
+        text = re.sub(between, self._fenced, text, flags=re.DOTALL)
+        return re.sub(rf"{word}[be]\d+q ?", "", text)
+
+    def _mark(self, block: HtmlElement, text: str) -> None:
+        number = len(self._blocks)
+        self._blocks.append((text, _language_of(block)))
+        _empty(block, "pre")
+        block.text = f"{self._word}b{number}q {text} {self._word}e{number}q"
+
+    def _fenced(self, found: re.Match[str]) -> str:
+        code, language = self._blocks[int(found[1])]
+        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", code) or [""]))
+        return f"\n{fence}{language}\n{code}\n{fence}\n"
+
+
+def _outermost(tree: HtmlElement) -> tuple[list[HtmlElement], list[HtmlElement]]:
+    """The blocks of code, and the pieces of code within lines, that are in no other."""
+    from lxml.etree import iterwalk
+
+    blocks: list[HtmlElement] = []
+    codes: list[HtmlElement] = []
+    walk = iterwalk(tree, events=("start",), tag=("pre", "code", "div", "table"))
+    for _, element in walk:
+        if element.tag in ("div", "table") and not _WITHOUT_PRE.search(element.get("class") or ""):
+            continue
+        is_line = element.tag == "code" and element.find(".//br") is None
+        (codes if is_line else blocks).append(element)
+        walk.skip_subtree()
+    return blocks, codes
+
+
+def text_of(block: HtmlElement) -> str:
+    """The text of a block as it is shown, without the numbers of its lines, and without empty lines around it."""
+    from lxml.etree import iterwalk
+
+    parts: list[str] = []
+    ended = True  # whether the last part ends a line
+
+    def add(text: str | None) -> None:
+        nonlocal ended
+        if text:
+            parts.append(text)
+            ended = text.endswith("\n")
+
+    walk = iterwalk(block, events=("start", "end"))
+    for event, element in walk:
+        is_line = element.tag in _LINES and element is not block
+        if is_line and not ended:
+            add("\n")
+        if event == "start" and element is not block and _is_number(element):
+            walk.skip_subtree()
+        elif event == "start":
+            add("\n" if element.tag == "br" else element.text)
+        elif element is not block and (element.getparent().tag not in _ROWS or (element.tail or "").strip()):
+            add(element.tail)
+    lines = [line.rstrip() for line in _CONTROLS.sub("", "".join(parts).replace("\r\n", "\n")).split("\n")]
+    filled = [i for i, line in enumerate(lines) if line]
+    return "\n".join(lines[filled[0] : filled[-1] + 1]) if filled else ""
+
+
+def _in_one_line(text: str | None) -> str | None:
+    return _LINE_ENDS.sub(" ", text) if text and "\n" in text else text
+
+
+def _is_number(element: HtmlElement) -> bool:
+    """Whether an element holds the numbers of lines and nothing else: by its class, or by standing before a line."""
+    name = element.get("class")
+    if name and _NUMBERED.search(name):
+        return all(map(_NUMBERS.fullmatch, islice(element.itertext(), 10_000)))
+    if len(element) or not (element.text or "").strip().isdigit() or (element.tail or "").strip():
+        return False
+    line = element.getnext()
+    return line is not None and line.tag in _LINES and element.getprevious() is None
+
+
+def _is_beside_code(block: HtmlElement) -> bool:
+    """Whether a block of numbers alone stands in a row of a table, where the code stands in the next cell."""
+    cell = next(block.iterancestors("td"), None)
+    return cell is not None and cell.getnext() is not None and cell.getnext().find(".//pre") is not None
+
+
+def _language_of(block: HtmlElement) -> str:
+    """The language that the classes of a block, of the code in it or of what it stands in name, else ""."""
+    around = [block, *block.iter("code"), *list(block.iterancestors())[:2]]
+    for element in around:
+        found = _LANGUAGE.search(f"{element.get('class') or ''} ")
+        if found and found[1].lower() not in _NO_LANGUAGE:
+            return found[1].lower()
+    return ""
+
+
+def _empty(block: HtmlElement, tag: str) -> None:
+    tail = block.tail
+    block.clear()
+    block.tag, block.tail = tag, tail
