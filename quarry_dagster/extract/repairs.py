@@ -7,6 +7,7 @@ those that surround a text: a chapter on cookies, too.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _BREAK = "\u2028"
 _LISTS = ("ul", "ol")
 _STEPS = 30
 """So many items are steps; a longer list of links is an index."""
+_ANCHORS = 4
+"""Children of a chapter among which its heading is looked for."""
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "p"})
 _NAVIGATION = frozenset({"nav", "aside", "footer", "header", "menu"})
 
@@ -30,7 +33,8 @@ def repair(tree: HtmlElement) -> None:
         if next(figure.iter("pre", "table"), None) is not None:
             figure.tag = "div"
     for chapter in tree.iter("section", "div"):
-        if (name := chapter.get("id")) and len(chapter) and _slug(name) == _heading_slug(chapter[0]):
+        name, heading = chapter.get("id"), _heading_slug(chapter)
+        if name and heading and _slug(name).endswith(heading):
             del chapter.attrib["id"]  # it is its heading's
     for found in [*tree.iter(*_LISTS)]:
         items = found.findall("li")
@@ -79,8 +83,12 @@ def _slug(text: str) -> str:
     return "".join(filter(str.isalnum, text)).casefold()
 
 
-def _heading_slug(element: HtmlElement) -> str:
-    return _slug(element.text_content()) if element.tag in _HEADINGS and element.tag != "p" else ""
+def _heading_slug(chapter: HtmlElement) -> str:
+    """The letters of the heading with which a chapter begins; anchors may stand before it."""
+    for child in islice(chapter, _ANCHORS):
+        if child.tag in _HEADINGS and child.tag != "p":
+            return _slug(child.text_content())
+    return ""
 
 
 def _is_in_cell(found: HtmlElement) -> bool:
