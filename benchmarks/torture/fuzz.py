@@ -51,7 +51,7 @@ def fuzz(inputs: int) -> bool:
     print("| input | tried | answered | worst, s |\n| --- | --- | --- | --- |")
     results = []
     for name, (originals, attempt) in kinds.items():
-        n = inputs // len(kinds)
+        n = -(-inputs // len(kinds))
         ended = in_a_process(lambda: _try(originals, attempt, n), limit=7200)  # noqa: B023
         if ended.result is None:
             print(f"{name}: {ended.error or 'killed'}")

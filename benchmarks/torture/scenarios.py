@@ -38,7 +38,7 @@ PROFILE = HardwareProfile.model_validate(
 SECRET = "zanzibarquokka"
 """A word that only the document has that the takedown names."""
 _OF_BEFORE = Path(__file__).parents[2] / "quarry_dagster_tests" / "root_of_0_1" / "root"
-_OF_A_RUN = ("fetched_at", "run_id", "partition")
+_OF_A_RUN = ("fetched_at", "first_seen", "run_id", "partition")
 """Columns that say when, by which run, and in which cut of the seeds a row was made."""
 
 
