@@ -108,10 +108,19 @@ def test_replies_called_comments_are_content_of_a_discussion_and_not_of_an_artic
 BODY = f"<p>{POSTS[0] * 2}</p><p>{POSTS[1] * 2}</p>"
 
 
+ELEMENT = json.dumps(["$", "article", None, {"children": [["$", "p", None, {"children": BODY}]]}])
+STREAMED = [json.dumps([1, part]) for part in (f"5:{ELEMENT[:60]}", f"{ELEMENT[60:]}\n")]
+"""What Next.js streams, cut where it likes."""
+
+
 @pytest.mark.parametrize(
     "script",
     [
         f"<script id=__NEXT_DATA__ type=application/json>{json.dumps({'props': {'post': {'body': BODY}}})}</script>",
+        "<script>self.__next_f.push({})</script><script>self.__next_f.push({})</script>".format(*STREAMED),
+        f"<script type=application/json id=__NUXT_DATA__>{json.dumps([['Reactive', 1], {'a': 2}, 'T', BODY])}</script>",
+        f"<script>window.__NUXT__={{layout:'default',data:[{{body:{json.dumps(BODY)}}}]}}</script>",
+        f"<script>window.__NUXT__=(function(a,b){{return {{a:b}}}}('T',{json.dumps(BODY)}))</script>",
         f"<script>window.__NUXT__ = {json.dumps({'data': [{'contentHtml': BODY}]})};</script>",
         "<div id=data-preloaded data-preloaded='{}'></div>".format(
             json.dumps({"topic": json.dumps({"posts": [{"cooked": BODY}]})}).replace("'", "&#39;").replace("&", "&amp;")

@@ -131,6 +131,53 @@ def test_a_chapter_is_kept_whatever_its_heading_names(begin: str):
     assert "Those that the server sets" in text
 
 
+@pytest.mark.parametrize("around", ["<div>{}</div>", "{}", "<div class='container'><div>{}</div></div>"])
+def test_a_page_that_names_no_main_part_keeps_its_lists_and_headings(around: str):
+    body = (
+        f"<h1>Pancakes</h1>{''.join(f'<p>{PROSE} {n}</p>' for n in 'abc')}<h2>Ingredients</h2><ul><li>2 eggs</li></ul>"
+    )
+    page = f"<html><head><title>Pancakes</title></head><body>{around.format(body)}</body></html>"
+    text = extract_page(Page("k", "https://example.org/a", page.encode(), "text/html"), Settings()).text
+    assert text and text.endswith("c\n\n## Ingredients\n\n- 2 eggs")
+
+
+@pytest.mark.parametrize(
+    "reference", ["&#27;", "&#8;", "&#x1F;", "&#xFFFE;", "&#xD800;", "&#x110000;", "&#99999999999;"]
+)
+def test_a_reference_to_no_character_costs_only_itself(reference: str):
+    assert "it is there and more &amp; more" in text_of(f"<p>it is {reference}there and more &amp;amp; more</p>")
+
+
+@pytest.mark.parametrize(
+    ("markup", "line"),
+    [
+        ("<p><code>GET /a/<var>id</var>/b</code> and <code>a<em>b</em>c</code></p>", "`GET /a/id/b` and `abc`"),
+        ("<p>The option <code></code> is off.</p>", "The option is off."),
+        ("<p>&amp;lt;b&amp;gt; and &amp;nbsp; and <code>&amp;lt;</code></p>", "&lt;b&gt; and &nbsp; and `&lt;`"),
+        ("<h2>Ways<a class=headerlink href='#w'>\xb6</a></h2><p>There.</p>", "## Ways"),
+        ("<h2><a href='#w'>#</a>Ways<span class=mw-editsection>[<a>edit</a>]</span></h2><p>x</p>", "## Ways"),
+        ("<p>10<sup>6</sup>, x<sup>-2</sup>, 1<sup>st</sup></p>", "10^6, x^-2, 1st"),
+        ("<p>so it is<sup><a href='#n1'>1</a></sup></p>", "so it is[1]"),
+        ("<p>```</p><p>no code</p>", "\\```"),
+        ("<p>~~~ waves</p>", "\\~~~ waves"),
+    ],
+)
+def test_what_stands_within_a_line_stays_as_it_was_meant(markup: str, line: str):
+    text = text_of(markup)
+    assert line in text.split("\n") and not fences(text)
+
+
+def test_lines_of_a_poem_are_lines_and_its_stanzas_paragraphs():
+    assert text_of("<p>one<br>two<br>\nthree<br><br>four<br>five</p>").endswith("one\ntwo\nthree\n\nfour\nfive")
+
+
+def test_a_table_has_one_line_below_its_first_row():
+    rows = "<tr><td>alpha</td><td>1</td></tr><tr><td>beta</td><td>2 | 3</td></tr>"
+    assert text_of(f"<table>{rows}</table>").endswith("| alpha | 1 |\n|---|---|\n| beta | 2 \\| 3 |")
+    headed = "<tr><th>a</th><th>b</th></tr><tr><th>c</th><th>d</th></tr>"
+    assert text_of(f"<table>{headed}{rows}</table>").count("---|---") == 1
+
+
 def test_a_list_in_a_cell_of_a_table_is_kept():
     row = "<tr><td>Monday</td><td><ul><li>10:00 AM - 8:00 PM</li><li>by appointment</li></ul></td></tr>"
     assert "| Monday | 10:00 AM - 8:00 PM by appointment |" in text_of(

@@ -27,7 +27,6 @@ _WITHOUT_PRE = re.compile(r"(?:^|\s)(?:syntaxhighlighter|crayon-main|w3-code|hlj
 """Classes of the blocks of highlighters that make no `pre`."""
 _LANGUAGE = re.compile(r"(?:^|\s)(?:lang(?:uage)?-|highlight-source-|highlight-text-|sourceCode |brush:\s*)([\w+#.-]+)")
 _NO_LANGUAGE = {"none", "plaintext", "text", "plain", "default", "highlight", "nohighlight"}
-_LINE_ENDS = re.compile(r"\s*\n\s*")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -49,11 +48,10 @@ class CodeBlocks:
                 _empty(block, "span")
             else:
                 self._mark(block, text)
-        for code in codes:
-            for part in code.iter():  # a line of the markup ends there, and none of the code
-                part.text = _in_one_line(part.text)
-                if part is not code:
-                    part.tail = _in_one_line(part.tail)
+        for code in codes:  # its markup says nothing, and a line of markup that ends is no line of code
+            text = " ".join("".join(code.itertext()).split())
+            _empty(code, "code" if text else "span")
+            code.text = text or None
 
     def restored(self, text: str) -> str:
         """What was extracted, with each block that is in it in a fence of its own."""
@@ -120,10 +118,6 @@ def text_of(block: HtmlElement) -> str:
     lines = [line.rstrip() for line in _CONTROLS.sub("", "".join(parts).replace("\r\n", "\n")).split("\n")]
     filled = [i for i, line in enumerate(lines) if line]
     return "\n".join(lines[filled[0] : filled[-1] + 1]) if filled else ""
-
-
-def _in_one_line(text: str | None) -> str | None:
-    return _LINE_ENDS.sub(" ", text) if text and "\n" in text else text
 
 
 def _is_number(element: HtmlElement) -> bool:

@@ -16,7 +16,7 @@ from quarry_dagster.extract import words
 from quarry_dagster.extract.code_blocks import CodeBlocks
 from quarry_dagster.extract.markdown import unescaped
 from quarry_dagster.extract.records import Page
-from quarry_dagster.extract.repairs import break_lines, repair
+from quarry_dagster.extract.repairs import break_lines, escape_references, repair
 from quarry_dagster.profiles.settings import Extraction as Settings
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Trafilatura:
         if document is None:
             return None
         break_lines(document.body)
+        escape_references(document.body)
         return code.restored(unescaped(xmltotxt(document.body, include_formatting=True)))
 
 

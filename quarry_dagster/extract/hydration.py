@@ -34,6 +34,10 @@ _ASSIGNED = re.compile(r"^\s*(?:window|self|globalThis)?\.?\w+(?:\.\w+)*\s*=\s*(
 _TAG = re.compile(
     r"</?(?:p|div|h[1-6]|ul|ol|li|br|span|a|strong|em|blockquote|table|pre)\b[^<>]{0,500}>", re.IGNORECASE
 )
+_PUSHED = re.compile(r"self\.__next_f\.push\((?=\[)")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
+_SENTENCES = 20
+"""Words from which a value without a name is text."""
 _PROSE = 8
 """Words from which a value is prose; a list of labels has fewer in each."""
 _ENOUGH = 40
@@ -70,6 +74,8 @@ def _texts(source: str) -> Iterator[str]:
     room = [_MOST_VALUES]
     for data in _data(source):
         yield from _prose(data, "", 0, room)
+    for script in _scripts(source):
+        yield from _said(script)
 
 
 def _data(source: str) -> Iterator[Any]:
@@ -90,6 +96,39 @@ def _data(source: str) -> Iterator[Any]:
             yield json.JSONDecoder(strict=False).raw_decode(said, begin)[0]
         except (ValueError, RecursionError):
             continue  # a script that is no data
+
+
+def _scripts(source: str) -> Iterator[str]:
+    """The scripts that are given data in a form which is no JSON: Nuxt's, and what Next.js streams, put together."""
+    streamed: list[str] = []
+    room = _MOST_CHARACTERS
+    for element in elements(source, ("script",)):
+        script = element.content
+        if len(script) > room or not ("__NUXT" in script or "__NUXT" in element.tag or "__next_f" in script):
+            continue
+        room -= len(script)
+        if pushed := _PUSHED.search(script):
+            try:
+                said = json.JSONDecoder(strict=False).raw_decode(script, pushed.end())[0]
+            except (ValueError, RecursionError):
+                continue
+            streamed += (part for part in said if isinstance(part, str))
+        else:
+            yield script
+    if streamed:
+        yield "".join(streamed)
+
+
+def _said(script: str) -> Iterator[str]:
+    """Yield the texts among the strings of a script, whatever holds them."""
+    for literal in _STRING.findall(script):
+        try:
+            said = json.loads(literal, strict=False)
+        except ValueError:
+            continue
+        words = count_words(_TAG.sub(" ", said))
+        if words >= _SENTENCES or (words >= _PROSE and _TAG.search(said)):
+            yield said
 
 
 def _prose(value: Any, name: str, depth: int, room: list[int]) -> Iterator[str]:

@@ -17,6 +17,7 @@ TextFormat = Literal["markdown", "plain"]
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[^`]*")
 _ESCAPED = re.compile(
     r"""(?P<code>(?<!`)(?P<ticks>`+)(?!`)[^\n]{1,2000}?(?<!`)(?P=ticks)(?!`))
+    |^(?P<fence>\s*(?:(?:-|\d+\.)\ )?)(?P<run>(?:\\`){3,}|(?:\\~){3,})
     |(?P<signs>\\+)(?P<sign>[*_`~\[\]<])
     |^(?P<begin>\s*(?:(?:-|\d+\.)\ )?\d*)\\(?=[#>+.)-])
     |</?(?:u|sub|sup)>""",
@@ -25,6 +26,7 @@ _ESCAPED = re.compile(
 _HEADING = re.compile(r"#{1,6} +")
 _ROW = re.compile(r"\|.*\|")
 _RULE = re.compile(r"\|(?: *:?-+:? *\|)+")
+_CELL_END = re.compile(r"(?<!\\)\|")
 _BAR = re.compile(r"\\(\|)|\|")
 _MARK = re.compile(r"\*\*|(?<!\*)\*(?!\*)|~~|(?<!`)`+")
 
@@ -54,9 +56,31 @@ def unescaped(text: str) -> str:
 def _as_written(found: re.Match[str]) -> str:
     if found["code"]:
         return found["code"]
+    if found["run"]:  # the rest of the text would be code
+        return found["fence"] + "\\" + found["run"].replace("\\", "")
     if found["sign"]:  # its backslashes are doubled, and one is added
         return "\\" * (len(found["signs"]) // 2) + found["sign"]
     return found["begin"] or ""
+
+
+def with_table_heads(text: str) -> str:
+    """The text with one line between the first row of each table and the others, without which it is none.
+
+    Rows without a word are left out.
+    """
+    kept: list[str] = []
+    in_table = False
+    for line, kind in lines_of(text):
+        is_row = kind == "prose" and bool(_ROW.fullmatch(line.strip()))
+        if not is_row:
+            in_table = False
+        elif _RULE.fullmatch(line.strip()) or not any(map(str.isalnum, line)):
+            continue
+        kept.append(line)
+        if is_row and not in_table:
+            kept.append("|" + "---|" * (len(_CELL_END.findall(line.strip())) - 1))
+            in_table = True
+    return "\n".join(kept)
 
 
 def plain_form(text: str, text_format: str | None) -> str:

@@ -6,15 +6,17 @@ So trafilatura's `deduplicate` (which remembers earlier pages) stays off.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
 from quarry_dagster.extract.extractors import chosen, extractor_name
 from quarry_dagster.extract.hydration import text_in_data
 from quarry_dagster.extract.language import detect_language
-from quarry_dagster.extract.markdown import MARKDOWN, PLAIN, plain_form
+from quarry_dagster.extract.markdown import MARKDOWN, PLAIN, plain_form, with_table_heads
 from quarry_dagster.extract.noise import without_noise
 from quarry_dagster.extract.records import Extraction, Page
+from quarry_dagster.extract.repairs import tidy_headings
 from quarry_dagster.extract.threads import as_page, item_types, likely_posts_of, posts_of
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import by_length, count_words, is_longer_than, kept_form, of_plain_text, text_digest
@@ -24,6 +26,7 @@ from quarry_dagster.profiles.settings import Extraction as Settings
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
+_REFERENCE = re.compile(r"&#(?:[xX]([0-9a-fA-F]++)|([0-9]++));?")
 _PAGE_WITH_TEXT = 50
 """Words on a page from which finding no main text among them is worth a word."""
 
@@ -53,6 +56,7 @@ def _from_html(page: Page, settings: Settings) -> Extraction:
     tree, damage = _parse(source)
     if tree is None:
         return Extraction(page.key, "empty", extractor_name(page, settings), damage or "nothing to parse")
+    tidy_headings(tree)
     extractor, url = chosen(settings), page.url or None
     head = read_head(source)
     posts = posts_of(tree)
@@ -97,6 +101,8 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
     )
     # lxml looks for a class for forms, labels and the like by a Python call for each element; nobody here needs them.
     parser.set_element_class_lookup(ElementDefaultClassLookup(element=HtmlElement))
+    if "&#" in source:
+        source = _REFERENCE.sub(_character, source)
     repaired = repair_faulty_html(source, source[:50].lower())
     try:
         tree = document_fromstring(repaired.encode("utf-8", "replace"), parser=parser)
@@ -108,11 +114,19 @@ def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
     return tree, None
 
 
+def _character(reference: re.Match[str]) -> str:
+    """A reference to a character that XML can hold; nothing in the place of one that it cannot."""
+    digits = (reference[1] or reference[2]).lstrip("0")[:8]  # more are no character, however many
+    code = int(digits or "0", 16 if reference[1] else 10)
+    is_text = code in (9, 10, 13) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or 0xFFFF < code <= 0x10FFFF
+    return reference[0] if is_text else ""
+
+
 def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detail: str | None = None) -> Extraction:
     extractor = extractor_name(page, settings)
     text_format = PLAIN if page.is_plain_text or settings.text_format == PLAIN else MARKDOWN
     if not page.is_plain_text:
-        text = without_noise(text, facts["title"])
+        text = with_table_heads(without_noise(text, facts["title"]))
         if text_format == PLAIN:
             text = plain_form(text, MARKDOWN)
     text = kept_form(text)

@@ -7,6 +7,7 @@ those that surround a text: a chapter on cookies, too.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,36 @@ _STEPS = 30
 """So many items are steps; a longer list of links is an index."""
 _ANCHORS = 4
 """Children of a chapter among which its heading is looked for."""
-_HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "p"})
+_TITLES = ("h1", "h2", "h3", "h4", "h5", "h6")
+_HEADINGS = frozenset({*_TITLES, "p"})
+_PARTS = ("div", "section", "main", "article")
+_NOTE = re.compile(r"\[?\w{1,4}\]?")
+_EXPONENT = re.compile(r"[-+−–]?\d{1,4}")
 _NAVIGATION = frozenset({"nav", "aside", "footer", "header", "menu"})
+
+
+def tidy_headings(tree: HtmlElement) -> None:
+    """Take what is no text of theirs out of a page's headings: signs that link to them, links to edit them, scripts."""
+    for heading in tree.iter(*_TITLES):
+        for part in [*heading.iter("a", "span", "script", "style", "button")]:
+            text = part.text_content().strip()
+            is_link = part.tag == "a" and (part.get("href") or "#").startswith("#")
+            is_sign = is_link and not any(map(str.isalnum, text))
+            if is_sign or part.tag in ("script", "style") or "mw-editsection" in (part.get("class") or ""):
+                part.drop_tree()
 
 
 def repair(tree: HtmlElement) -> None:
     """Change a page's tree so that what is of its content is not passed over."""
     _join_lines(tree)
+    _name_main_part(tree)
     for figure in [*tree.iter("figure")]:
         if next(figure.iter("pre", "table"), None) is not None:
             figure.tag = "div"
+    for paragraph in [*tree.iter("p")]:
+        _part(paragraph)
+    for raised in [*tree.iter("sup")]:
+        _write_raised(raised)
     for chapter in tree.iter("section", "div"):
         name, heading = chapter.get("id"), _heading_slug(chapter)
         if name and heading and _slug(name).endswith(heading):
@@ -55,7 +76,9 @@ def break_lines(body: Any) -> None:
         parent, before, behind = found.getparent(), found.getprevious(), found.getnext()
         if parent is None or parent.tag not in ("p", "quote"):
             continue
-        if any(beside is not None and beside.tag == "lb" for beside in (before, behind)):  # two end a paragraph
+        is_second = before is not None and before.tag == "lb" and not (before.tail or "").strip()
+        is_first = behind is not None and behind.tag == "lb" and not (found.tail or "").strip()
+        if is_first or is_second:  # two end a paragraph
             continue
         ended = _BREAK + (found.tail or "").lstrip()
         if before is None:
@@ -63,6 +86,15 @@ def break_lines(body: Any) -> None:
         else:
             before.tail = (before.tail or "").rstrip() + ended
         parent.remove(found)
+
+
+def escape_references(body: Any) -> None:
+    """Escape what looks like a reference in trafilatura's tree, whose writer resolves references once more."""
+    for element in body.iter():
+        if element.text and "&" in element.text:
+            element.text = element.text.replace("&", "&amp;")
+        if element.tail and "&" in element.tail:
+            element.tail = element.tail.replace("&", "&amp;")
 
 
 def _join_lines(tree: HtmlElement) -> None:
@@ -77,6 +109,63 @@ def _join_lines(tree: HtmlElement) -> None:
             element.text = _LINE_END.sub(" ", text)
         if (text := element.tail) and "\n" in text and not text.isspace():
             element.tail = _LINE_END.sub(" ", text)
+
+
+def _name_main_part(tree: HtmlElement) -> None:
+    """Say which part of a page is its main one, where nothing does: without it trafilatura takes paragraphs alone."""
+    from lxml.html import Element
+    from trafilatura.xpaths import BODY_XPATH
+
+    if any(expression(tree) for expression in BODY_XPATH):
+        return
+    lengths: Counter[HtmlElement] = Counter()
+    for paragraph in tree.iter("p"):
+        if (parent := paragraph.getparent()) is not None:
+            lengths[parent] += len(paragraph.text_content())
+    if not lengths:
+        return
+    main = max(lengths, key=lengths.__getitem__)
+    if lengths[main] * 2 < lengths.total() or main.tag not in (*_PARTS, "body"):
+        return
+    if main.tag == "body":
+        part = Element("div")
+        part.text, main.text = main.text, None
+        part.extend(list(main))
+        main.append(part)
+        main = part
+    main.set("role", "article")
+
+
+def _part(paragraph: HtmlElement) -> None:
+    """Make two paragraphs of one that has two breaks in a row, as between the stanzas of a poem."""
+    from lxml.html import Element
+
+    for found in reversed(paragraph.findall("br")):
+        second = found.getnext()
+        if second is None or second.tag != "br" or (found.tail or "").strip():
+            continue
+        rest = Element("p")
+        rest.text, second.tail = second.tail, None
+        rest.extend(list(second.itersiblings()))
+        rest.tail, paragraph.tail = paragraph.tail, None
+        paragraph.remove(second)
+        found.drop_tree()
+        paragraph.addnext(rest)
+
+
+def _write_raised(raised: HtmlElement) -> None:
+    """Write an exponent as such, and the mark of a note in brackets: raised, they would be digits of what is before."""
+    text = raised.text_content().strip()
+    link = raised.find(".//a")
+    if _NOTE.fullmatch(text) and link is not None and "#" in (link.get("href") or ""):
+        text = f"[{text.strip('[]')}]"
+    elif _EXPONENT.fullmatch(text):
+        text = f"^{text}"
+    else:
+        return
+    tail = raised.tail
+    raised.clear()
+    raised.tag, raised.text, raised.tail = "span", text, tail
 
 
 def _slug(text: str) -> str:
