@@ -116,7 +116,7 @@ def _name_main_part(tree: HtmlElement) -> None:
     from lxml.html import Element
     from trafilatura.xpaths import BODY_XPATH
 
-    if any(expression(tree) for expression in BODY_XPATH):
+    if next(tree.iter("article", "main"), None) is not None or any(expression(tree) for expression in BODY_XPATH):
         return
     lengths: Counter[HtmlElement] = Counter()
     for paragraph in tree.iter("p"):
