@@ -3,9 +3,12 @@
 import pytest
 from lxml.html import document_fromstring
 
+from quarry_dagster.extract import Page
 from quarry_dagster.extract.byline import byline
+from quarry_dagster.extract.page import extract_page
 from quarry_dagster.extract.published import Published, day_in, published
 from quarry_dagster.page import read_head
+from quarry_dagster.profiles.settings import Extraction as Settings
 
 _META = "<meta property='article:published_time' content='{}'>"
 _LD = '<script type="application/ld+json">{{"@type": "{}", "datePublished": "{}"}}</script>'
@@ -138,3 +141,17 @@ def test_a_byline_names_the_author(markup: str) -> None:
 )
 def test_what_is_no_byline_names_nobody(markup: str) -> None:
     assert _byline(markup) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "author"),
+    [
+        (["Doe, Jane", "Roe, Rita"], "Jane Doe; Rita Roe"),
+        (["Jane Doe"], "Jane Doe"),
+        (["van Dam, A. B."], "A. B. van Dam"),
+    ],
+)
+def test_names_with_the_family_first_are_turned(names: list[str], author: str) -> None:
+    metas = "".join(f"<meta name=citation_author content='{name}'>" for name in names)
+    page = f"<html><head>{metas}</head><body><article><p>{'A study of the harbour. ' * 20}</p></article>"
+    assert extract_page(Page("k", "https://a.test/", page.encode(), "text/html"), Settings()).author == author

@@ -92,6 +92,12 @@ def test_the_setting_plain_gives_the_words_without_marks():
             "<td class='code'><div>one</div><div>&nbsp;two</div></td></tr></table></div>",
             "one\n\xa0two",
         ),
+        (
+            "<table class='highlight js-file-line-container'><tr><td class='blob-num' data-line-number='1'></td>"
+            "<td class='blob-code'>one</td></tr>"
+            "<tr><td class='blob-num'></td><td class='blob-code'>  two</td></tr></table>",
+            "one\n  two",
+        ),
         ("<figure><pre>one\n  two</pre><figcaption>Listing 1</figcaption></figure>", "one\n  two"),
         ("<p>Call <code>one<br>  two</code></p>", "one\n  two"),
         ("<pre>a ``` b\n```\nc</pre>", "a ``` b\n```\nc"),
@@ -106,6 +112,9 @@ def test_each_block_of_code_is_one_fence_with_its_lines_as_they_are(markup: str,
 def test_a_fence_names_the_language_of_its_code():
     assert "```python\nx = 1\n```" in text_of("<pre><code class='language-python'>x = 1</code></pre>")
     assert "```\nx = 1\n```" in text_of("<pre><code class='language-none'>x = 1</code></pre>")
+    sphinx = "<div class='highlight-{} notranslate'><div class='highlight'><pre>x = 1</pre></div></div>"
+    assert "```c++\nx = 1\n```" in text_of(sphinx.format("c++"))
+    assert "```\nx = 1\n```" in text_of(sphinx.format("default"))
 
 
 def test_code_within_a_line_stays_in_it():
@@ -158,6 +167,7 @@ def test_a_reference_to_no_character_costs_only_itself(reference: str):
         ("<h2><a href='#w'>#</a>Ways<span class=mw-editsection>[<a>edit</a>]</span></h2><p>x</p>", "## Ways"),
         ("<p>10<sup>6</sup>, x<sup>-2</sup>, 1<sup>st</sup></p>", "10^6, x^-2, 1st"),
         ("<p>so it is<sup><a href='#n1'>1</a></sup></p>", "so it is[1]"),
+        ("<p>He said <q>yes, <b>I</b></q>.</p>", 'He said "yes, **I**".'),
         ("<p>```</p><p>no code</p>", "\\```"),
         ("<p>~~~ waves</p>", "\\~~~ waves"),
     ],

@@ -23,10 +23,15 @@ _LINES = {"div", "p", "li", "tr", "table", "ol", "ul", "figure"}
 """Elements of which each is a line of its own, or several."""
 _ROWS = {"table", "thead", "tbody", "tr", "ol", "ul"}
 """Elements in which text of their own is nothing but the markup's layout."""
-_WITHOUT_PRE = re.compile(r"(?:^|\s)(?:syntaxhighlighter|crayon-main|w3-code|hljs-ln)(?:$|\s)")
+_WITHOUT_PRE = re.compile(
+    r"(?:^|\s)(?:syntaxhighlighter|crayon-main|w3-code|hljs-ln|js-file-line-container|blob-wrapper)(?:$|\s)"
+)
 """Classes of the blocks of highlighters that make no `pre`."""
-_LANGUAGE = re.compile(r"(?:^|\s)(?:lang(?:uage)?-|highlight-source-|highlight-text-|sourceCode |brush:\s*)([\w+#.-]+)")
-_NO_LANGUAGE = {"none", "plaintext", "text", "plain", "default", "highlight", "nohighlight"}
+_LANGUAGE = re.compile(
+    r"(?:^|\s)(?:lang(?:uage)?-|highlight-(?:source-|text-)?|sourceCode |brush:\s*)"
+    r"(?![\w-]*(?:line|wrap|block))([\w+#.-]+)"
+)
+_NO_LANGUAGE = {"none", "plaintext", "text", "plain", "default", "highlight", "nohighlight", "notranslate"}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 

@@ -18,10 +18,13 @@ _ARTICLES = (
 )
 """Types of schema.org whose headline and author are those of the page."""
 _AUTHORS = (
-    *("og:author", "og:article:author", "author", "article:author", "authors", "byl", "citation_author", "creator"),
-    *("dc.creator", "dc.creator.aut", "dc:creator", "dcterms.creator", "dcterms.creator.aut", "dcsext.author"),
+    *("og:author", "og:article:author", "author", "article:author", "authors", "byl", "creator", "dcsext.author"),
     *("parsely-author", "rbauthors", "sailthru.author", "shareaholic:article_author_name", "atc-metaauthor"),
 )
+_FAMILY_FIRST = (
+    *("citation_author", "dc.creator", "dc.creator.aut", "dc:creator", "dcterms.creator", "dcterms.creator.aut"),
+)
+"""Those that name a person each, by the family name and a comma first, where libraries made them."""
 _TITLES = (
     *("og:title", "citation_title", "dc.title", "dcterms.title", "fb_title", "headline", "parsely-title"),
     *("sailthru.title", "shareaholic:title", "rbtitle", "title", "twitter:title"),
@@ -70,13 +73,19 @@ def _author(head: Head) -> str | None:
     from trafilatura.json_metadata import normalize_authors
 
     author = None
-    for said in head.contents(*_AUTHORS):
+    for said in (*head.contents(*_AUTHORS), *map(_in_order, head.contents(*_FAMILY_FIRST))):
         author = normalize_authors(author, said)
     if author and " " not in author:
         author = None
     for name in _names(head):
         author = normalize_authors(author, name)
     return author
+
+
+def _in_order(said: str) -> str:
+    """A name with the given name first."""
+    family, comma, given = said.partition(",")
+    return f"{given.strip()} {family.strip()}" if comma and given.strip() and "," not in given else said
 
 
 def _names(head: Head) -> list[str]:

@@ -51,6 +51,8 @@ def repair(tree: HtmlElement) -> None:
             figure.tag = "div"
     for paragraph in [*tree.iter("p")]:
         _part(paragraph)
+    for quoted in tree.iter("q"):
+        _write_quoted(quoted)
     for raised in [*tree.iter("sup")]:
         _write_raised(raised)
     for chapter in tree.iter("section", "div"):
@@ -151,6 +153,15 @@ def _part(paragraph: HtmlElement) -> None:
         paragraph.remove(second)
         found.drop_tree()
         paragraph.addnext(rest)
+
+
+def _write_quoted(quoted: HtmlElement) -> None:
+    """Write the marks that a browser puts around a quotation within a line."""
+    quoted.tag, quoted.text = "span", f'"{quoted.text or ""}'
+    if len(quoted):
+        quoted[-1].tail = f'{quoted[-1].tail or ""}"'
+    else:
+        quoted.text += '"'
 
 
 def _write_raised(raised: HtmlElement) -> None:
