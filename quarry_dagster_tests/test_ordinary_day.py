@@ -268,7 +268,8 @@ class TestSettings:
     def test_other_settings_say_what_they_do_anew_before_it_begins(
         self, quarry: Quarry, crawled: Corpus, tmp_path: Path
     ) -> None:
-        other = write_profile(tmp_path / "other.yaml", embedding={"max_tokens": 16}, extraction={"min_words": 5})
+        plain = {"text_format": "plain"}
+        other = write_profile(tmp_path / "other.yaml", embedding={"max_tokens": 16}, extraction=plain)
         status, _, err = quarry("run", "--profile", other)
         assert status == 0, err
         _, profile_, extracted, embedded, *_ = err.splitlines()
