@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_network
@@ -40,7 +40,7 @@ Quarry = Callable[..., tuple[int, str, str]]
 """What the fixture `quarry` gives: a call runs `quarry ARGUMENTS`, and returns exit status, stdout and stderr."""
 
 
-def profile(**sections: dict[str, object]) -> HardwareProfile:
+def profile(**sections: Mapping[str, object]) -> HardwareProfile:
     """A profile for tests: no delays, few workers, small partitions and the static model unless `sections` differ."""
     quick: dict[str, dict[str, object]] = {
         "hardware": {"workers": 2},
@@ -48,11 +48,11 @@ def profile(**sections: dict[str, object]) -> HardwareProfile:
         "crawl": {"delay_per_host": 0, "page_timeout": 5, "retries": 0},
         "embedding": {"backend": "static", "max_tokens": 64},
     }
-    merged = {k: quick.get(k, {}) | sections.get(k, {}) for k in quick | sections}
+    merged = {k: {**quick.get(k, {}), **sections.get(k, {})} for k in quick | sections}
     return HardwareProfile.model_validate({"name": "test"} | merged)
 
 
-def shipped(name: str, **sections: dict[str, object]) -> HardwareProfile:
+def shipped(name: str, **sections: Mapping[str, object]) -> HardwareProfile:
     """A profile that we ship, with small partitions unless `sections` say otherwise."""
     settings = load_profile(name).model_dump()
     settings["partitions"]["pages_per_partition"] = 10

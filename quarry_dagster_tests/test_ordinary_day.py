@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +20,7 @@ from quarry_dagster_tests.corpus import LARGER, PAGES, Corpus, Quarry, profile, 
 from quarry_dagster_tests.site import Site, html
 
 
-def write_profile(path: Path, **sections: dict[str, object]) -> Path:
+def write_profile(path: Path, **sections: Mapping[str, object]) -> Path:
     """A profile file of tests with these sections changed."""
     found = profile(**({"partitions": LARGER} | sections))
     path.write_text(yaml.safe_dump(json.loads(found.model_dump_json(exclude={"name"}))))
