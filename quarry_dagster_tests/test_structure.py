@@ -100,6 +100,14 @@ def test_the_setting_plain_gives_the_words_without_marks():
         ),
         ("<figure><pre>one\n  two</pre><figcaption>Listing 1</figcaption></figure>", "one\n  two"),
         ("<p>Call <code>one<br>  two</code></p>", "one\n  two"),
+        ("<pre>one   \n \t\r\n&nbsp; two</pre>", "one   \n \t\n\xa0 two"),
+        ("<pre><style>.n {color: red}</style>one<script>n()</script></pre>", "one"),
+        (
+            "<table class='hljs-ln'><tr><td class='hljs-ln-numbers'></td><td>one</td></tr>"
+            "<tr><td class='hljs-ln-numbers'></td><td></td></tr><tr><td></td><td>two</td></tr></table>",
+            "one\n\ntwo",
+        ),
+        ("<pre><ol><li>one</li>\n<li></li>\n<li>two</li></ol></pre>", "one\n\ntwo"),
         ("<pre>a ``` b\n```\nc</pre>", "a ``` b\n```\nc"),
     ],
 )
@@ -140,11 +148,23 @@ def test_a_chapter_is_kept_whatever_its_heading_names(begin: str):
     assert "Those that the server sets" in text
 
 
-@pytest.mark.parametrize("around", ["<div>{}</div>", "{}", "<div class='container'><div>{}</div></div>"])
-def test_a_page_that_names_no_main_part_keeps_its_lists_and_headings(around: str):
-    body = (
-        f"<h1>Pancakes</h1>{''.join(f'<p>{PROSE} {n}</p>' for n in 'abc')}<h2>Ingredients</h2><ul><li>2 eggs</li></ul>"
+def test_a_long_chapter_is_not_the_whole_of_a_page_that_names_no_main_part():
+    chapters = "".join(
+        f"<div class='chapter'><h2>{name}</h2>{f'<p>{PROSE} {name}</p>' * n}</div>"
+        for name, n in (("Before", 1), ("War", 9), ("After", 1))
     )
+    page = f"<html><head><title>A town</title></head><body><div>{chapters}</div></body></html>"
+    text = extract_page(Page("k", "https://example.org/a", page.encode(), "text/html"), Settings()).text
+    assert text is not None and {"## Before", "## War", "## After"} <= {*text.split("\n")}
+
+
+@pytest.mark.parametrize(
+    "around", ["<div>{}</div>", "{}", "<div><div>{}</div></div>", "<div>{}</div><div><p>An advert.</p></div>"]
+)
+@pytest.mark.parametrize("chapter", ["{}", "<div>{}</div>", "<dl><dd>{}</dd></dl>"])
+def test_a_page_that_names_no_main_part_keeps_its_lists_and_headings(around: str, chapter: str):
+    paragraphs = "".join(chapter.format(f"<p>{PROSE} {n}</p>") for n in "abc")
+    body = f"<h1>Pancakes</h1>{paragraphs}<h2>Ingredients</h2><ul><li>2 eggs</li></ul>"
     page = f"<html><head><title>Pancakes</title></head><body>{around.format(body)}</body></html>"
     text = extract_page(Page("k", "https://example.org/a", page.encode(), "text/html"), Settings()).text
     assert text and text.endswith("c\n\n## Ingredients\n\n- 2 eggs")

@@ -21,6 +21,9 @@ _NUMBERED = re.compile(
 _NUMBERS = re.compile(r"[\d\s.:|]*")
 _LINES = {"div", "p", "li", "tr", "table", "ol", "ul", "figure"}
 """Elements of which each is a line of its own, or several."""
+_NOT_SHOWN = {"style", "script", "template"}
+_FILLED = {"tr", "li"}
+"""Lines that are shown with nothing in them, too: their number is."""
 _ROWS = {"table", "thead", "tbody", "tr", "ol", "ul"}
 """Elements in which text of their own is nothing but the markup's layout."""
 _WITHOUT_PRE = re.compile(
@@ -32,6 +35,7 @@ _LANGUAGE = re.compile(
     r"(?![\w-]*(?:line|wrap|block))([\w+#.-]+)"
 )
 _NO_LANGUAGE = {"none", "plaintext", "text", "plain", "default", "highlight", "nohighlight", "notranslate"}
+_LINE_END = re.compile(r"\r\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -110,18 +114,23 @@ def text_of(block: HtmlElement) -> str:
             ended = text.endswith("\n")
 
     walk = iterwalk(block, events=("start", "end"))
+    begun = 0  # how many parts stand before the row that is read
     for event, element in walk:
-        is_line = element.tag in _LINES and element is not block
-        if is_line and not ended:
+        is_inner = element is not block
+        if is_inner and element.tag in _LINES and not ended:
             add("\n")
-        if event == "start" and element is not block and _is_number(element):
+        if event == "start" and is_inner and (element.tag in _NOT_SHOWN or _is_number(element)):
             walk.skip_subtree()
         elif event == "start":
+            begun = len(parts) if element.tag in _FILLED else begun
             add("\n" if element.tag == "br" else element.text)
-        elif element is not block and (element.getparent().tag not in _ROWS or (element.tail or "").strip()):
-            add(element.tail)
-    lines = [line.rstrip() for line in _CONTROLS.sub("", "".join(parts).replace("\r\n", "\n")).split("\n")]
-    filled = [i for i, line in enumerate(lines) if line]
+        elif is_inner:
+            if element.tag in _FILLED and len(parts) == begun:
+                add("\n")
+            if element.getparent().tag not in _ROWS or (element.tail or "").strip():
+                add(element.tail)
+    lines = _CONTROLS.sub("", _LINE_END.sub("\n", "".join(parts))).split("\n")
+    filled = [i for i, line in enumerate(lines) if line.strip()]
     return "\n".join(lines[filled[0] : filled[-1] + 1]) if filled else ""
 
 

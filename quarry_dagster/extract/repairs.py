@@ -114,7 +114,11 @@ def _join_lines(tree: HtmlElement) -> None:
 
 
 def _name_main_part(tree: HtmlElement) -> None:
-    """Say which part of a page is its main one, where nothing does: without it trafilatura takes paragraphs alone."""
+    """Say which part of a page is its main one, where nothing does: without it trafilatura takes paragraphs alone.
+
+    It is the innermost one that holds at least half of what stands in paragraphs. One of several of one class is a
+    chapter of it.
+    """
     from lxml.html import Element
     from trafilatura.xpaths import BODY_XPATH
 
@@ -122,13 +126,21 @@ def _name_main_part(tree: HtmlElement) -> None:
         return
     lengths: Counter[HtmlElement] = Counter()
     for paragraph in tree.iter("p"):
-        if (parent := paragraph.getparent()) is not None:
-            lengths[parent] += len(paragraph.text_content())
-    if not lengths:
+        lengths[paragraph] = len(paragraph.text_content())
+    half = lengths.total() / 2
+    for element in reversed([*tree.iter()]):  # each before what it stands in
+        if lengths[element] and (parent := element.getparent()) is not None:
+            lengths[parent] += lengths[element]
+    main = tree.find("body")
+    if main is None or not lengths[main]:
         return
-    main = max(lengths, key=lengths.__getitem__)
-    if lengths[main] * 2 < lengths.total() or main.tag not in (*_PARTS, "body"):
-        return
+    while (within := next((part for part in main if lengths[part] >= half), None)) is not None:
+        name = within.get("class")
+        if name and any(part.get("class") == name and lengths[part] and part is not within for part in main):
+            break
+        main = within
+    while main.tag not in (*_PARTS, "body"):
+        main = main.getparent()
     if main.tag == "body":
         part = Element("div")
         part.text, main.text = main.text, None
