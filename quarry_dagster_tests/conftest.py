@@ -33,9 +33,10 @@ settings.load_profile("quick")  # pytest --hypothesis-profile thorough runs thou
 
 
 @event.listens_for(Engine, "connect")
-def _no_machine_goes_down(connection: Connection, _: object) -> None:
-    """Dagster's databases wait for no disk, so that they are whole when a process dies, as tests have them do."""
-    connection.execute("PRAGMA synchronous = OFF")
+def _no_machine_goes_down(connection: object, _: object) -> None:
+    """Dagster's SQLite databases wait for no disk: they are whole when a process dies, as tests have them do."""
+    if isinstance(connection, Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")
