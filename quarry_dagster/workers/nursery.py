@@ -1,7 +1,7 @@
 """The process that forks workers: it loads the parsers once, so that a worker starts in milliseconds.
 
-Run as `python -m quarry_dagster.extract.nursery CONTROL_FD SETTINGS_JSON` by `pool`. It takes requests on the
-control socket (one byte with two file descriptors: the worker's connection and a pipe for its exit code). When
+Run as `python -m quarry_dagster.workers.nursery CONTROL_FD JOB SETTINGS_JSON` by `pool`, where JOB is `module:class`
+of a kind of jobs. It takes requests on the control socket (one byte with two file descriptors: the worker's connection and a pipe for its exit code). When
 that socket closes, so when the parent ends in whatever way, it ends too and takes its workers with it.
 
 Why not multiprocessing's forkserver: its children import the parent's `__main__` again, which runs a script
@@ -19,27 +19,18 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pkgutil import resolve_name
+from typing import Any
 
-from quarry_dagster.extract.extractors import chosen
-from quarry_dagster.extract.page import extract_page
-from quarry_dagster.extract.records import Page
-from quarry_dagster.extract.worker import run_worker
 from quarry_dagster.profiles.settings import Extraction as Settings
-
-_WARM_UP = Page(
-    "warm-up",
-    "https://example.org/",
-    b"<html><head><title>x</title></head><body><p>Publi\xe9 le 5 mars 2020 \xe0 Gen\xe8ve en Suisse.</p></body></html>",
-    "text/html",
-)
-"""Small, and yet it goes where something is loaded: an encoding, fallbacks, a date, a language."""
+from quarry_dagster.workers.job import Job
+from quarry_dagster.workers.worker import run_worker
 
 
-def main(control_fd: int, settings: Settings) -> None:
+def main(control_fd: int, kind: type[Job[Any]], settings: Settings) -> None:
     """Fork a worker for each request until the control socket closes."""
     logging.disable(logging.CRITICAL)  # what is worth knowing of a page is in its row
-    chosen(settings).prepare()
-    extract_page(_WARM_UP, settings)
+    kind.prepare(settings)
     gc.freeze()  # else each worker's garbage collector copies the memory it shares with this process
     control = socket.socket(fileno=control_fd)
     woken = _wake_on_child_exit()
@@ -90,4 +81,4 @@ def _report_exits(exit_pipes: dict[int, int]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Settings.model_validate_json(sys.argv[2]))
+    main(int(sys.argv[1]), resolve_name(sys.argv[2]), Settings.model_validate_json(sys.argv[3]))

@@ -1,4 +1,4 @@
-"""What a worker process does: take a page from its connection, extract, send the row, until the connection closes.
+"""What a worker process does: take a job from its connection, do it, send the result, until the connection closes.
 
 The limits of one page are the kernel's: an address-space limit, and a timer whose signal ends the process even
 inside the parser's C code, and even when nobody is left to watch.
@@ -12,18 +12,17 @@ import signal
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from quarry_dagster.extract.page import extract_page
-from quarry_dagster.extract.records import Page
 from quarry_dagster.profiles.settings import Extraction as Settings
+from quarry_dagster.workers.job import Job
 
 OUT_OF_MEMORY = 75
 """Exit code of a worker that reached its memory limit."""
 
 
 def run_worker(connection_fd: int, settings: Settings) -> NoReturn:
-    """Serve pages, then end the process."""
+    """Do jobs, then end the process."""
     code = 1
     try:
         _set_limits(settings)
@@ -55,8 +54,8 @@ def _set_limits(settings: Settings) -> None:
 
 def _serve(connection: Connection, settings: Settings) -> None:
     while True:
-        page: Page = connection.recv()
+        job: Job[Any] = connection.recv()
         signal.setitimer(signal.ITIMER_REAL, settings.page_timeout)
-        row = extract_page(page, settings)
+        result = job.do(settings)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        connection.send(row)
+        connection.send(result)
