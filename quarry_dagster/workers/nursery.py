@@ -1,8 +1,9 @@
 """The process that forks workers: it loads the parsers once, so that a worker starts in milliseconds.
 
 Run as `python -m quarry_dagster.workers.nursery CONTROL_FD JOB SETTINGS_JSON` by `pool`, where JOB is `module:class`
-of a kind of jobs. It takes requests on the control socket (one byte with two file descriptors: the worker's connection and a pipe for its exit code). When
-that socket closes, so when the parent ends in whatever way, it ends too and takes its workers with it.
+of a kind of jobs. It takes requests on the control socket (one byte with two file descriptors: the worker's connection
+and a pipe for its exit code). When that socket closes, so when the parent ends in whatever way, it ends too and takes
+its workers with it.
 
 Why not multiprocessing's forkserver: its children import the parent's `__main__` again, which runs a script
 without an `if __name__` guard a second time, costs a second a worker under Dagster's command line, and fails for
