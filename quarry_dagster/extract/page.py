@@ -6,7 +6,6 @@ So trafilatura's `deduplicate` (which remembers earlier pages) stays off.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.extract.decode import NotText, decode
@@ -21,12 +20,12 @@ from quarry_dagster.extract.threads import as_page, item_types, likely_posts_of,
 from quarry_dagster.extract.walls import is_wall
 from quarry_dagster.extract.words import by_length, count_words, is_longer_than, kept_form, of_plain_text, text_digest
 from quarry_dagster.page import page_type, read_head
+from quarry_dagster.page.tree import parse
 from quarry_dagster.profiles.settings import Extraction as Settings
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-_REFERENCE = re.compile(r"&#(?:[xX]([0-9a-fA-F]++)|([0-9]++));?")
 _PAGE_WITH_TEXT = 50
 """Words on a page from which finding no main text among them is worth a word."""
 
@@ -83,43 +82,10 @@ def _from_html(page: Page, settings: Settings) -> Extraction:
 
 
 def _parse(source: str) -> tuple[HtmlElement | None, str | None]:
-    """The page's tree, and what the parser could not read.
-
-    Not trafilatura's own parsing, which gives up at 256 nested elements without a word and keeps what came before.
-    """
-    from lxml.etree import ElementDefaultClassLookup, ErrorLevels, ErrorTypes, ParserError
-    from lxml.html import HtmlElement, HTMLParser, document_fromstring
+    """The page's tree, and what the parser could not read."""
     from trafilatura.utils import repair_faulty_html
 
-    parser = HTMLParser(
-        collect_ids=False,
-        default_doctype=False,
-        encoding="utf-8",
-        huge_tree=True,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    # lxml looks for a class for forms, labels and the like by a Python call for each element; nobody here needs them.
-    parser.set_element_class_lookup(ElementDefaultClassLookup(element=HtmlElement))
-    if "&#" in source:
-        source = _REFERENCE.sub(_character, source)
-    repaired = repair_faulty_html(source, source[:50].lower())
-    try:
-        tree = document_fromstring(repaired.encode("utf-8", "replace"), parser=parser)
-    except ParserError:  # "Document is empty"
-        tree = None
-    for entry in parser.error_log.filter_from_level(ErrorLevels.FATAL):
-        if entry.type == ErrorTypes.ERR_RESOURCE_LIMIT:
-            return tree, f"cut by the parser: {entry.message.partition(', use')[0]}"
-    return tree, None
-
-
-def _character(reference: re.Match[str]) -> str:
-    """A reference to a character that XML can hold; nothing in the place of one that it cannot."""
-    digits = (reference[1] or reference[2]).lstrip("0")[:8]  # more are no character, however many
-    code = int(digits or "0", 16 if reference[1] else 10)
-    is_text = code in (9, 10, 13) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or 0xFFFF < code <= 0x10FFFF
-    return reference[0] if is_text else ""
+    return parse(repair_faulty_html(source, source[:50].lower()))
 
 
 def _row(page: Page, settings: Settings, text: str, facts: dict[str, Any], detail: str | None = None) -> Extraction:

@@ -1,0 +1,193 @@
+"""Discussions, and questions with answers: who wrote each post, and when, which answer was accepted, votes.
+
+From schema.org's QAPage and DiscussionForumPosting, or from the markup around each post, whichever names more authors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from quarry_dagster.domains.view import MOST, PageView, filled, said
+from quarry_dagster.extract.threads import likely_posts_of, posts_of
+from quarry_dagster.page import Node, types_of
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+Post = dict[str, Any]
+
+_THREADS = ("DiscussionForumPosting", "SocialMediaPosting")
+_ANSWERS = ("acceptedAnswer", "suggestedAnswer", "comment")
+_NAMED = re.compile(
+    r"(?:^|[\s_-])(?:user-?name|author|poster|post-?author|nick(?:name)?|display-?name|member-?name|user-?link|user)"
+    r"(?:[\s_-]*(?:name|link|title))?(?=$|\s)",
+    re.IGNORECASE,
+)
+"""Classes of what a post's author is named in."""
+_NO_NAME = re.compile(r"avatar|title|rank|group|role|badge|count|info|meta|stats|image|icon|status|signature", re.I)
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?(Z|[+-]\d\d:?\d\d)?)?")
+_EPOCH = re.compile(r"1\d{9}(?:\d{3})?")
+_DATED = ("datetime", "title", "data-time", "data-timestamp", "data-date-string", "content")
+_VOTES = re.compile(r"(?:^|[\s_-])(?:vote-?(?:count|s|number|value)|score|upvotes?|likes?-?count)(?:$|[\s_-])", re.I)
+_ACCEPTED = re.compile(
+    r"(?:^|[\s_-])(?:accepted(?:-answer)?|best-?answer|is-solution|solution|solved)(?:$|[\s_-])", re.I
+)
+_AROUND = 3_000
+"""Elements around a post that are looked at."""
+_LONGEST_NAME = 60
+
+
+def forum(view: PageView) -> dict[str, Any] | None:
+    """`posts`: of each `author`, `date` (ISO 8601), `votes` and whether it is `accepted`; in the order of the page."""
+    if view.page_type != "forum":
+        return None
+    told = _told(view)
+    if sum("author" in post for post in told) >= 2 and all("date" in post for post in told):
+        return {"posts": told}
+    seen = _seen(view)
+    best = max((told, seen), key=lambda posts: (sum("author" in post for post in posts), len(posts)))
+    return {"posts": best} if any(best) else None
+
+
+def _told(view: PageView) -> list[Post]:
+    """The posts that the page names to machines."""
+    found: list[Post] = []
+    for page in view.nodes("QAPage") or view.nodes("Question"):
+        questions = [page] if "Question" in types_of(page) else view.at(page.get("mainEntity"))
+        for question in (node for node in questions[:1] if isinstance(node, Mapping)):
+            found = list(islice(_posts_in(view, question), MOST))
+            break
+        if found:
+            return found
+    for thread in view.nodes(*_THREADS)[:1]:
+        found = list(islice(_posts_in(view, thread), MOST))
+    if len(found) < 2 and (comments := view.nodes("Comment", "Answer", "UserComments")):
+        found = (found[:1] or []) + [_post(view, node) for node in comments[:MOST]]
+    return found
+
+
+def _posts_in(view: PageView, node: Node) -> Iterator[Post]:
+    yield _post(view, node)
+    for name in _ANSWERS:
+        for answer in view.at(node.get(name)):
+            if isinstance(answer, Mapping):
+                yield _post(view, answer) | ({"accepted": True} if name == "acceptedAnswer" else {})
+
+
+def _post(view: PageView, node: Node) -> Post:
+    author = view.first(node.get("author") or node.get("creator"))
+    votes = said(node.get("upvoteCount"))
+    return filled(
+        {
+            "author": (said(author) or "")[:_LONGEST_NAME],
+            "date": _date(said(node.get("dateCreated") or node.get("datePublished") or node.get("commentTime")) or ""),
+            "votes": int(votes) if votes and re.fullmatch(r"-?\d{1,9}", votes) else None,
+        }
+    )
+
+
+def _seen(view: PageView) -> list[Post]:
+    """The posts that the page's markup has."""
+    tree = view.tree
+    if tree is None:
+        return []
+    posts = (posts_of(tree) or likely_posts_of(tree))[:MOST]
+    held = Counter(up for post in posts for up in post.iterancestors())
+    return [_around(post, held) for post in posts]
+
+
+def _around(post: HtmlElement, held: Counter[HtmlElement]) -> Post:
+    """What stands around the text of a post: in the outermost element that holds no other one."""
+    container = post
+    for up in post.iterancestors():
+        if held[up] > 1 or up.tag == "body":
+            break
+        container = up
+    beside = [container.getprevious()] if container.tag == "tr" and container.getprevious() is not None else []
+    elements = list(islice(_outside(post, container, beside), _AROUND))
+    accepted = any(
+        e.get("itemprop") == "acceptedAnswer" or (_ACCEPTED.search(e.get("class") or ""))
+        for e in (container, *islice(container.iterancestors(), 2), *elements[:50])
+        if held[e] <= 1
+    )
+    return filled(
+        {
+            "author": _author(container, elements),
+            "date": next((date for e in elements if (date := _date_at(e))), None),
+            "votes": next((votes for e in elements if (votes := _votes_at(e)) is not None), None),
+            "accepted": True if accepted else None,
+        }
+    )
+
+
+def _outside(post: HtmlElement, container: HtmlElement, beside: list[HtmlElement]) -> Iterator[HtmlElement]:
+    """The elements of a post's container in their order, but for those of its text."""
+    from lxml.etree import iterwalk
+
+    for each in beside:
+        yield from each.iter("*")
+    walk = iterwalk(container, events=("start",))
+    for _, element in walk:
+        if element is post:
+            walk.skip_subtree()
+        else:
+            yield element
+
+
+def _author(container: HtmlElement, elements: list[HtmlElement]) -> str | None:
+    if name := (container.get("data-author") or container.get("data-user-name") or "").strip():
+        return name[:_LONGEST_NAME]
+    for element in elements:
+        if element.get("itemprop") in ("author", "creator"):
+            named = element.find(".//*[@itemprop='name']")
+            if name := _name(element if named is None else named):
+                return name
+    for element in elements:
+        classes = element.get("class") or ""
+        if element.get("rel") == "author" or (_NAMED.search(classes) and not _NO_NAME.search(classes)):
+            if name := _name(element):
+                return name
+    return next(
+        (name for e in elements if "/u" in (e.get("href") or "") and _is_profile(e) and (name := _name(e))), None
+    )
+
+
+def _is_profile(link: HtmlElement) -> bool:
+    return re.search(r"/(?:u|users?|members?|profile)/[^/]+/?", link.get("href") or "") is not None
+
+
+def _name(element: HtmlElement) -> str | None:
+    text = " ".join((element.get("content") or element.text_content()).split())
+    return text if 0 < len(text) <= _LONGEST_NAME and any(map(str.isalnum, text)) else None
+
+
+def _date_at(element: HtmlElement) -> str | None:
+    return next((date for name in _DATED if (value := element.get(name)) and (date := _date(value))), None)
+
+
+def _date(value: str) -> str | None:
+    value = value.strip()[:100]
+    if _EPOCH.fullmatch(value):
+        return datetime.fromtimestamp(int(value[:10]), UTC).isoformat()
+    found = _ISO.match(value)
+    if not found:
+        return None
+    day, time, zone = found.groups()
+    written = f"{day}T{time}{'+00:00' if zone == 'Z' else zone or ''}" if time else day
+    try:
+        datetime.fromisoformat(written)
+    except ValueError:
+        return None
+    return written
+
+
+def _votes_at(element: HtmlElement) -> int | None:
+    if element.get("itemprop") != "upvoteCount" and not _VOTES.search(element.get("class") or ""):
+        return None
+    written = (element.get("data-value") or element.get("content") or element.text_content()).strip()
+    return int(written) if re.fullmatch(r"[+-]?\d{1,7}", written) else None

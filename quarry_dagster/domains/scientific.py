@@ -1,0 +1,58 @@
+"""Scientific papers, by the tags that journals write for Google Scholar (Highwire Press) and by schema.org.
+
+https://scholar.google.com/intl/en/scholar/inclusion.html#indexing
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from quarry_dagster.domains.identifiers import DOI, arxiv_id
+from quarry_dagster.domains.view import LONGEST, MOST, PageView, filled, names, said
+
+_TYPES = ("ScholarlyArticle", "MedicalScholarlyArticle")
+_ARXIV = re.compile(r"(?:^|[/.])arxiv\.org/(?:abs|pdf|html)/([\w.-]+(?:/\d{7})?)", re.IGNORECASE)
+
+
+def scientific(view: PageView) -> dict[str, Any] | None:
+    """`title`, `authors`, `doi`, `arxiv`, `journal`, `date`, `abstract`, `keywords`."""
+    head = view.head
+    found = view.nodes(*_TYPES)
+    node = max(found, key=len) if found else {}
+    title = head.contents("citation_title", "dc.title") if head.contents("citation_title") else []
+    if not title and not found:
+        return None
+    identifiers = " ".join(
+        head.contents("citation_doi", "dc.identifier", "bepress_citation_doi", "prism.doi", "dc.identifier.doi")
+        + names(view, node.get("identifier"))
+        + names(view, node.get("sameAs"))
+        + [str(node.get("@id") or "")]
+    )
+    doi = DOI.search(identifiers) or DOI.search(view.url or "")
+    arxiv = next(iter(head.contents("citation_arxiv_id")), None) or (
+        found_in[1] if (found_in := _ARXIV.search(view.url or "")) else None
+    )
+    abstract = head.contents("citation_abstract", "dcterms.abstract", "dc.description.abstract")
+    return filled(
+        {
+            "title": title[0] if title else said(node.get("headline")) or said(node.get("name")),
+            "authors": _authors(head.contents("citation_author", "citation_authors"))
+            or names(view, node.get("author"))[:MOST],
+            "doi": doi[0].rstrip(".").casefold() if doi else None,
+            "arxiv": arxiv_id(arxiv),
+            "journal": next(iter(head.contents("citation_journal_title", "citation_conference_title")), None)
+            or said(view.first(node.get("isPartOf"))),
+            "date": next(
+                iter(head.contents("citation_publication_date", "citation_date", "citation_online_date")), None
+            )
+            or said(node.get("datePublished")),
+            "abstract": (abstract[0] if abstract else said(node.get("abstract")) or "")[:LONGEST],
+            "keywords": head.contents("citation_keywords")[:50],
+        }
+    )
+
+
+def _authors(said_authors: list[str]) -> list[str]:
+    split = [name.strip() for each in said_authors for name in (each.split(";") if ";" in each else [each])]
+    return list(dict.fromkeys(name for name in split if name))[:MOST]

@@ -1,0 +1,97 @@
+"""One page, as a domain's processor sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from quarry_dagster.page import Head, Node, text_in, typed
+from quarry_dagster.page.microdata import read_microdata
+from quarry_dagster.page.tree import parse
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+MOST = 1_000
+"""Values that are kept of one list of a page: posts, ingredients, identifiers."""
+LONGEST = 2_000
+"""Characters that are kept of one value."""
+
+
+@dataclass
+class PageView:
+    """What is known of one page: its head, its markup, and what extraction made of it."""
+
+    url: str | None
+    """Where it was, after redirects."""
+    source: str
+    """The markup, decoded; "" for a text that is no page."""
+    head: Head
+    text: str
+    """The main text, in Markdown where `text_format` is `markdown`."""
+    text_format: str
+    page_type: str | None
+    title: str | None = None
+    author: str | None = None
+    date: str | None = None
+
+    @cached_property
+    def tree(self) -> HtmlElement | None:
+        """The page's elements; parsed when they are first asked for, which costs some milliseconds."""
+        return parse(self.source)[0] if self.source else None
+
+    @cached_property
+    def items(self) -> list[Node]:
+        """The outermost items of the page's microdata, as nodes of JSON-LD."""
+        has_some = "itemtype" in self.source or "ITEMTYPE" in self.source
+        return read_microdata(self.tree) if has_some and self.tree is not None else []
+
+    def nodes(self, *types: str) -> list[Node]:
+        """What the page says of itself by these types of schema.org: in JSON-LD, else in microdata."""
+        found = list(typed(self.head.json_ld.main, types))
+        if found or not any(f"/{name}" in self.source for name in types):
+            return found
+        return list(typed(self.items, types))
+
+    def at(self, value: Any) -> list[Any]:
+        """The values of a property, a list of them or one, each with its node where it names one by its id."""
+        values = value if isinstance(value, list) else [value]
+        return [self.head.json_ld.at(each) for each in values[:MOST] if each not in (None, "", [], {})]
+
+    def first(self, value: Any) -> Any:
+        """The first of the values of a property; None where there is none."""
+        return next(iter(self.at(value)), None)
+
+
+def said(value: Any) -> str | None:
+    """What a value says, in one line of at most `LONGEST` characters; None where it is no text."""
+    text = text_in(value)
+    return text[:LONGEST] if text else None
+
+
+def names(view: PageView, value: Any) -> list[str]:
+    """The names that a property has, each once."""
+    return list(dict.fromkeys(name for each in view.at(value) if (name := said(each))))
+
+
+def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that say something."""
+    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+
+
+def lines_in(value: Any) -> Iterator[str]:
+    """The texts in a value, however deep in lists and objects of schema.org they are (steps and sections)."""
+    level = [value]
+    for _ in range(5):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, list):
+                below += each[:MOST]
+            elif isinstance(each, Mapping):
+                inner = each.get("itemListElement") or each.get("text") or each.get("name")
+                below += inner if isinstance(inner, list) else [inner]
+            elif text := said(each):
+                yield text
+        level = below
