@@ -307,6 +307,19 @@ def test_a_file_that_is_not_as_it_was_written_is_named_by_whatever_reads_it(file
             read()
 
 
+def test_of_two_files_of_one_size_none_is_read_for_the_other(files: Files) -> None:
+    table = _table(files)
+    _write(table, "a", [1, 2])
+    first = _path(table)
+    content = files.fs.cat_file(files.full(first))
+    _write(table, "a", [3, 4])
+    second = _path(table)
+    assert files.size(first) == files.size(second), "or the size would tell them apart"
+    files.fs.pipe_file(files.full(second), content)
+    with pytest.raises(StoreError, match=rf"{second} is damaged.*another file, written as {first}.*restore it"):
+        table.scan().collect()
+
+
 def test_a_query_reads_the_columns_and_row_groups_that_it_asks_for(tmp_path: Path) -> None:
     table = _table(Files(str(tmp_path)))
     noise = ["".join(map(chr, np.random.default_rng(i).integers(97, 123, 4000))) for i in range(2000)]

@@ -76,8 +76,11 @@ class Files(Disk):
         """Write a small table as Parquet."""
         import pyarrow.parquet as pq
 
+        from quarry_dagster.store import verified
+
         with self.create(path) as f:
             table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+            table = table.replace_schema_metadata({verified.PATH_KEY: path.encode()})
             pq.write_table(table, f, compression="zstd", write_page_checksum=True)  # pyright: ignore[reportArgumentType]
 
     def scan(self, paths: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
@@ -153,6 +156,8 @@ class Files(Disk):
             with self.open(path) as f:
                 self._check_size(f, path, size)
                 with verified.parquet_file(f, pre_buffer=not self.is_local) as file:  # it pays where a request is slow
+                    if (said := verified.said_path(file)) not in (None, path):
+                        raise self.damaged(path, f"it is another file, written as {said}")
                     yield file
         except FileNotFoundError as e:
             raise self.damaged(path, "it is gone; or a reader was so slow that it was swept: try again") from e

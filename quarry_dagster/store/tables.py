@@ -286,6 +286,8 @@ class SegmentWriter(Generic[N]):
     def __init__(self, segment: Segment[N], file: Any) -> None:
         import pyarrow.parquet as pq
 
+        from quarry_dagster.store import verified
+
         self.segment = segment
         """The segment that is written; after the block that which counts."""
         self.rows = 0
@@ -308,6 +310,7 @@ class SegmentWriter(Generic[N]):
             write_batch_size=_PAGE_STEP,
             write_page_checksum=True,
         )
+        self._writer.add_key_value_metadata({verified.PATH_KEY: segment.path.encode()})
         self._group_bytes = _VECTORS_BYTES if "embedding" in names else _ROW_GROUP_BYTES
         self._pending: list[pl.DataFrame] = []
         self._pending_bytes = 0

@@ -44,6 +44,16 @@ def parquet_file(file: IO[bytes], *, pre_buffer: bool) -> Iterator[pq.ParquetFil
         yield f
 
 
+PATH_KEY = b"quarry_path"
+"""Under this key the footer of a file says which one it is: of two of one size only this tells them apart at once."""
+
+
+def said_path(file: pq.ParquetFile) -> str | None:
+    """The path that a file was written for; None where it is of before files said so."""
+    said = (file.metadata.metadata or {}).get(PATH_KEY)
+    return said.decode() if said is not None else None
+
+
 def is_damage(error: BaseException) -> bool:
     """Whether an error of pyarrow says that a file is not as it was written."""
     import pyarrow as pa
