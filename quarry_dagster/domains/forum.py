@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from quarry_dagster.domains.view import MOST, PageView, filled, said
+from quarry_dagster.domains.view import MOST, PageView, filled, iso_date, said
 from quarry_dagster.extract.threads import likely_posts_of, posts_of
 from quarry_dagster.page import Node, types_of
 
@@ -30,8 +29,7 @@ _NAMED = re.compile(
 )
 """Classes of what a post's author is named in."""
 _NO_NAME = re.compile(r"avatar|title|rank|group|role|badge|count|info|meta|stats|image|icon|status|signature", re.I)
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?(Z|[+-]\d\d:?\d\d)?)?")
-_EPOCH = re.compile(r"1\d{9}(?:\d{3})?")
+_PROFILE = re.compile(r"^(?:https?://[^/]+)?/~[\w-]+$|/(?:u|users?|members?|profile)/[^/]+/?|[?&]u(?:ser)?=\d")
 _DATED = ("datetime", "title", "data-time", "data-timestamp", "data-date-string", "content")
 _VOTES = re.compile(r"(?:^|[\s_-])(?:vote-?(?:count|s|number|value)|score|upvotes?|likes?-?count)(?:$|[\s_-])", re.I)
 _ACCEPTED = re.compile(
@@ -82,10 +80,13 @@ def _posts_in(view: PageView, node: Node) -> Iterator[Post]:
 def _post(view: PageView, node: Node) -> Post:
     author = view.first(node.get("author") or node.get("creator"))
     votes = said(node.get("upvoteCount"))
+    day = said(node.get("dateCreated") or node.get("datePublished") or node.get("commentTime"))
     return filled(
         {
             "author": (said(author) or "")[:_LONGEST_NAME],
-            "date": _date(said(node.get("dateCreated") or node.get("datePublished") or node.get("commentTime")) or ""),
+            "date": iso_date(
+                said(node.get("dateCreated") or node.get("datePublished") or node.get("commentTime")) or ""
+            ),
             "votes": int(votes) if votes and re.fullmatch(r"-?\d{1,9}", votes) else None,
         }
     )
@@ -118,7 +119,7 @@ def _around(post: HtmlElement, held: Counter[HtmlElement]) -> Post:
     return filled(
         {
             "author": _author(container, elements),
-            "date": next((date for e in elements if (date := _date_at(e))), None),
+            "date": next((day for e in elements if (day := _date_at(e))), None),
             "votes": next((votes for e in elements if (votes := _votes_at(e)) is not None), None),
             "accepted": True if accepted else None,
         }
@@ -149,41 +150,26 @@ def _author(container: HtmlElement, elements: list[HtmlElement]) -> str | None:
                 return name
     for element in elements:
         classes = element.get("class") or ""
-        if element.get("rel") == "author" or (_NAMED.search(classes) and not _NO_NAME.search(classes)):
-            if name := _name(element):
-                return name
-    return next(
-        (name for e in elements if "/u" in (e.get("href") or "") and _is_profile(e) and (name := _name(e))), None
-    )
-
-
-def _is_profile(link: HtmlElement) -> bool:
-    return re.search(r"/(?:u|users?|members?|profile)/[^/]+/?", link.get("href") or "") is not None
+        is_named = _NAMED.search(classes) and not _NO_NAME.search(classes)
+        if (is_named or element.get("rel") == "author") and (name := _name(element)):
+            return name
+    profiles = (e for e in elements if e.tag == "a" and _PROFILE.search(e.get("href") or ""))
+    terms = (e for e in elements if e.tag == "dt")  # FluxBB, PunBB
+    return next((name for e in (*profiles, *terms) if (name := _name(e))), None)
 
 
 def _name(element: HtmlElement) -> str | None:
-    text = " ".join((element.get("content") or element.text_content()).split())
+    linked = next((link for link in element.iter("a") if any(map(str.isalnum, link.text_content()))), element)
+    text = " ".join((element.get("content") or linked.text_content()).split())
     return text if 0 < len(text) <= _LONGEST_NAME and any(map(str.isalnum, text)) else None
 
 
 def _date_at(element: HtmlElement) -> str | None:
-    return next((date for name in _DATED if (value := element.get(name)) and (date := _date(value))), None)
-
-
-def _date(value: str) -> str | None:
-    value = value.strip()[:100]
-    if _EPOCH.fullmatch(value):
-        return datetime.fromtimestamp(int(value[:10]), UTC).isoformat()
-    found = _ISO.match(value)
-    if not found:
-        return None
-    day, time, zone = found.groups()
-    written = f"{day}T{time}{'+00:00' if zone == 'Z' else zone or ''}" if time else day
-    try:
-        datetime.fromisoformat(written)
-    except ValueError:
-        return None
-    return written
+    said_in = [value for name in _DATED if (value := element.get(name))]
+    text = (element.text or "").strip()
+    if len(text) < _LONGEST_NAME and text[:2].isdigit():
+        said_in.append(text)
+    return next((day for value in said_in if (day := iso_date(value))), None)
 
 
 def _votes_at(element: HtmlElement) -> int | None:

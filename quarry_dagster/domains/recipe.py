@@ -10,7 +10,10 @@ from quarry_dagster.domains.view import MOST, PageView, filled, lines_in, names,
 
 
 def recipe(view: PageView) -> dict[str, Any] | None:
-    """`name`, `author`, `ingredients`, `steps`, times (ISO 8601), `yield`, `category`, `cuisine`, `calories`, `rating`."""
+    """`name`, `author`, `ingredients`, `steps`, times, `yield`, `category`, `cuisine`, `calories`, `rating`.
+
+    Times are `prep_time`, `cook_time` and `total_time`, in ISO 8601 as the page writes them.
+    """
     found = view.nodes("Recipe")
     if not found:
         return None

@@ -1,8 +1,8 @@
 """The domain processors, by name: what a page of their domain says, as fields.
 
-A processor is a function of a :class:`PageView` that returns its fields (JSON values by name), or nothing where the page
-is none of its domain. A new one is a file with one function and a line in `PROCESSORS`; one of a user's own is named in
-the section `page_metadata` of their profile.
+A processor is a function of a :class:`PageView` that returns its fields (JSON values by name), or nothing where the
+page is none of its domain. A new one is a file with one function and a line in `PROCESSORS`; one of a user's own is
+named in the section `page_metadata` of their profile.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def load(own: Mapping[str, str]) -> dict[str, Processor]:
 
 
 def fields_of(view: PageView, processors: Mapping[str, Processor]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What the processors find on a page, by domain, and a sentence about each that failed: it costs its fields alone."""
+    """What the processors find on a page, by domain, and a sentence about each that failed."""
     found: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     room = MAX_FIELDS

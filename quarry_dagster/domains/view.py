@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,10 @@ from quarry_dagster.page.tree import parse
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
+_WITHIN_WORD = re.compile(r"</?(?:wbr|b|i|em|strong|span|sub|sup|u|a)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?(Z|[+-]\d\d:?\d\d)?)?")
+_EPOCH = re.compile(r"1\d{9}(?:\d{3})?")
 MOST = 1_000
 """Values that are kept of one list of a page: posts, ingredients, identifiers."""
 LONGEST = 2_000
@@ -66,8 +72,10 @@ class PageView:
 
 
 def said(value: Any) -> str | None:
-    """What a value says, in one line of at most `LONGEST` characters; None where it is no text."""
+    """What a value says, in one line without markup, of at most `LONGEST` characters; None where it is no text."""
     text = text_in(value)
+    if text and "<" in text:
+        text = " ".join(_TAG.sub(" ", _WITHIN_WORD.sub("", text)).split())
     return text[:LONGEST] if text else None
 
 
@@ -95,3 +103,19 @@ def lines_in(value: Any) -> Iterator[str]:
             elif text := said(each):
                 yield text
         level = below
+
+
+def iso_date(value: str) -> str | None:
+    """A day or time that a page writes for machines, or as seconds since 1970, in ISO 8601; else None."""
+    value = value.strip()[:100]
+    if _EPOCH.fullmatch(value):
+        return datetime.fromtimestamp(int(value[:10]), UTC).isoformat()
+    found = _ISO.match(value)
+    if not found:
+        return None
+    day, time, zone = found.groups()
+    written = f"{day}T{time}{'+00:00' if zone == 'Z' else zone or ''}" if time else day
+    try:
+        return datetime.fromisoformat(written).isoformat() if time else date.fromisoformat(day).isoformat()
+    except ValueError:
+        return None

@@ -1,0 +1,165 @@
+"""One page to one row of `page_metadata`: what runs inside a worker process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quarry_dagster.domains.news import is_free
+from quarry_dagster.domains.registry import fields_of, load
+from quarry_dagster.domains.view import PageView, iso_date, said
+from quarry_dagster.extract.decode import NotText, decode
+from quarry_dagster.extract.records import Page
+from quarry_dagster.page import Head, read_head, typed, types_of
+from quarry_dagster.page.license import has_hint, page_license
+from quarry_dagster.profiles.settings import Extraction as Settings
+
+IDENTIFIERS = "identifiers"
+"""What told the type of a page that identifiers of law or medicine made one of these."""
+_BY_IDENTIFIERS = {
+    "legal": ("ecli", "celex", "us_citations"),
+    "medical": ("pmid", "pmcid", "nct"),
+}
+"""Domains that make a page one of theirs, and the fields that do so, where extraction found nothing more telling."""
+_UNTOLD = ("article", "other", None)
+_WORKS = (
+    *("Article", "NewsArticle", "BlogPosting", "WebPage", "TechArticle", "ScholarlyArticle", "Recipe", "Report"),
+    *("ReportageNewsArticle", "AnalysisNewsArticle", "OpinionNewsArticle", "LiveBlogPosting", "MedicalWebPage"),
+)
+_MODIFIED = (
+    *("article:modified_time", "og:updated_time", "og:article:modified_time", "dcterms.modified", "last-modified"),
+    *("datemodified", "dc.date.modified", "article.updated", "modified"),
+)
+_SITE_TYPES = ("WebSite",)
+_METERED = ("locked", "metered", "paid", "premium", "subscriber", "registered")
+_TYPES = 50
+"""Types of schema.org that are kept of a page."""
+_SITE_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a page says of itself, beside its text; columns of `page_metadata`."""
+
+    key: str
+    page_type: str | None = None
+    page_type_source: str | None = None
+    schema_types: tuple[str, ...] = ()
+    site_name: str | None = None
+    canonical_url: str | None = None
+    modified: str | None = None
+    paywalled: bool | None = None
+    license: str | None = None
+    license_source: str | None = None
+    fields: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Describing:
+    """The job of a worker that describes one page."""
+
+    page: Page
+    text: Mapping[str, Any]
+    """Of its row in `extracted_text`: text, text_format, page_type, page_type_source, canonical_url, title, author,
+    date."""
+    own: tuple[tuple[str, str], ...] = ()
+    """A user's own processors, by name and import string."""
+
+    @property
+    def size(self) -> int:
+        return len(self.page.body)
+
+    @staticmethod
+    def prepare(settings: Settings) -> None:
+        import lxml.html  # noqa: F401
+
+    def do(self, settings: Settings) -> Facts:
+        return describe(self.page, self.text, dict(self.own))
+
+    def failed(self, outcome: str, detail: str, settings: Settings) -> Facts:
+        return _from_text(self.page.key, self.text, detail=f"{outcome}: {detail}")
+
+
+def describe(page: Page, text: Mapping[str, Any], own: Mapping[str, str]) -> Facts:
+    """What a page says of itself, with what extraction found on it. Only MemoryError is raised.
+
+    Raises:
+        ConfigError: a processor of the user's own is not there.
+    """
+    processors = load(own)
+    try:
+        source = "" if page.is_plain_text else decode(page.body, page.content_type)
+    except NotText as e:
+        return _from_text(page.key, text, detail=str(e))
+    head = read_head(source)
+    view = PageView(
+        page.url or None,
+        source,
+        head,
+        text["text"] or "",
+        text["text_format"] or "plain",
+        *(text[name] for name in ("page_type", "title", "author", "date")),
+    )
+    fields, problems = fields_of(view, processors)
+    problems += head.json_ld.problems
+    license_, license_source = page_license(head, view.tree if source and has_hint(source) else None, page.url or None)
+    return _from_text(
+        page.key,
+        text,
+        **_told_by(text, fields),
+        schema_types=_types(view),
+        site_name=_site_name(head),
+        modified=_modified(head),
+        paywalled=_paywalled(head),
+        license=license_,
+        license_source=license_source,
+        fields=json.dumps(fields, ensure_ascii=False) if fields else None,
+        detail="; ".join(problems)[:1000] or None,
+    )
+
+
+def _from_text(key: str, text: Mapping[str, Any], **facts: Any) -> Facts:
+    of_text = {name: text[name] for name in ("page_type", "page_type_source", "canonical_url")}
+    return Facts(key, **of_text | facts)
+
+
+def _told_by(text: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The type that identifiers give a page of which extraction could tell nothing more than that it is an article."""
+    if text["page_type"] not in _UNTOLD:
+        return {}
+    for name, telling in _BY_IDENTIFIERS.items():
+        if any(fields.get(name, {}).get(field) for field in telling):
+            return {"page_type": name, "page_type_source": IDENTIFIERS}
+    return {}
+
+
+def _types(view: PageView) -> tuple[str, ...]:
+    """The types of schema.org that the page has, JSON-LD's first; microdata's only where something else parsed it."""
+    nodes = [*view.head.json_ld.main, *(view.items if "tree" in vars(view) else ())]
+    return tuple(dict.fromkeys(name[:100] for node in nodes for name in types_of(node)))[:_TYPES]
+
+
+def _site_name(head: Head) -> str | None:
+    named = head.contents("og:site_name")
+    named += [name for node in typed(head.json_ld.main, _SITE_TYPES) if (name := said(node.get("name")))]
+    named += head.contents("application-name", "citation_publisher")
+    return named[0][:_SITE_NAME] if named else None
+
+
+def _modified(head: Head) -> str | None:
+    told = [said(node.get("dateModified")) for node in typed(head.json_ld.main, _WORKS)]
+    return next((day for value in (*told, *head.contents(*_MODIFIED)) if value and (day := iso_date(value))), None)
+
+
+def _paywalled(head: Head) -> bool | None:
+    """Whether the page says that not everybody may read all of it; None where it says nothing."""
+    answers = [is_free(node.get("isAccessibleForFree")) for node in typed(head.json_ld.main, _WORKS)]
+    if (free := next((answer for answer in answers if answer is not None), None)) is not None:
+        return not free
+    tiers = {tier.lower() for tier in head.contents("article:content_tier")}
+    if tiers:
+        return not tiers.isdisjoint(_METERED)
+    return None

@@ -1,0 +1,323 @@
+"""Under which licence a page says that it may be used, and where it says so.
+
+A licence counts where the page grants it for itself: in its head, its footer or its main part; not in a quotation, a
+comment, another article, beside a picture, or in a sentence about something else. Two that differ are a conflict, and
+none is taken.
+
+Licences are named by SPDX (https://spdx.org/licenses/) where they are known, else by their URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from quarry_dagster.page.head import Head
+from quarry_dagster.page.json_ld import text_in, typed
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+SOURCES = ("rel", "link", "json_ld", "dublin_core", "text", "conflict")
+"""Where a licence was found: a link with rel=license, a link to Creative Commons, JSON-LD, Dublin Core, the page's
+words; `conflict`: two were, and differ."""
+
+_CC_URL = re.compile(
+    r"(?:https?:)?//(?:[a-z-]+\.)?creativecommons\.org/(?:licen[sc]es/(by(?:-nc)?(?:-nd|-sa)?)(?:/(\d\.\d)(?:/([a-z]{2,3})(?![\w.]))?)?"
+    r"|(publicdomain/(?:zero|mark))(?:/(\d\.\d))?)",
+    re.IGNORECASE,
+)
+_PORTED = {
+    "CC-BY-2.5": ("AU",),
+    "CC-BY-3.0": ("AT", "AU", "DE", "IGO", "NL", "US"),
+    "CC-BY-NC-3.0": ("DE",),
+    "CC-BY-NC-ND-3.0": ("DE", "IGO"),
+    "CC-BY-NC-SA-2.0": ("DE", "FR", "UK"),
+    "CC-BY-NC-SA-3.0": ("DE", "IGO"),
+    "CC-BY-ND-3.0": ("DE",),
+    "CC-BY-SA-2.0": ("UK",),
+    "CC-BY-SA-2.1": ("JP",),
+    "CC-BY-SA-3.0": ("AT", "DE", "IGO"),
+}
+"""The ports to the law of a country that SPDX has names for."""
+_OTHER_URLS = (
+    (re.compile(r"//(?:www\.)?opensource\.org/licen[sc]es?/(mit|isc|bsd-[23]-clause|mpl-2\.0)", re.I), None),
+    (re.compile(r"//spdx\.org/licenses/([\w.+-]+?)(?:\.html|\.json)?$", re.I), None),
+    (re.compile(r"//(?:www\.)?apache\.org/licenses/LICENSE-2\.0", re.I), "Apache-2.0"),
+    (re.compile(r"//(?:www\.)?nationalarchives\.gov\.uk/doc/open-government-licence/version/3", re.I), "OGL-UK-3.0"),
+    (re.compile(r"//(?:www\.)?nationalarchives\.gov\.uk/doc/open-government-licence/version/2", re.I), "OGL-UK-2.0"),
+    (re.compile(r"//(?:www\.)?opendatacommons\.org/licenses/odbl", re.I), "ODbL-1.0"),
+    (re.compile(r"//(?:www\.)?opendatacommons\.org/licenses/by", re.I), "ODC-By-1.0"),
+    (re.compile(r"//(?:www\.)?opendatacommons\.org/licenses/pddl", re.I), "PDDL-1.0"),
+)
+_SPELLED = {
+    "mit": "MIT",
+    "isc": "ISC",
+    "mpl-2.0": "MPL-2.0",
+    "bsd-2-clause": "BSD-2-Clause",
+    "bsd-3-clause": "BSD-3-Clause",
+}
+_CC_SHORT = re.compile(
+    r"\bCC[ -]?(?:(0|Zero)|(BY(?:[ -]NC)?(?:[ -](?:SA|ND))?))(?:[ -]?(?:v\.? ?)?(\d\.\d))?(?![\w.-]*\d)", re.IGNORECASE
+)
+_CC_LONG = re.compile(
+    r"Creative[ -]Commons[ ,:–—-]*(?:\(?CC[\w -]{0,12}\)? )?(?:(Zero|CC0|Public Domain Dedication)|"
+    r"(Attribution|Namensnennung|Reconocimiento|Atribución|Atribuição|Attribuzione|Paternité|Naamsvermelding))"
+    r"((?:[ ,/–—-]*(?:and )?(?:Non[ -]?Commercial|Share[ -]?Alike|No[ -]?Derivat(?:ive)?s?(?: Works)?|"
+    r"Nicht[ -]?kommerziell|"
+    r"Weitergabe unter gleichen Bedingungen|Keine Bearbeitungen?|No ?Comercial|Compartir ?Igual|Sin ?Obra ?Derivada|"
+    r"Pas d['’]Utilisation Commerciale|Partage dans les mêmes conditions|Pas de Modification|Non commerciale|"
+    r"Condividi allo stesso modo|Compartilha ?Igual|NietCommercieel|GelijkDelen))*)"
+    r"[ ,]*(?:licen[sc]e )?(?:v(?:ersion)?\.? ?)?(\d\.\d)?",
+    re.IGNORECASE,
+)
+_PARTS_OF_LONG = (
+    ("nc", re.compile(r"commerci|kommerziell|comercial", re.I)),
+    ("nd", re.compile(r"deriv|bearbeitung|modification", re.I)),
+    ("sa", re.compile(r"alike|gleichen|igual|mêmes|stesso|gelijk", re.I)),
+)
+_GRANT = re.compile(
+    r"licen[sc]ed|licen[sc]e\b|licen[sc]ing|under (?:an? |the )?(?:terms of )?(?:an? |the )?(?:Creative|CC)|"
+    r"(?:available|released|published|distributed|shared|provided) (?:\w+ ){0,3}under|"
+    r"lizenz|licencia|sous licence|licenza|licença|licentie|licens|лиценз|ライセンス|许可|授權|lisans",
+    re.IGNORECASE,
+)
+_OF_SOMETHING_ELSE = re.compile(
+    r"\b(?:photo(?:s|graph\w*)?|images?|pictures?|illustrations?|figures?|icons?|fonts?|music|videos?|maps?|audio|"
+    r"source code|code|software|datasets?|foto\w*|bild\w*|imagen|immagine)\b",
+    re.IGNORECASE,
+)
+_OF_PAGE = re.compile(
+    r"\b(?:this|our|all|the|user|its|except|unless) (?:\w+ ){0,2}?(?:work|page|site|website|content|contents|text|"
+    r"article|post|blog|document|documentation|material|materials|contributions?|where|otherwise|book|wiki|publication|paper|"
+    r"story|course|guide)\b|(?:content|text|contents|contributions?) (?:is|are) |except where|unless otherwise",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(
+    r"quote|comment|reply|replies|widget|sidebar|related|recommend|teaser|promo|gallery|caption|credit|thumb|carousel|"
+    r"embed|signature|advert",
+    re.IGNORECASE,
+)
+_NOT_OF_PAGE = frozenset({"blockquote", "q", "figure", "figcaption", "aside", "iframe", "template", "noscript", "cite"})
+_FOOTER = re.compile(r"(?:^|[\s_-])(?:footer|foot|colophon|copyright|licen[sc]e|legal|imprint)", re.IGNORECASE)
+_MAIN = re.compile(r"(?:^|[\s_-])(?:content|main|article|post|entry|bodyContent|mw-body)", re.IGNORECASE)
+_WORKS = (
+    *("WebPage", "WebSite", "CreativeWork", "Article", "NewsArticle", "BlogPosting", "Blog", "TechArticle", "Recipe"),
+    *("ScholarlyArticle", "MedicalScholarlyArticle", "Report", "HowTo", "QAPage", "FAQPage", "AboutPage", "ItemPage"),
+    *("DiscussionForumPosting", "LearningResource", "Course", "Book", "Chapter", "APIReference", "MedicalWebPage"),
+)
+_DUBLIN_CORE = (
+    *("dcterms.license", "dcterms.rights", "dc.rights", "dc.rights.license", "dc.license", "dc.rights.uri"),
+    *("dc:rights", "dc:license", "dcterms:license", "dcterms:rights"),
+)
+_HINTS = ("creativecommons.org/", "creative commons", "creative-commons")
+_SHORT_HINT = re.compile(r"cc(?:[ -](?:by|zero)|0)(?!\w)(?<![\w#./-]cc0)(?<![\w#./-]cc.by)(?<![\w#./-]cc.zero)")
+# What stands before it is looked at last, for a pattern that begins with a letter is searched many times as fast.
+_REL = re.compile(r"""rel\s*=\s*["']?[^"'>]{0,60}\blicen[sc]e\b""")
+_LONGEST = 800
+"""Characters of a sentence or block that are looked at for what it grants."""
+_MOST = 300
+"""Links and words that are looked at."""
+
+
+def has_hint(markup: str) -> bool:
+    """Whether the markup of a page has anything of a licence in it that is worth parsing it for."""
+    lower = markup.lower()  # many times as fast as a search that ignores case
+    if any(hint in lower for hint in _HINTS) or _SHORT_HINT.search(lower):
+        return True
+    return "licen" in lower and _REL.search(lower) is not None
+
+
+def page_license(head: Head, tree: HtmlElement | None, url: str | None) -> tuple[str | None, str | None]:
+    """The licence of a page (SPDX or URL) and where it was found (one of `SOURCES`); None twice where it says none.
+
+    `tree` is the page's, None where it has no hint of one (:func:`has_hint`); it stays as it is.
+    """
+    found: dict[str, str] = {}
+    for source, name in _all(head, tree, url):
+        found.setdefault(name, source)
+    for name in [name for name in found if _is_without_version(name)]:
+        if any(other.upper().startswith(_stem(name)) for other in found if other != name):
+            del found[name]
+    if not found:
+        return None, None
+    if len(found) > 1:
+        return None, "conflict"
+    return next(iter(found.items()))
+
+
+def named(said: str) -> str | None:
+    """The licence that a URL or a few words name, by SPDX or its URL; None where they name none that is known."""
+    if found := _CC_URL.search(said):
+        return _creative_commons(*found.groups())
+    for pattern, name in _OTHER_URLS:
+        if found := pattern.search(said):
+            return name or _SPELLED.get(found[1].lower(), found[1])
+    if found := _CC_SHORT.search(said):
+        zero, kind, version = found.groups()
+        return _creative_commons(*(None,) * 3, "zero", version) if zero else _by(kind.replace(" ", "-"), version)
+    if found := _CC_LONG.search(said):
+        zero, _, parts, version = found.groups()
+        if zero:
+            return "CC0-1.0"
+        kind = "-".join(["by", *(short for short, pattern in _PARTS_OF_LONG if pattern.search(parts))])
+        return _by(kind, version)
+    return None
+
+
+def _creative_commons(
+    kind: str | None, version: str | None, port: str | None, public: str | None, public_version: str | None
+) -> str:
+    if public:
+        return "CC0-1.0" if public.lower().endswith("zero") else f"CC-PDM-{public_version or '1.0'}"
+    assert kind is not None
+    ported = f"CC-{kind.upper()}-{version}-{(port or '').upper()}"
+    if not port or len(port) > 3 or port.lower() == "dee":
+        return _by(kind, version)
+    return (
+        ported
+        if ported in _PORTED
+        else f"https://creativecommons.org/licenses/{kind.lower()}/{version}/{port.lower()}/"
+    )
+
+
+def _by(kind: str, version: str | None) -> str:
+    if version:
+        return f"CC-{kind.upper()}-{version}"
+    return f"https://creativecommons.org/licenses/{kind.lower()}/"
+
+
+def _is_without_version(name: str) -> bool:
+    return name.startswith("https://creativecommons.org/") and not re.search(r"\d", name)
+
+
+def _stem(name: str) -> str:
+    return f"CC-{name.rstrip('/').rpartition('/')[2].upper()}-"
+
+
+def _all(head: Head, tree: HtmlElement | None, url: str | None) -> Iterator[tuple[str, str]]:
+    for link in head.links:
+        if link.rel & {"license", "licence"} and (name := _at(link.href, head, url)):
+            yield "rel", name
+    for node in typed(head.json_ld.main, _WORKS):
+        for value in _values(node.get("license")):
+            said = (
+                text_in(value.get("url") or value.get("@id") or value) if isinstance(value, Mapping) else text_in(value)
+            )
+            if said and (name := named(said) or (_at(said, head, url) if "/" in said else None)):
+                yield "json_ld", name
+    for said in head.contents(*_DUBLIN_CORE):
+        if name := named(said):
+            yield "dublin_core", name
+    for link in head.links:
+        if link.rel & {"dcterms.license", "dc.rights"} and (name := named(link.href)):
+            yield "dublin_core", name
+    if tree is not None:
+        yield from _in_body(head, tree, url)
+
+
+def _values(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else [said] if said else []
+
+
+def _at(href: str, head: Head, url: str | None) -> str | None:
+    """The licence at an address of the page, by SPDX, or its URL; None where it is no URL of the web."""
+    if name := named(href):
+        return name
+    found = head.resolved(href, url)
+    return found if found and urlsplit(found).path not in ("", "/") else None
+
+
+def _in_body(head: Head, tree: HtmlElement, url: str | None) -> Iterator[tuple[str, str]]:
+    main = _main_part(tree)
+    for link in islice(tree.iter("a"), 20_000):
+        href = link.get("href") or ""
+        is_marked = bool({"license", "licence"} & set((link.get("rel") or "").lower().split()))
+        is_known = "creativecommons.org/" in href
+        if not (is_marked or is_known) or (place := _place(link, main)) is None:
+            continue
+        around = _sentence(link)
+        is_granted = is_marked or place == "footer" or _GRANT.search(around) or _is_badge(link)
+        if not is_granted or _is_of_something_else(around):
+            continue
+        name = _at(href, head, url) if is_marked else named(href)
+        if name:
+            yield "rel" if is_marked else "link", name
+    for element, words in islice(_words(tree), _MOST):
+        if (
+            _GRANT.search(words)
+            and not _is_of_something_else(words)
+            and _place(element, main)
+            and (name := named(words))
+        ):
+            yield "text", name
+
+
+def _is_of_something_else(words: str) -> bool:
+    return bool(_OF_SOMETHING_ELSE.search(words)) and not _OF_PAGE.search(words)
+
+
+def _main_part(tree: HtmlElement) -> HtmlElement | None:
+    """The only article, or the main element; None where the page names none, and all of its body counts."""
+    articles = list(islice(tree.iter("article"), 2))
+    main = next(tree.iter("main"), None)
+    if main is None:
+        main = next(iter(tree.xpath("//*[@role='main'][1]")), None)
+    return main if main is not None else articles[0] if len(articles) == 1 else None
+
+
+def _place(element: HtmlElement, main: HtmlElement | None) -> str | None:
+    """Whether an element is of the page's `footer` or `main` part; None where of neither, or of something quoted."""
+    in_main = main is None
+    in_footer = False
+    articles = 0
+    for up in (element, *element.iterancestors()):
+        names = f"{up.get('class') or ''} {up.get('id') or ''}"
+        if up.tag in _NOT_OF_PAGE or (up.tag not in ("body", "html") and _QUOTED.search(names)):
+            return None
+        articles += up.tag == "article"
+        in_main = in_main or up is main
+        # The footer of an article within the page is of that article.
+        in_footer = in_footer or up.tag == "footer" or up.get("role") == "contentinfo" or bool(_FOOTER.search(names))
+    if articles > 1:
+        return None
+    if in_footer and (articles == 0 or in_main):
+        return "footer"
+    return "main" if in_main else None
+
+
+def _sentence(link: HtmlElement) -> str:
+    """The words around a link: of the block that it stands in."""
+    block = link
+    for up in link.iterancestors():
+        block = up
+        if up.tag in ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address"):
+            break
+    return " ".join(block.text_content().split())[:_LONGEST]
+
+
+def _is_badge(link: HtmlElement) -> bool:
+    """Whether a link is the button that Creative Commons has people put on their pages."""
+    return any("creativecommons" in (image.get("src") or "") for image in link.iter("img"))
+
+
+def _words(tree: HtmlElement) -> Iterator[tuple[HtmlElement, str]]:
+    """The blocks of a page that have words about Creative Commons, with these words."""
+    seen: set[HtmlElement] = set()
+    for element in tree.iter():
+        for text in (element.text, element.tail):
+            if text and ("Creative" in text or "CC" in text) and element.tag not in ("script", "style"):
+                around = _block(element)
+                if around not in seen:
+                    seen.add(around)
+                    yield element, " ".join(around.text_content().split())[:_LONGEST]
+
+
+def _block(element: HtmlElement) -> HtmlElement:
+    for up in (element, *element.iterancestors()):
+        if up.tag in ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address", "body"):
+            return up
+    return element
