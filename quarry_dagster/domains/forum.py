@@ -84,9 +84,7 @@ def _post(view: PageView, node: Node) -> Post:
     return filled(
         {
             "author": (said(author) or "")[:_LONGEST_NAME],
-            "date": iso_date(
-                said(node.get("dateCreated") or node.get("datePublished") or node.get("commentTime")) or ""
-            ),
+            "date": iso_date(day or ""),
             "votes": int(votes) if votes and re.fullmatch(r"-?\d{1,9}", votes) else None,
         }
     )
