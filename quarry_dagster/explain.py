@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
 from quarry_dagster.urls import host_of
 
+_PLACES = 5
+"""So many places of personal data are named."""
+
 
 @dataclass
 class History:
@@ -29,6 +33,8 @@ class History:
     own_id: str | None = None  # that its seed gave it
     steps: list[tuple[str, str]] = field(default_factory=list)  # (step, what happened)
     text: str | None = None
+    page: dict[str, Any] | None = None  # the row of page_metadata
+    personal: pl.DataFrame | None = None  # the rows of personal_data
     decision: dict[str, Any] | None = None  # the row of dedup_decisions that removed it
     witness_url: str | None = None
     witness_text: str | None = None
@@ -65,6 +71,10 @@ def history(data: str, document: str) -> History | None:
     found.steps.append(("extracted_text", _text(text)))
     absent = "not a document: it was not accepted"
     if text["outcome"] == EXTRACTED:
+        found.page = _row(scan("page_metadata", data), id_)
+        found.steps.append(("page_metadata", _said(found.page) if found.page else "waits: materialize page_metadata"))
+        found.personal = scan("personal_data", data).filter(pl.col("doc_id") == id_).sort("start").collect()
+        found.steps.append(("personal_data", _personal(store, text["partition"], found.personal)))
         vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
         found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
         absent = "waits: materialize faiss_index and deduped_corpus"
@@ -154,6 +164,35 @@ def _text(row: dict[str, Any]) -> str:
         parts += [plural(row["word_count"], "word"), f"language {row['language']}", f"by {row['extractor']}"]
         parts += [f"title {row['title']!r}"] if row["title"] else []
     return ", ".join(parts)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What a document's page says of itself."""
+    parts = [f"{row['page_type']}, told by {row['page_type_source'] or 'nothing'}"] if row["page_type"] else []
+    if row["license"]:
+        parts.append(f"licence {row['license']} ({row['license_source']})")
+    elif row["license_source"]:
+        parts.append("licences that differ, so none")
+    parts += [f"{name} {row[name]}" for name in ("published", "modified", "site_name") if row[name]]
+    parts += ["for those who pay"] if row["paywalled"] else []
+    fields = json.loads(row["fields"] or "{}")
+    parts += [f"{domain}: {', '.join(names)}" for domain, names in fields.items()]
+    parts += [str(row["detail"])] if row["detail"] else []
+    return "; ".join(parts) or "says nothing of itself"
+
+
+def _personal(store: Store, partition: str, found: pl.DataFrame) -> str:
+    """Where a document has personal data."""
+    if store.personal_data.segment(partition) is None:
+        return "waits: materialize personal_data"
+    if found.is_empty():
+        return "none found"
+    places = [
+        f"{row['type']} at {row['start']} to {row['end']} ({row['rule']}, {row['confidence']:g})"
+        for row in found.head(_PLACES).iter_rows(named=True)
+    ]
+    more = found.height - len(places)
+    return ", ".join(places) + (f", and {more:,} more" if more else "")
 
 
 def _decision(row: dict[str, Any]) -> str:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import polars as pl
 
 from quarry_dagster.errors import ConfigError, StoreError
-from quarry_dagster.store import Segments, Store, VectorNotes
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, embeddings_schema
+from quarry_dagster.store import Segments, Store, Table, VectorNotes
+from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, PERSONAL_DATA, embeddings_schema
 
 TableName = Literal[
-    "raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions", "problems", "consent"
+    "raw_pages",
+    "extracted_text",
+    "page_metadata",
+    "personal_data",
+    "embeddings",
+    "deduped_corpus",
+    "dedup_decisions",
+    "problems",
+    "consent",
 ]
 
 
@@ -25,8 +34,8 @@ def scan(
     `collect()`, and is never read as data.
 
     Args:
-        table: "raw_pages", "extracted_text", "embeddings", "deduped_corpus", "dedup_decisions", "problems" or
-            "consent".
+        table: "raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings", "deduped_corpus",
+            "dedup_decisions", "problems" or "consent".
         data: the data root, a path or an fsspec URL; `$QUARRY_DATA` where it is not given.
         snapshot: number or tag of a published corpus that is kept (`quarry tag` lists them): the table as it was then.
 
@@ -55,8 +64,12 @@ def scan(
     batches = store.batches.segments(commit).paths()
     if table == "embeddings":
         return _embeddings(store, store.embeddings.segments(commit), batches)
-    texts = store.extracted_text.segments(commit).paths()
-    return store.files.scan([path for p, path in texts.items() if p in batches], store.extracted_text.schema)
+    if table == "page_metadata":
+        return _of_batches(store, store.page_metadata, commit, batches)
+    if table == "personal_data":
+        places = _of_batches(store, store.personal_data, commit, batches)
+        return places.explode("found").unnest("found").drop_nulls("type").select(PERSONAL_DATA.names())
+    return _of_batches(store, store.extracted_text, commit, batches)
 
 
 def root_of(data: str | os.PathLike[str] | None) -> str:
@@ -69,6 +82,12 @@ def root_of(data: str | os.PathLike[str] | None) -> str:
     if not root:
         raise ConfigError("name the data root: scan(table, data=...) or the environment variable QUARRY_DATA")
     return root
+
+
+def _of_batches(store: Store, table: Table[Any], commit: int | None, batches: Mapping[str, str]) -> pl.LazyFrame:
+    """The rows of a table of those partitions that there are."""
+    paths = table.segments(commit).paths()
+    return store.files.scan([path for partition, path in paths.items() if partition in batches], table.schema)
 
 
 def _problems(store: Store, commit: int | None) -> pl.LazyFrame:

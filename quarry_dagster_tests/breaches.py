@@ -67,6 +67,24 @@ def empty_text(store: Store) -> None:
     rewrite(store.extracted_text, _first("text", pl.lit("")))
 
 
+def undescribed_document(store: Store) -> None:
+    rewrite(store.page_metadata, lambda rows: rows.tail(-1))
+
+
+def license_of_no_source(store: Store) -> None:
+    rewrite(store.page_metadata, _first("license", pl.lit("CC-BY-4.0")))
+
+
+def unread_document(store: Store) -> None:
+    rewrite(store.personal_data, lambda rows: rows.tail(-1))
+
+
+def place_beyond_the_text(store: Store) -> None:
+    place = {"type": "email", "rule": "address", "confidence": 0.9, "start": 5, "end": 1_000_000}
+    schema = store.personal_data.schema["found"]
+    rewrite(store.personal_data, _first("found", pl.lit(pl.Series([[place]], dtype=schema)).first()))
+
+
 def vector_of_another_model(store: Store) -> None:
     rewrite(store.embeddings, _first("model", pl.lit("another model")))
 
@@ -188,6 +206,10 @@ PLANTED = [
     ("extracted_text contract", wrong_text),
     ("extracted_text contract", lost_text),
     ("extracted_text contract", empty_text),
+    ("page_metadata contract", undescribed_document),
+    ("page_metadata contract", license_of_no_source),
+    ("personal_data contract", unread_document),
+    ("personal_data contract", place_beyond_the_text),
     ("embeddings contract", vector_of_another_model),
     ("embeddings contract", lost_vector),
     ("embeddings vectors", scaled_vector),

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, event
 
 from quarry_dagster.cli import command
+from quarry_dagster.domains import Describer
 from quarry_dagster.extract import Extractor
 from quarry_dagster.profiles.settings import Extraction
-from quarry_dagster_tests.corpus import LARGER, PAGES, Corpus, Quarry, extractor, profile, words
+from quarry_dagster_tests.corpus import LARGER, PAGES, Corpus, Quarry, describer, extractor, profile, words
 from quarry_dagster_tests.hostile_site import HostileSite
 from quarry_dagster_tests.site import Server, Site, html
 
@@ -132,6 +133,11 @@ def _share_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     def shared(settings: Extraction, workers: int) -> AbstractContextManager[Extractor]:
         return nullcontext(extractor(settings))
 
+    def describing(own: Mapping[str, str], settings: Extraction, workers: int) -> AbstractContextManager[Describer]:
+        return nullcontext(describer(settings, own))
+
     assets = "quarry_dagster.orchestration.assets.extracted_text"
     for user in (assets, "quarry_dagster.takedown.taking_out", "quarry_dagster.stages.redo"):
         monkeypatch.setattr(import_module(user), "Extractor", shared)
+    for user in ("quarry_dagster.orchestration.assets.page_metadata", "quarry_dagster.takedown.taking_out"):
+        monkeypatch.setattr(import_module(user), "Describer", describing)

@@ -16,12 +16,13 @@ import polars as pl
 
 from quarry_dagster import scan
 from quarry_dagster.dedup import decide, near, verify
+from quarry_dagster.domains import Describer
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import SeedReport, take_in_seeds
 from quarry_dagster.profiles.choose import load_profile
 from quarry_dagster.profiles.settings import Deduplication, Extraction, HardwareProfile
 from quarry_dagster.reader import TableName
-from quarry_dagster.stages import embeddings, extracted_text, faiss_index
+from quarry_dagster.stages import embeddings, extracted_text, faiss_index, page_metadata, personal_data
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.stages.report import StageReport
@@ -128,6 +129,18 @@ def extractor(settings: Extraction) -> Extractor:
     return found
 
 
+_DESCRIBERS: dict[tuple[Extraction, tuple[tuple[str, str], ...]], Describer] = {}
+
+
+def describer(settings: Extraction, own: Mapping[str, str]) -> Describer:
+    """The same, for what pages say of themselves."""
+    key = settings, tuple(own.items())
+    found = _DESCRIBERS.get(key)
+    if found is None or found._busy:
+        found = _DESCRIBERS[key] = Describer(own, settings, workers=2)
+    return found
+
+
 @dataclass
 class Corpus:
     """One data root under one profile."""
@@ -142,6 +155,10 @@ class Corpus:
     @property
     def extractor(self) -> Extractor:
         return extractor(self.profile.extraction)
+
+    @property
+    def describer(self) -> Describer:
+        return describer(self.profile.extraction, self.profile.page_metadata.processors)
 
     def copy(self, root: Path) -> Corpus:
         """The same corpus in another data root."""
@@ -163,10 +180,13 @@ class Corpus:
         """Take in what waits and run all stages; `partitions` names those to refresh, by default all."""
         self.take_in()
         existing = list(self.store.batches.segments())
-        reports = {n: StageReport() for n in ("raw_pages", "extracted_text", "embeddings")}
+        made = ("raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings")
+        reports = {n: StageReport() for n in made}
         for p in existing if partitions is None else partitions:
             reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK)
             reports["extracted_text"] += extracted_text.refresh(self.store, p, self.extractor)
+            reports["page_metadata"] += page_metadata.refresh(self.store, p, self.describer)
+            reports["personal_data"] += personal_data.refresh(self.store, p)
             reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
         reports["faiss_index"] = faiss_index.refresh(self.store, existing, self.profile)
         reports["deduped_corpus"] = deduped_corpus.refresh(self.store, self.profile.deduplication, "test")

@@ -37,6 +37,7 @@ SECTIONS = [
     "duplicates",
     "hosts",
     "kept",
+    "pages",
     "clusters",
     "sample",
     "families",

@@ -100,6 +100,8 @@ def _facts(document: str, found: History | None) -> dict[str, Any]:
         "own_id": found.own_id,
         "steps": [{"step": step, "what": what} for step, what in found.steps],
         "text": found.text,
+        "page_metadata": found.page,
+        "personal_data": [] if found.personal is None else found.personal.drop("doc_id", "partition").to_dicts(),
         "decision": found.decision,
         "witness_text": found.witness_text,
         "stands_for": stands_for,

@@ -305,6 +305,12 @@ def _account(stage: str, report: StageReport) -> str:
         return f"{plural(report.rows, 'page')}, {plural(outcomes['extracted'], 'text')}" + _reused(reused)
     if stage == "embeddings":
         return plural(report.rows, "text") + _reused(report.rows - report.worked)
+    if stage == "page_metadata":
+        in_part = f", {outcomes['described in part']:,} in part" if outcomes["described in part"] else ""
+        return plural(report.rows, "page") + _reused(report.rows - report.worked) + in_part
+    if stage == "personal_data":
+        found = {name: n for name, n in outcomes.items() if name != "unchanged"}
+        return _joined(plural(report.rows, "text") + _reused(report.rows - report.worked), found)
     if stage == "faiss_index":
         gone = f", {outcomes['removed']:,} removed" if outcomes["removed"] else ""
         return plural(report.rows, "vector") + _reused(report.rows - outcomes["added"]) + gone

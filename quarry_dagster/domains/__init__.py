@@ -4,7 +4,18 @@
 patterns of identifiers that several of them look for.
 """
 
+from quarry_dagster.domains.describe import IDENTIFIERS, Describer, Describing, Facts
 from quarry_dagster.domains.registry import PROCESSORS, fields_of, load, version
 from quarry_dagster.domains.view import PageView
 
-__all__ = ["PROCESSORS", "PageView", "fields_of", "load", "version"]
+__all__ = [
+    "IDENTIFIERS",
+    "PROCESSORS",
+    "Describer",
+    "Describing",
+    "Facts",
+    "PageView",
+    "fields_of",
+    "load",
+    "version",
+]

@@ -15,6 +15,7 @@ from quarry_dagster.extract.records import Page
 from quarry_dagster.page import Head, read_head, typed, types_of
 from quarry_dagster.page.license import has_hint, page_license
 from quarry_dagster.profiles.settings import Extraction as Settings
+from quarry_dagster.workers import Workers
 
 IDENTIFIERS = "identifiers"
 """What told the type of a page that identifiers of law or medicine made one of these."""
@@ -81,6 +82,18 @@ class Describing:
 
     def failed(self, outcome: str, detail: str, settings: Settings) -> Facts:
         return _from_text(self.page.key, self.text, detail=f"{outcome}: {detail}")
+
+
+class Describer(Workers[Facts]):
+    """Worker processes that describe pages, by our processors and the user's own (import strings by name)."""
+
+    def __init__(self, own: Mapping[str, str], settings: Settings, workers: int) -> None:
+        super().__init__(Describing, settings, workers)
+        self.own = own
+
+    def job(self, page: Page, text: Mapping[str, Any]) -> Describing:
+        """The job of describing a page, given its row in `extracted_text`."""
+        return Describing(page, text, tuple(self.own.items()))
 
 
 def describe(page: Page, text: Mapping[str, Any], own: Mapping[str, str]) -> Facts:

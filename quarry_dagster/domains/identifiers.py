@@ -17,6 +17,7 @@ ECLI = re.compile(r"\bECLI:[A-Z]{2}:[A-Z0-9]{1,7}:\d{4}:[A-Z0-9.]{0,24}[A-Z0-9]\
 """The European Case Law Identifier: OJ C 127/01 of 29.4.2011."""
 CELEX = re.compile(r"(?<![\w/.-])(?:CELEX:)?([1-9CE]\d{4}(?:[A-Z]{1,2})\d{4}(?:\(\d{2}\))?)(?![\w-])", re.ASCII)
 """The number of a document of EU law: sector, year, type, number."""
+_CLOSING = {")": "(", "]": "[", ">": "<"}
 _ARXIV = re.compile(r"(?:arxiv:)?(\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})(?:v\d+)?(?:\.pdf)?", re.IGNORECASE)
 
 
@@ -32,3 +33,11 @@ def arxiv_id(said: str | None) -> str | None:
     """The identifier of a paper at arXiv, without its version."""
     found = _ARXIV.fullmatch((said or "").strip())
     return found[1] if found else None
+
+
+def as_doi(found: str) -> str:
+    """A DOI as it is compared: in lower case, without what closes a sentence or brackets that it did not open."""
+    doi = found.casefold().rstrip(".")
+    while doi and doi[-1] in _CLOSING and doi.count(doi[-1]) > doi.count(_CLOSING[doi[-1]]):
+        doi = doi[:-1].rstrip(".")
+    return doi

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from quarry_dagster.domains.identifiers import DOI, NCT, PMCID, PMID, all_in
+from quarry_dagster.domains.identifiers import DOI, NCT, PMCID, PMID, all_in, as_doi
 from quarry_dagster.domains.view import PageView, filled
 
 
 def medical(view: PageView) -> dict[str, Any] | None:
     """`pmid`, `pmcid`, `nct`, and beside one of them `doi`."""
     found = filled({"pmid": all_in(view, PMID), "pmcid": all_in(view, PMCID), "nct": all_in(view, NCT)})
-    if found and (dois := [doi.rstrip(".").casefold() for doi in all_in(view, DOI)]):
+    if found and (dois := list(dict.fromkeys(map(as_doi, all_in(view, DOI))))):
         found["doi"] = dois
     return found

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, cast
 
 from quarry_dagster.digests import digest
 from quarry_dagster.domains.documentation import documentation
@@ -58,7 +58,7 @@ def load(own: Mapping[str, str]) -> dict[str, Processor]:
             raise ConfigError(f"page_metadata.processors.{name}: no function {where!r} can be imported: {e}") from e
         if not callable(processor):
             raise ConfigError(f"page_metadata.processors.{name}: {where!r} is no function")
-        found[name] = processor
+        found[name] = cast(Processor, processor)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from quarry_dagster.domains.identifiers import DOI, arxiv_id
+from quarry_dagster.domains.identifiers import DOI, arxiv_id, as_doi
 from quarry_dagster.domains.view import LONGEST, MOST, PageView, filled, names, said
 
 _TYPES = ("ScholarlyArticle", "MedicalScholarlyArticle")
@@ -39,7 +39,7 @@ def scientific(view: PageView) -> dict[str, Any] | None:
             "title": title[0] if title else said(node.get("headline")) or said(node.get("name")),
             "authors": _authors(head.contents("citation_author", "citation_authors"))
             or names(view, node.get("author"))[:MOST],
-            "doi": doi[0].rstrip(".").casefold() if doi else None,
+            "doi": as_doi(doi[0]) if doi else None,
             "arxiv": arxiv_id(arxiv),
             "journal": next(iter(head.contents("citation_journal_title", "citation_conference_title")), None)
             or said(view.first(node.get("isPartOf"))),

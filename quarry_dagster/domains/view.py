@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -49,7 +49,7 @@ class PageView:
         return parse(self.source)[0] if self.source else None
 
     @cached_property
-    def items(self) -> list[Node]:
+    def items(self) -> Sequence[Node]:
         """The outermost items of the page's microdata, as nodes of JSON-LD."""
         has_some = "itemtype" in self.source or "ITEMTYPE" in self.source
         return read_microdata(self.tree) if has_some and self.tree is not None else []

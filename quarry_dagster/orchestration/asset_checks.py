@@ -15,7 +15,16 @@ from typing import Any
 
 import dagster as dg
 
-from quarry_dagster.checks import Finding, deduped_corpus, embeddings, extracted_text, faiss_index, raw_pages
+from quarry_dagster.checks import (
+    Finding,
+    deduped_corpus,
+    embeddings,
+    extracted_text,
+    faiss_index,
+    page_metadata,
+    personal_data,
+    raw_pages,
+)
 from quarry_dagster.checks.standing import is_accepted
 from quarry_dagster.errors import IndexCorruptError, StoreError
 from quarry_dagster.orchestration import assets
@@ -132,6 +141,8 @@ ALL: Sequence[dg.AssetChecksDefinition] = [
     _gate_partitions(assets.extracted_text, extracted_text.contract),
     _watch_partitions(assets.extracted_text, extracted_text.extraction_yield),
     _watch_partitions(assets.extracted_text, extracted_text.language_drift),
+    _gate_partitions(assets.page_metadata, page_metadata.contract),
+    _gate_partitions(assets.personal_data, personal_data.contract),
     _gate_partitions(assets.embeddings, embeddings.contract),
     _gate_partitions(assets.embeddings, embeddings.vectors),
     _ask(assets.faiss_index, faiss_index.contract, _ERROR),

@@ -66,7 +66,7 @@ _CC_SHORT = re.compile(
 _CC_LONG = re.compile(
     r"Creative[ -]Commons[ ,:–—-]*(?:\(?CC[\w -]{0,12}\)? )?(?:(Zero|CC0|Public Domain Dedication)|"
     r"(Attribution|Namensnennung|Reconocimiento|Atribución|Atribuição|Attribuzione|Paternité|Naamsvermelding))"
-    r"((?:[ ,/–—-]*(?:and )?(?:Non[ -]?Commercial|Share[ -]?Alike|No[ -]?Derivat(?:ive)?s?(?: Works)?|"
+    r"((?:[ ,/–—-]*(?:and )?(?:Non[ -]?Commercial|Share[ -]?Alike|No[ -]?Deriv(?:at(?:iv)?e)?s?(?: Works)?|"
     r"Nicht[ -]?kommerziell|"
     r"Weitergabe unter gleichen Bedingungen|Keine Bearbeitungen?|No ?Comercial|Compartir ?Igual|Sin ?Obra ?Derivada|"
     r"Pas d['’]Utilisation Commerciale|Partage dans les mêmes conditions|Pas de Modification|Non commerciale|"
@@ -119,6 +119,8 @@ _SHORT_HINT = re.compile(r"cc(?:[ -](?:by|zero)|0)(?!\w)(?<![\w#./-]cc0)(?<![\w#
 _REL = re.compile(r"""rel\s*=\s*["']?[^"'>]{0,60}\blicen[sc]e\b""")
 _LONGEST = 800
 """Characters of a sentence or block that are looked at for what it grants."""
+_DEPTH = 256
+"""Elements around a link that are looked at."""
 _MOST = 300
 """Links and words that are looked at."""
 
@@ -158,7 +160,7 @@ def named(said: str) -> str | None:
             return name or _SPELLED.get(found[1].lower(), found[1])
     if found := _CC_SHORT.search(said):
         zero, kind, version = found.groups()
-        return _creative_commons(*(None,) * 3, "zero", version) if zero else _by(kind.replace(" ", "-"), version)
+        return _creative_commons(None, None, None, "zero", version) if zero else _by(kind.replace(" ", "-"), version)
     if found := _CC_LONG.search(said):
         zero, _, parts, version = found.groups()
         if zero:
@@ -174,14 +176,12 @@ def _creative_commons(
     if public:
         return "CC0-1.0" if public.lower().endswith("zero") else f"CC-PDM-{public_version or '1.0'}"
     assert kind is not None
-    ported = f"CC-{kind.upper()}-{version}-{(port or '').upper()}"
-    if not port or len(port) > 3 or port.lower() == "dee":
-        return _by(kind, version)
-    return (
-        ported
-        if ported in _PORTED
-        else f"https://creativecommons.org/licenses/{kind.lower()}/{version}/{port.lower()}/"
-    )
+    name = _by(kind, version)
+    if not port or not version:
+        return name
+    if port.upper() in _PORTED.get(name, ()):
+        return f"{name}-{port.upper()}"
+    return f"https://creativecommons.org/licenses/{kind.lower()}/{version}/{port.lower()}/"
 
 
 def _by(kind: str, version: str | None) -> str:
@@ -233,11 +233,9 @@ def _at(href: str, head: Head, url: str | None) -> str | None:
 
 def _in_body(head: Head, tree: HtmlElement, url: str | None) -> Iterator[tuple[str, str]]:
     main = _main_part(tree)
-    for link in islice(tree.iter("a"), 20_000):
+    for link, is_marked in islice(_links(tree), _MOST):
         href = link.get("href") or ""
-        is_marked = bool({"license", "licence"} & set((link.get("rel") or "").lower().split()))
-        is_known = "creativecommons.org/" in href
-        if not (is_marked or is_known) or (place := _place(link, main)) is None:
+        if (place := _place(link, main)) is None:
             continue
         around = _sentence(link)
         is_granted = is_marked or place == "footer" or _GRANT.search(around) or _is_badge(link)
@@ -254,6 +252,14 @@ def _in_body(head: Head, tree: HtmlElement, url: str | None) -> Iterator[tuple[s
             and (name := named(words))
         ):
             yield "text", name
+
+
+def _links(tree: HtmlElement) -> Iterator[tuple[HtmlElement, bool]]:
+    """The links that may name the licence, and whether each is marked as such a link."""
+    for link in tree.iter("a"):
+        is_marked = not {"license", "licence"}.isdisjoint((link.get("rel") or "").lower().split())
+        if is_marked or "creativecommons.org/" in (link.get("href") or ""):
+            yield link, is_marked
 
 
 def _is_of_something_else(words: str) -> bool:
@@ -274,7 +280,7 @@ def _place(element: HtmlElement, main: HtmlElement | None) -> str | None:
     in_main = main is None
     in_footer = False
     articles = 0
-    for up in (element, *element.iterancestors()):
+    for up in (element, *islice(element.iterancestors(), _DEPTH)):
         names = f"{up.get('class') or ''} {up.get('id') or ''}"
         if up.tag in _NOT_OF_PAGE or (up.tag not in ("body", "html") and _QUOTED.search(names)):
             return None
@@ -292,7 +298,7 @@ def _place(element: HtmlElement, main: HtmlElement | None) -> str | None:
 def _sentence(link: HtmlElement) -> str:
     """The words around a link: of the block that it stands in."""
     block = link
-    for up in link.iterancestors():
+    for up in islice(link.iterancestors(), _DEPTH):
         block = up
         if up.tag in ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address"):
             break
@@ -317,7 +323,7 @@ def _words(tree: HtmlElement) -> Iterator[tuple[HtmlElement, str]]:
 
 
 def _block(element: HtmlElement) -> HtmlElement:
-    for up in (element, *element.iterancestors()):
+    for up in (element, *islice(element.iterancestors(), _DEPTH)):
         if up.tag in ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address", "body"):
             return up
     return element

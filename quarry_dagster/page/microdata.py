@@ -6,7 +6,7 @@ Bounded: `MAX_ITEMS` items of a page, `MAX_VALUES` values of an item, `MAX_TEXT`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _URL_OF = {
 _VALUE_OF = {"data": "value", "meter": "value", "time": "datetime", "meta": "content"}
 
 
-def read_microdata(tree: HtmlElement) -> list[Mapping[str, Any]]:
+def read_microdata(tree: HtmlElement) -> Sequence[Mapping[str, Any]]:
     """The items of a page that are no property of another one, in their order; each as a node of JSON-LD."""
     from lxml.etree import iterwalk
 
@@ -54,7 +54,7 @@ def read_microdata(tree: HtmlElement) -> list[Mapping[str, Any]]:
     return outermost
 
 
-def _add(node: dict[str, Any], names: list[str], value: Any) -> None:
+def _add(node: dict[str, Any], names: Sequence[str], value: Any) -> None:
     for name in names:
         there = node.get(name)
         if there is None:

@@ -29,7 +29,7 @@ _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
     ("es.dni", r"\d{8}-?[A-HJ-NP-TV-Z]", None, 0.85),
     ("es.nie", r"[XYZ]-?\d{7}-?[A-HJ-NP-TV-Z]", None, 0.9),
     ("it.codicefiscale", r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]", None, 0.97),
-    ("fr.nir", r"[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", None, 0.9),
+    ("fr.nir", r"[12]( ?)\d{2}\1\d{2}\1(?:\d{2}|2[AB])\1\d{3}\1\d{3}\1\d{2}", None, 0.9),
     ("de.idnr", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", r"steuer|idnr|tax id|tin\b", 0.9),
     ("gb.nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", r"\bNHS\b", 0.9),
     ("nl.bsn", r"\d{4}[. ]?\d{2}[. ]?\d{3}", r"\bbsn\b|burgerservice|sofinummer", 0.9),
@@ -73,7 +73,7 @@ _IDS = tuple(
 _OF_ID = re.compile(r"\bssn\b|social security|\bDNI\b|\bNIE\b|\bNIF\b", re.IGNORECASE)
 _AROUND = 50
 """Characters around a number that are looked at for its name."""
-_DIGITS = re.compile(r"\d[\d ./+-]{4,30}[\dA-Z]|\d{6}")
+_DIGITS = re.compile(r"\d[\d ./+-]{4,30}[\dA-Z]|\d{6}|\d\d[A-Z]\d\d[A-Z]\d|[A-Z]\d{4}[A-Z]")
 _BESIDE = 12
 """Characters beside a run of digits that may be of the same id, such as letters before it."""
 
@@ -82,7 +82,7 @@ def cards(text: str) -> Iterator[Finding]:
     """The numbers of payment cards: of an issuer's form, and right by Luhn (ISO/IEC 7812-1)."""
     for found in _CARD.finditer(text):
         digits = re.sub(r"\D", "", found[0])
-        if not _ISSUERS.fullmatch(digits) or len(set(digits)) < 4 or not _is_valid("luhn", digits):
+        if not _ISSUERS.fullmatch(digits) or len(set(digits)) < 2 or not _is_valid("luhn", digits):
             continue
         is_grouped = len(digits) != len(found[0])
         is_told = bool(_OF_CARD.search(_around(text, *found.span())))

@@ -15,7 +15,10 @@ _NUMBER = re.compile(
     re.ASCII,
 )
 _NORTH_AMERICA = re.compile(r"(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}([ .-]))[2-9]\d{2}(?:\1|[ .-])\d{4}")
-_FICTION = re.compile(r"555\D{0,2}01\d\d$|^\D*(?:1\D?)?123\D*456\D*7890$|^\D*(\d)(?:\D*\1)+$")
+_NO_NUMBER = re.compile(
+    r"555\D{0,2}01\d\d$|^\D*(?:1\D?)?123\D*456\D*7890$|^\D*(\d)(?:\D*\1)+$|^\d{1,3}(?:\.\d{1,3}){3}$"
+)
+"""Numbers of films, of manuals, of one digit alone, and addresses of hosts."""
 _NAME = re.compile(
     r"(?:\btel\b|\btele\w*|\bt[ée]l[ée]?\w*|\bfono?s?\b|\bphone|phone:|\bcall\b|\bcalling|\bmobile|\bcell|\bfax|"
     r"\bwhats ?app|\bhandy\b|\bmobil\b|\brufnummer|\bhotline|\btext us|\bsms|\bmóvil|\bcelular|"
@@ -40,7 +43,7 @@ def phones(text: str) -> Iterator[Finding]:
     for found in _NUMBER.finditer(text):
         said = found[0]
         digits = sum(map(str.isdigit, said))
-        if not 7 <= digits <= 15 or _FICTION.search(said) or _DATE.search(said):
+        if not 7 <= digits <= 15 or _NO_NUMBER.search(said) or _DATE.search(said):
             continue
         before = text[max(0, found.start() - _BEFORE) : found.start()]
         if _NO_PHONE.search(before):

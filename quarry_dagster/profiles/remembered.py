@@ -45,6 +45,11 @@ def choose_for(store: Store, name_or_path: str | None) -> Choice:
             f"{store.files.root} was made with the model in the folder {profile.embedding.model}, and nothing is "
             f"loaded because a data root names it: {named}"
         )
+    if profile.page_metadata.processors:
+        raise ConfigError(
+            f"{store.files.root} was made with page_metadata.processors of somebody's own, and no code is loaded "
+            f"because a data root names it: {named}"
+        )
     return Choice(profile, f"remembered by the data root; workers and memory as {here.profile.name} has them")
 
 

@@ -124,6 +124,16 @@ class Extraction(Settings):
     """Shorter texts get outcome `too_short`; a text without spaces counts its letters by twos."""
 
 
+class PageMetadata(Settings):
+    """What is read from a page besides its text."""
+
+    ROWS_DEPEND_ON = frozenset({"processors"})
+
+    processors: dict[str, Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]] = {}
+    """Domain processors of your own: a function by its import string, `module:function`, under the name of its domain.
+    It is given a page (`quarry_dagster.domains.PageView`) and returns a mapping of JSON values, or None."""
+
+
 class Embedding(Settings):
     """Which model makes the vectors, and how it is run."""
 
@@ -292,6 +302,7 @@ class HardwareProfile(Settings):
     partitions: Partitions = Partitions()
     crawl: Crawl = Crawl()
     extraction: Extraction = Extraction()
+    page_metadata: PageMetadata = PageMetadata()
     embedding: Embedding = Embedding()
     index: Index = Index()
     deduplication: Deduplication = Deduplication()

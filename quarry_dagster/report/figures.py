@@ -23,6 +23,7 @@ from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
 from quarry_dagster.report.families import Family, families
+from quarry_dagster.report.of_pages import OfPages, of_pages
 from quarry_dagster.report.passages import Passage, compare
 from quarry_dagster.store import Corpus, Store
 from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED, LEVELS, SCORED_LEVELS, WITH_BODY
@@ -145,6 +146,7 @@ class Facts:
     length_quantiles: list[tuple[str, int]]
     years: list[Count]  # kept documents by the year they state
     fetched: list[tuple[str, datetime]]  # when bodies were obtained
+    of_pages: OfPages
     clusters: list[Cluster]
     sample: list[Removal]
     guards: list[Count]  # pairs of kept documents by the guard that keeps them apart
@@ -222,6 +224,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         ),
         years=_years(corpus),
         fetched=_times(with_body),
+        of_pages=of_pages(corpus, table("page_metadata"), table("personal_data")),
         clusters=_clusters(published, corpus, decisions),
         sample=_sample(published, decisions),
         guards=apart.pairs,

@@ -1,4 +1,4 @@
-"""Which partitions are behind: not crawled, extracted and embedded from their batch as it is now."""
+"""Which partitions are behind: not crawled, extracted, described and embedded from their batch as it is now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from quarry_dagster.store import PagesSegment, Store, TextSegment, VectorSegment
+from quarry_dagster.store import FactSegment, PagesSegment, Store, TextSegment, VectorSegment
 
 _VERSION = pl.col("path").str.extract(r"/0*(\d+)[^/]*$", 1).cast(pl.Int64)
 _SOURCE = pl.col("input").str.extract(r"^(\S+)", 1)
@@ -33,18 +33,31 @@ def _backlog(root: str, commit: str) -> dict[str, str]:
             (raw, pl.col("batch")),
             (store.extracted_text.segments().frame(), _SOURCE),
             (store.embeddings.segments().frame(), _SOURCE),
+            (store.page_metadata.segments().frame(), _SOURCE),
+            (store.personal_data.segments().frame(), _SOURCE),
         ),
         1,
     ):
-        columns = (_VERSION.alias(f"v{i}"), source.alias(f"from{i}"), pl.col("content").alias(f"c{i}"))
+        columns = (
+            *(_VERSION.alias(f"v{i}"), source.alias(f"from{i}")),
+            *(pl.col("content").alias(f"c{i}"), pl.col("path").alias(f"p{i}")),
+        )
         made = table.select("partition", *columns)
         found = found.join(made, on="partition", how="left")
     in_line = (pl.col("from1") == pl.col("v0")) & (pl.col("from2") == pl.col("c1")) & (pl.col("from3") == pl.col("c2"))
+    for i, table in ((4, store.page_metadata), (5, store.personal_data)):
+        if len(table.segments()):  # else the root is of before there was such a table: another run makes it
+            in_line &= pl.col(f"from{i}") == pl.col("p2")
     behind = found.filter(~in_line.fill_null(False)).sort("partition")
-    versions = pl.concat_str([pl.col(f"v{i}").fill_null(0) for i in range(4)], separator=".")
+    versions = pl.concat_str([pl.col(f"v{i}").fill_null(0) for i in range(6)], separator=".")
     return dict(behind.select("partition", versions.alias("versions")).iter_rows())
 
 
 def follows(made: TextSegment | VectorSegment, source: PagesSegment | TextSegment) -> bool:
     """Whether a segment is made from what its source holds now; otherwise it waits to be materialized again."""
     return made.notes.input.inputs == (source.notes.content,)
+
+
+def describes(facts: FactSegment, texts: TextSegment) -> bool:
+    """The same of what is told of documents: it is made from texts as they are, not from their content alone."""
+    return facts.notes.input.inputs == (texts.path,)

@@ -17,11 +17,12 @@ from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten, Takedown
 from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.log import LostRace, again
-from quarry_dagster.store.notes import Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.notes import FactNotes, Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshot, Snapshots
 from quarry_dagster.store.store import Store
 from quarry_dagster.store.tables import (
+    FactSegment,
     PagesSegment,
     Segment,
     Segments,
@@ -39,6 +40,8 @@ __all__ = [
     "CorpusInputs",
     "CorpusLayers",
     "DirectionsFile",
+    "FactNotes",
+    "FactSegment",
     "Files",
     "Fingerprint",
     "Forgotten",

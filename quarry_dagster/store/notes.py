@@ -124,3 +124,13 @@ class SketchNotes(Notes):
     input: Fingerprint
     """What it was made from: the paths of texts, vectors and directions, by the version of sketches."""
     rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactNotes(Notes):
+    """Notes of a segment of `page_metadata` or `personal_data`."""
+
+    INPUTS: ClassVar[int] = 1
+    input: Fingerprint
+    """What it was made from: the path of the texts, by the version of what was looked for."""
+    rows: int

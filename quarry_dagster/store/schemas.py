@@ -134,6 +134,59 @@ EXTRACTED_TEXT = pl.Schema(
     }
 )
 
+PAGE_METADATA = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "page_type": pl.String,
+        "page_type_source": pl.String,  # as in extracted_text, or identifiers
+        "schema_types": pl.List(pl.String),
+        "site_name": pl.String,
+        "canonical_url": pl.String,
+        "published": pl.String,
+        "modified": pl.String,
+        "paywalled": pl.Boolean,
+        "license": pl.String,
+        "license_source": pl.String,  # rel, link, json_ld, dublin_core, text or conflict
+        "fields": pl.String,
+        "detail": pl.String,
+        "made_from": pl.String,
+        "partition": pl.String,
+    }
+)
+"""What the page of a document says of itself: a row for each document."""
+
+PERSONAL_DATA_BY_DOCUMENT = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "made_from": pl.String,
+        "found": pl.List(
+            pl.Struct(
+                {
+                    "type": pl.String,
+                    "rule": pl.String,
+                    "confidence": pl.Float64,
+                    "start": pl.Int64,
+                    "end": pl.Int64,
+                }
+            )
+        ),
+        "partition": pl.String,
+    }
+)
+"""Where the personal data of a document stands: a row for each document, so that only changed texts are read anew."""
+
+PERSONAL_DATA = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "type": pl.String,  # email, phone, ip, card, iban, national_id or secret
+        "rule": pl.String,
+        "confidence": pl.Float64,
+        "start": pl.Int64,
+        "end": pl.Int64,
+        "partition": pl.String,
+    }
+)
+"""The same as users read it: a row for each piece of personal data."""
 
 PROBLEMS = pl.Schema(
     {
@@ -297,15 +350,18 @@ MEANINGS = {
     "containment": "of the removed text's word 3-grams in the witness' text",
     "cosine": "of the two vectors",
     "author_source": "where the author was found: head, byline or seed",
+    "confidence": "how sure the rule is, from 0 to 1: an order, not a probability",
     "date": "of publication, as the page states it, ISO 8601",
     "date_source": "where the date was found: meta, json_ld, markup, url, text or seed; later: after it was fetched",
     "detail": "why, where the outcome needs a reason",
     "doc_id": "the document: 20 hex digits of the SHA-256 of its canonical URL or URN, the same on every machine",
     "duplicates": "how many documents it stands for besides itself",
     "embedding": "unit vector of the text, float32",
+    "end": "behind its last character, in code points of the text",
     "etag": "as the server sent it",
     "extractor": "library, version and mode",
     "fetched_at": "when this body was obtained, UTC; for a failure, since when it fails",
+    "fields": "what the processors of its domains found, a JSON object by domain; null where none found any",
     "final_url": "after redirects",
     "jaccard": "of the two texts' word 3-grams",
     "kept_id": "the kept document that it duplicates: its witness, or the cleaner copy that is kept for that one",
@@ -314,26 +370,36 @@ MEANINGS = {
     "language": "ISO 639-1, null where the text is too short to tell",
     "last_modified": "as the server sent it",
     "level": f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}",
+    "license": "its licence by SPDX, or the licence's URL; null where the page says none, or two that differ",
+    "license_source": "where it was found: rel, link, json_ld, dublin_core or text; conflict: two differ",
+    "made_from": "digest of what the row was made from",
     "metadata": "the other columns of its seed, a JSON object; null where it has none",
     "model": "name, revision, precision and tokens read",
+    "modified": "when it was changed last, as the page states it, ISO 8601",
     "outcome": "what became of the row; docs/tables.md lists the outcomes",
     "own_columns": "what else its seed says of it, a JSON object; null where it says nothing",
     "page_digest": "of the bytes, their type and address: what the row was made from",
     "partition": "its crawl batch",
+    "paywalled": "whether the page says that not everybody may read all of it; null where it says nothing",
+    "published": "when it was published, as the page states it, ISO 8601",
     "refused_since": "since when the site refuses a page whose earlier body is held, UTC; null where it does not",
     "removed_id": "the document that is not in the corpus",
     "removed_own_id": "the removed document's id in its seed, null where it has none",
     "removed_url": "URL of the removed document",
-    "rule": "name and version of the rule that removed it",
+    "rule": "what decided: name and version of the rule that removed it, or what found the personal data",
     "run_id": "the Dagster run that decided it",
+    "schema_types": "the types of schema.org that the page gives itself",
+    "site_name": "the site's name, as the page states it",
+    "start": "its first character, in code points of the text from 0",
     "status": "HTTP status, null without an answer",
     "text": "the main text",
     "text_digest": "of the NFKC, casefolded text without Markdown's marks, white space collapsed; equal texts share it",
     "title": "as the page states it",
+    "type": "email, phone, ip, card, iban, national_id or secret",
     "url": "as the seed has it; of a document without one the URN of its seed's name and its id",
     "witness_id": "the document that it satisfies the rule with: the kept one, or one that was itself removed for it",
     "page_type": "what kind of page it is: docs/tables.md lists them; null for a text that is no page",
-    "page_type_source": "what told it: schema.org, opengraph, generator, url or structure; null where nothing did",
+    "page_type_source": "what told it: schema.org, opengraph, generator, url, structure or identifiers; null: nothing",
     "text_format": "how the text is to be read: markdown or plain; null without a text",
     "word_count": "words of the text; scripts without spaces count letters by twos",
 }

@@ -13,7 +13,7 @@ from quarry_dagster.store.failed_checks import FailedChecks
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
-from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.notes import FactNotes, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshots
 from quarry_dagster.store.state import CORPUS, Line, State
@@ -62,6 +62,19 @@ class Store:
         )
 
     @cached_property
+    def page_metadata(self) -> Table[FactNotes]:
+        """What the page of each accepted document says of itself."""
+        return Table(
+            self.files, "page_metadata", schemas.PAGE_METADATA, FactNotes, forgets="its partition is made again"
+        )
+
+    @cached_property
+    def personal_data(self) -> Table[FactNotes]:
+        """Where the personal data of each accepted document stands."""
+        schema = schemas.PERSONAL_DATA_BY_DOCUMENT
+        return Table(self.files, "personal_data", schema, FactNotes, forgets="its partition is made again")
+
+    @cached_property
     def embeddings(self) -> Table[VectorNotes]:
         """A vector for each accepted document; a segment has the dimension of its model."""
         return Table(
@@ -85,8 +98,8 @@ class Store:
 
     def tables(self) -> list[Table]:
         """All partitioned tables."""
-        documents = [self.batches, self.raw_pages, self.extracted_text, self.embeddings, self.sketches]
-        return [*documents, self.problems, self.consent]
+        documents = [self.batches, self.raw_pages, self.extracted_text, self.page_metadata, self.personal_data]
+        return [*documents, self.embeddings, self.sketches, self.problems, self.consent]
 
     @cached_property
     def kept(self) -> Layers:

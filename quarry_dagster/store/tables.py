@@ -9,7 +9,7 @@ Why so: "One log for the data root" in docs/decisions.md.
 from __future__ import annotations
 
 import json
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,7 @@ import polars as pl
 from quarry_dagster.digests import digest_of
 from quarry_dagster.store.files import Files, arrow_schema
 from quarry_dagster.store.log import LostRace
-from quarry_dagster.store.notes import Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.notes import FactNotes, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.state import Entry, Line, Partitions, State, entry_of
 
 if TYPE_CHECKING:
@@ -100,11 +100,23 @@ class Segment(Generic[N]):
                     assert isinstance(frame, pl.DataFrame)
                     yield frame.with_columns(later).select(columns or self.schema.names())
 
+    def matching(self, ids: Collection[str], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows of these `doc_id`s, a row group at a time; of row groups without one only the ids are read."""
+        with self.files.parquet(self.path) as f:
+            for group in range(f.metadata.num_row_groups):
+                there = f.read_row_group(group, columns=["doc_id"])["doc_id"].to_pylist()
+                if not ids or not any(doc_id in ids for doc_id in there):
+                    continue
+                frame = pl.from_arrow(f.read_row_group(group, columns=list(columns)))
+                assert isinstance(frame, pl.DataFrame)
+                yield frame.filter(pl.col("doc_id").is_in(list(ids)))
+
 
 PagesSegment = Segment[RawPagesNotes]
 TextSegment = Segment[TextNotes]
 VectorSegment = Segment[VectorNotes]
 SketchSegment = Segment[SketchNotes]
+FactSegment = Segment[FactNotes]
 
 
 @lru_cache(maxsize=65_536)

@@ -13,12 +13,13 @@ import polars as pl
 
 from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.crawl.journal import forget_journals
+from quarry_dagster.domains import Describer
 from quarry_dagster.embed import vector_id
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import Ledger
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
+from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index, page_metadata, personal_data
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.findings import forget_in_findings
@@ -34,6 +35,8 @@ _BEFORE = "takedown"
 """A value that versions before this one kept in the log while a takedown was under way."""
 _MADE_AGAIN: Mapping[str, Callable[[Store, str, HardwareProfile, Extractor], object]] = {
     "extracted_text": lambda store, partition, _, extractor: extracted_text.refresh(store, partition, extractor),
+    "page_metadata": lambda store, partition, profile, _: _describe(store, partition, profile),
+    "personal_data": lambda store, partition, *_: personal_data.refresh(store, partition),
     "embeddings": lambda store, partition, profile, _: embeddings.refresh(store, partition, profile),
 }
 """What makes a partition of these tables again from the table above it, in their order."""
@@ -43,6 +46,8 @@ KINDS: Mapping[str, str] = {
     "problems": "rows are taken out",
     "consent": "rows are taken out",
     "extracted_text": "made again from raw pages",
+    "page_metadata": "made again from raw pages and texts",
+    "personal_data": "made again from texts",
     "embeddings": "made again from texts",
     "sketches": "made again with the corpus",
     "faiss_index": "published anew, from vectors alone",
@@ -174,6 +179,12 @@ def finish(store: Store) -> None:
     Forgotten.note_applied(store.files, [each.key for each in forgotten.takedowns])
     store.files.log.set(_BEFORE, lambda _: None)
     store.files.log.checkpoint()  # so that there are two again
+
+
+def _describe(store: Store, partition: str, profile: HardwareProfile) -> None:
+    """Bring what pages say of themselves in line with the texts; pages that stay are not described again."""
+    with Describer(profile.page_metadata.processors, profile.extraction, 1) as describer:
+        page_metadata.refresh(store, partition, describer)
 
 
 def _something_is_left(store: Store, forgotten: Forgotten) -> bool:

@@ -3,11 +3,13 @@
 import dagster as dg
 
 from quarry_dagster.orchestration.assets.deduped_corpus import deduped_corpus
+from quarry_dagster.orchestration.assets.page_metadata import page_metadata
+from quarry_dagster.orchestration.assets.personal_data import personal_data
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.stages import corpus_report as stage
 
 
-@dg.asset(deps=[deduped_corpus], group_name="corpus", kinds={"html"}, pool="corpus")
+@dg.asset(deps=[deduped_corpus, page_metadata, personal_data], group_name="corpus", kinds={"html"}, pool="corpus")
 def corpus_report(context: dg.AssetExecutionContext, quarry: Quarry) -> dg.MaterializeResult:
     """The corpus as one HTML page for people: what it holds, what was left out and why, and removals to judge."""
     with quarry.materializing(context) as (store, profile):

@@ -1,0 +1,146 @@
+"""A licence counts where the page grants it for itself, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from quarry_dagster.page import read_head
+from quarry_dagster.page.license import has_hint, named, page_license
+from quarry_dagster.page.tree import parse
+
+CC = "https://creativecommons.org/licenses/by-sa/4.0/"
+
+
+def license_of(markup: str) -> tuple[str | None, str | None]:
+    tree = parse(markup)[0] if has_hint(markup) else None
+    return page_license(read_head(markup), tree, "https://a.test/page")
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("http://creativecommons.org/licenses/by/4.0", "CC-BY-4.0"),
+        ("https://creativecommons.org/licenses/by-nc-nd/3.0/deed.de", "CC-BY-NC-ND-3.0"),
+        ("//www.creativecommons.org/licenses/by-sa/2.5/legalcode", "CC-BY-SA-2.5"),
+        ("https://creativecommons.org/licenses/by/3.0/us/", "CC-BY-3.0-US"),
+        ("https://creativecommons.org/licenses/by-sa/3.0/fr/", "https://creativecommons.org/licenses/by-sa/3.0/fr/"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
+        ("https://creativecommons.org/publicdomain/mark/1.0/", "CC-PDM-1.0"),
+        ("https://opensource.org/licenses/MIT", "MIT"),
+        ("https://www.apache.org/licenses/LICENSE-2.0.html", "Apache-2.0"),
+        ("https://spdx.org/licenses/EUPL-1.2.html", "EUPL-1.2"),
+        ("https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/", "OGL-UK-3.0"),
+        ("CC BY 4.0", "CC-BY-4.0"),
+        ("(CC-BY-NC-SA 3.0)", "CC-BY-NC-SA-3.0"),
+        ("CC0 1.0 Universal", "CC0-1.0"),
+        ("CC BY-SA", "https://creativecommons.org/licenses/by-sa/"),
+        ("a Creative Commons Attribution-ShareAlike 4.0 International License", "CC-BY-SA-4.0"),
+        ("Creative Commons Attribution-NonCommercial-NoDerivs 2.0 Generic", "CC-BY-NC-ND-2.0"),
+        ("Creative Commons Namensnennung - Weitergabe unter gleichen Bedingungen 3.0", "CC-BY-SA-3.0"),
+        ("Creative Commons Attribution, NonCommercial, Share Alike license v3.0", "CC-BY-NC-SA-3.0"),
+        ("All rights reserved", None),
+        ("https://a.test/creativecommons.html", None),
+        ("the CC of the mail, and CCTV 4.0", None),
+    ],
+)
+def test_licences_have_one_name_however_they_are_said(said: str, name: str | None) -> None:
+    assert named(said) == name
+
+
+GRANTED = [
+    ("<a rel='license' href='{}'>licence</a>", "rel"),
+    ("<p>This page is licensed under a <a href='{}'>Creative Commons licence</a>.</p>", "link"),
+    ("<a href='{}'><img src='https://i.creativecommons.org/l/by-sa/4.0/88x31.png'></a>", "link"),
+    ("<p>This work is available under the Creative Commons Attribution-ShareAlike 4.0 License.</p>", "text"),
+    ("<p>Licence: CC BY-SA 4.0</p>", "text"),
+]
+TEXT = "<p>The harbour was rebuilt twice, and each time the town grew a little further along the shore.</p>"
+
+
+@pytest.mark.parametrize(("markup", "source"), GRANTED, ids=[m[:30] for m, _ in GRANTED])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<body><main>{text}{granted}</main></body>",
+        "<body><article>{text}{granted}</article></body>",
+        "<body>{text}{granted}</body>",
+        "<body><main>{text}</main><footer><div>{granted}</div></footer></body>",
+        "<body><main>{text}</main><div id='footer'>{granted}</div></body>",
+    ],
+)
+def test_a_licence_that_the_page_grants_in_its_main_part_or_footer_is_its_own(
+    page: str, markup: str, source: str
+) -> None:
+    assert license_of(page.format(text=TEXT, granted=markup.format(CC))) == ("CC-BY-SA-4.0", source)
+
+
+@pytest.mark.parametrize(("markup", "_"), GRANTED, ids=[m[:30] for m, _ in GRANTED])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<main>{text}<blockquote>{granted}</blockquote></main>",
+        "<main>{text}<figure><img src=a><figcaption>{granted}</figcaption></figure></main>",
+        "<main>{text}</main><aside>{granted}</aside>",
+        "<main>{text}</main><div class='comments'><div class='comment-body'>{granted}</div></div>",
+        "<main>{text}<div class='widget'>{granted}</div></main>",
+        "<main>{text}<article><article>{granted}</article></article></main>",
+        "<main>{text}</main><div>{granted}</div>",
+    ],
+)
+def test_what_is_quoted_commented_shown_beside_or_of_another_page_is_not(page: str, markup: str, _: str) -> None:
+    assert license_of(f"<body>{page.format(text=TEXT, granted=markup.format(CC))}</body>") == (None, None)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Photo by Ann, licensed under <a href='{}'>CC BY-SA 4.0</a>.",
+        "The icons are available under <a href='{}'>CC BY-SA 4.0</a>.",
+        "The source code is licensed under CC BY-SA 4.0.",
+        "In 2002 <a href='{}'>Creative Commons</a> wrote what became CC BY-SA 4.0.",
+    ],
+)
+def test_what_is_granted_for_a_picture_or_told_of_licences_is_not(sentence: str) -> None:
+    assert license_of(f"<body><main>{TEXT}<p>{sentence.format(CC)}</p></main></body>") == (None, None)
+
+
+def json_ld(node: dict[str, object]) -> str:
+    return f'<script type="application/ld+json">{json.dumps(node)}</script>'
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (f"<link rel='license' href='{CC}'>", ("CC-BY-SA-4.0", "rel")),
+        ("<link rel='license' href='/terms/licence'>", ("https://a.test/terms/licence", "rel")),
+        ("<meta name='DC.rights' content='CC BY 4.0'>", ("CC-BY-4.0", "dublin_core")),
+        (f"<meta name='dcterms.license' content='{CC}'>", ("CC-BY-SA-4.0", "dublin_core")),
+        ("<meta name='DC.rights' content='© 2020 The Press'>", (None, None)),
+        (json_ld({"@type": "Article", "license": CC}), ("CC-BY-SA-4.0", "json_ld")),
+        (json_ld({"@type": "WebPage", "license": {"@type": "CreativeWork", "url": CC}}), ("CC-BY-SA-4.0", "json_ld")),
+        (json_ld({"@type": "ImageObject", "license": CC}), (None, None)),
+    ],
+)
+def test_the_head_says_it_for_the_page(head: str, found: tuple[str | None, str | None]) -> None:
+    assert license_of(f"<html><head>{head}</head><body><main>{TEXT}</main></body></html>") == found
+
+
+def test_two_that_differ_are_a_conflict_and_one_named_twice_is_none() -> None:
+    other = "https://creativecommons.org/licenses/by/3.0/"
+    footer = "<footer><a href='{}'>licence</a> and CC BY-SA licence</footer>"
+    head = f"<head><link rel=license href='{CC}'></head>"
+    assert license_of(f"<html>{head}<body>{TEXT}{footer.format(other)}</body>") == (None, "conflict")
+    assert license_of(f"<html>{head}<body>{TEXT}{footer.format(CC)}</body>") == ("CC-BY-SA-4.0", "rel")
+
+
+@pytest.mark.parametrize(
+    "unit", ["<div><a rel=license href=x>", "<p>CC BY 4.0 licence", "<a href='//creativecommons.org/'>", "rel="]
+)
+def test_a_page_of_nothing_else_takes_linear_time(unit: str) -> None:
+    markup = unit * (2_000_000 // len(unit))
+    began = time.process_time()
+    license_of(markup)
+    assert time.process_time() - began < 20

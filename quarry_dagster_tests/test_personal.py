@@ -1,0 +1,173 @@
+"""Personal data is found where it stands, and what only looks like it is not."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarry_dagster.personal import TYPES, Finding, personal_data, redact
+from quarry_dagster_tests.corpus import words
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    """Types and values of what is found."""
+    return [(each.type, text[each.start : each.end]) for each in personal_data(text)]
+
+
+PLANTED = [
+    ("email", "ann.o'brien+lists@shore-mail.co.uk"),
+    ("email", "анна@пример.рф"),
+    ("email", "ann [at] shore [dot] org"),
+    ("email", "ann(at)shore.org"),
+    ("phone", "+49 (0)30 901820-0"),
+    ("phone", "+44 20 7946 0018"),
+    ("phone", "+15017122661"),
+    ("phone", "(415) 861-5449"),
+    ("phone", "415.861.5449"),
+    ("ip", "81.143.69.142"),
+    ("ip", "2a02:8108:9640:1c2a::7d3"),
+    ("card", "4111 1111 1111 1111"),
+    ("card", "5500-0055-5555-5559"),
+    ("card", "3782 822463 10005"),
+    ("iban", "DE89 3704 0044 0532 0130 00"),
+    ("iban", "GB29NWBK60161331926819"),
+    ("iban", "NO93 8601 1117 947"),
+    ("national_id", "536-90-4399"),
+    ("national_id", "54362315K"),
+    ("national_id", "X-2482300W"),
+    ("national_id", "RCCMNL83S18D969H"),
+    ("national_id", "2 95 10 99 126 111 93"),
+    ("national_id", "390.533.447-05"),
+    ("national_id", "85.07.30-033.28"),
+    ("national_id", "11010519491231002X"),
+    ("national_id", "756.9217.0769.85"),
+    ("secret", "AKIA" + "QYLPMN5HHHFPZAM2"),
+    ("secret", "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx"),
+    ("secret", "xoxb-" + "2413452345-8723458234-hRTBLgyxFRTyuHjKqwZx"),
+    ("secret", "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"),
+    ("secret", "AIza" + "SyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), PLANTED, ids=[f"{kind}-{i}" for i, (kind, _) in enumerate(PLANTED)])
+@pytest.mark.parametrize("around", ["Write or call {} today.", "{}", "One\n\n| {} | two |", "Reach us: {}, or wait."])
+def test_what_is_planted_is_found_where_it_stands(kind: str, value: str, around: str) -> None:
+    assert (kind, value) in found(around.format(value))
+
+
+NAMED = [
+    ("phone", "Tel: {}", "030 901820"),
+    ("phone", "電話 {}", "03-1234-5678"),
+    ("phone", "call us on {}", "0800 123 4567"),
+    ("national_id", "Steuer-IdNr. {}", "36 574 261 809"),
+    ("national_id", "his NHS number is {}", "943 476 5870"),
+    ("national_id", "BSN: {}", "111222333"),
+    ("national_id", "PESEL {}", "44051401359"),
+    ("national_id", "Aadhaar no. {}", "2341 2341 2346"),
+    ("national_id", "SIN {}", "123-456-782"),
+    ("ip", "client at {} was banned", "5.61.34.12"),
+    ("card", "credit card {}", "4012888888881881"),
+]
+
+
+@pytest.mark.parametrize(("kind", "around", "value"), NAMED, ids=[around for _, around, _ in NAMED])
+def test_a_number_without_a_form_of_its_own_is_found_beside_its_name(kind: str, around: str, value: str) -> None:
+    assert (kind, value) in found(around.format(value))
+    assert ("national_id", value) not in found(f"The value is {value} here.")
+
+
+NOTHING = [
+    "Chrome/120.0.6099.109 and version 10.15.7.200 of 2024-01-15",
+    "upgrade to v4.18.205.13, release 12.1.105.20, firmware 113.120.5.8",
+    "192.168.1.10, 10.0.0.1, 127.0.0.1, 224.0.0.1, 203.0.113.7 and 8.8.8.8",
+    "see RFC 2606, section 4.1.2.13, and 2001:db8::1 or 12:34:56",
+    "2024-11-30 12:34:56, 30.11.2024, 11/30/2024, 1999-2024, 2019 – 2021",
+    "me@example.com, user@domain.com, icon@2x.png, git@github.com:a/b.git, @ann@mastodon.social, x@localhost",
+    "pip install quarry@1.2.3 or left@right and a @ b",
+    "4111 1111 1111 1112 is no card, nor 1234567890123456 or 4111111111111111222",
+    "DE89 3704 0044 0532 0130 01 is no account, nor XX12 3456 7890 1234 5678",
+    "ISBN 978-3-16-148410-0, ISSN 2049-3630, doi:10.1000/182, order 415-861-5449",
+    "call 555-0123, (212) 555-0187 or 123-456-7890 in the film",
+    "12345678A, 390.533.447-06, 85.07.30-033.29, X1234567A, RCCMNL83S18D969A, 000-12-3456",
+    "3.14159 26535 89793 23846, 1,000,000 and 12 345 678,90",
+    "AKIAIOSFODNN7EXAMPLE, ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, sk_live_XXXXXXXXXXXXXXXXXXXXXXXX",
+    "a8f5f167f44f4964e6c998dee827110c 550e8400-e29b-41d4-a716-446655440000",
+]
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_versions_dates_ids_and_what_manuals_make_up_are_nobodys(text: str) -> None:
+    assert found(text) == []
+
+
+def test_where_two_are_found_at_one_place_the_surer_counts() -> None:
+    assert found("IBAN GB29NWBK60161331926819 and card 4111 1111 1111 1111.") == [
+        ("iban", "GB29NWBK60161331926819"),
+        ("card", "4111 1111 1111 1111"),
+    ]
+
+
+def test_places_are_in_code_points_whatever_stands_before() -> None:
+    text = f"{'𝔸🙂é' * 5} ann@shore.org"
+    assert found(text) == [("email", "ann@shore.org")]
+
+
+@given(st.text(alphabet="0123456789+-. ()/@:aA[]\n", max_size=300))
+def test_places_are_within_the_text_in_order_and_do_not_overlap(text: str) -> None:
+    end = 0
+    for each in personal_data(text):
+        assert end <= each.start < each.end <= len(text) and each.type in TYPES and 0 <= each.confidence <= 1
+        end = each.end
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["1", "1 ", "1.", "1-", "a@", "a.", "a@a.", "+1", "1:", "(1)", "AA11 ", "eyJ", "a [at] ", "::", "-----BEGIN "],
+)
+def test_any_text_takes_linear_time(unit: str) -> None:
+    text = unit * (400_000 // len(unit))
+    began = time.process_time()
+    personal_data(text)
+    between = time.process_time()
+    personal_data(text[: len(text) // 2])
+    assert between - began < 30, "or eight megabytes would not end within a page's time"
+    assert time.process_time() - between < 30
+
+
+def test_ten_thousand_addresses_are_ten_thousand_rows() -> None:
+    text = "\n".join(f"a{i}@shore.org" for i in range(10_000))
+    assert len(personal_data(text)) == 10_000
+
+
+def test_a_placeholder_or_a_pseudonym_by_a_key_takes_the_place_of_what_was_found() -> None:
+    text = "Ann (ann@shore.org, +44 20 7946 0018) wrote to ANN@shore.org from 81.2.69.142."
+    places = personal_data(text)
+    assert redact(text, places, {}) == text
+    assert redact(text, places, {"email": "placeholder", "phone": "placeholder"}) == (
+        "Ann (<EMAIL>, <PHONE>) wrote to <EMAIL> from 81.2.69.142."
+    )
+    named = redact(text, places, {"email": "pseudonym"}, key=b"a secret")
+    first, second = re.findall(r"<EMAIL:([0-9a-f]{12})>", named)
+    assert first == second, "one person keeps one name, however the address is written"
+    assert redact(text, places, {"email": "pseudonym"}, key=b"another") != named
+    with pytest.raises(ValueError, match="need a key"):
+        redact(text, places, {"email": "pseudonym"})
+    with pytest.raises(ValueError, match="not in this text"):
+        redact("short", places, {"email": "placeholder"})
+    assert redact(text, places, {"ip": "placeholder"}, min_confidence=0.99) == text
+
+
+def test_nothing_of_a_value_is_in_what_is_found() -> None:
+    assert Finding._fields == ("type", "rule", "confidence", "start", "end")
+
+
+def test_prose_has_none() -> None:
+    assert not any(personal_data(words(seed, 300)) for seed in range(20))
+    rng = random.Random(0)
+    numbers = " ".join(str(rng.randrange(10 ** rng.randrange(1, 9))) for _ in range(3000))
+    assert [each for each in personal_data(numbers) if each.confidence > 0.8] == []
