@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--hits", action="store_true", help="print each licence and each piece of personal data")
     arguments = parser.parse_args()
     pages = pl.read_parquet(arguments.pages)
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     types: Counter[tuple[str, str]] = Counter()
     licenses: Counter[str] = Counter()
     personal: Counter[str] = Counter()
