@@ -28,13 +28,14 @@ import polars as pl
 import psutil
 
 from quarry_dagster import scan
+from quarry_dagster.domains import Describer
 from quarry_dagster.errors import QuarryError
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import take_in_seeds
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import TableName
 from quarry_dagster.search import Searcher
-from quarry_dagster.stages import embeddings, extracted_text, faiss_index
+from quarry_dagster.stages import embeddings, extracted_text, faiss_index, page_metadata, personal_data
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
@@ -123,15 +124,17 @@ def _writers(root: str) -> None:
 def _texts(first: int, n: int) -> dict[str, str]:
     rng = random.Random(first)
     words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(500)]
-    return {f"http://a.test/{first + i}": " ".join(rng.choices(words, k=150)) for i in range(n)}
+    return {f"http://a.test/{first + i}": " ".join(rng.choices(words, k=150)) + f" a{i}@shore.org" for i in range(n)}
 
 
 def _run(store: Store) -> None:
     take_in_seeds(store, _PROFILE, ())
-    with Extractor(_PROFILE.extraction, 2) as extractor:
+    with Extractor(_PROFILE.extraction, 2) as extractor, Describer({}, _PROFILE.extraction, 1) as describer:
         for partition in store.batches.segments():
             raw_pages.refresh(store, partition, _PROFILE.crawl, ())
             extracted_text.refresh(store, partition, extractor)
+            page_metadata.refresh(store, partition, describer)
+            personal_data.refresh(store, partition)
             embeddings.refresh(store, partition, _PROFILE)
     faiss_index.refresh(store, list(store.batches.segments()), _PROFILE)
     deduped_corpus.refresh(store, _PROFILE.deduplication, "benchmark")

@@ -17,11 +17,12 @@ from typing import Any, get_args
 import pyarrow.parquet as pq
 
 from quarry_dagster import rollback, scan, takedown
+from quarry_dagster.domains import Describer
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import take_in_seeds
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import TableName
-from quarry_dagster.stages import embeddings, extracted_text, faiss_index
+from quarry_dagster.stages import embeddings, extracted_text, faiss_index, page_metadata, personal_data
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.stages.sweep import _all, sweep
@@ -57,10 +58,12 @@ def run(store: Store) -> None:
     sweep(store)
     takedown.resume(store, PROFILE)
     take_in_seeds(store, PROFILE, ())
-    with Extractor(PROFILE.extraction, 1) as extractor:
+    with Extractor(PROFILE.extraction, 1) as extractor, Describer({}, PROFILE.extraction, 1) as describer:
         for partition in store.batches.segments():
             raw_pages.refresh(store, partition, PROFILE.crawl, ())
             extracted_text.refresh(store, partition, extractor)
+            page_metadata.refresh(store, partition, describer)
+            personal_data.refresh(store, partition)
             embeddings.refresh(store, partition, PROFILE)
     if store.batches.segments():
         faiss_index.refresh(store, list(store.batches.segments()), PROFILE)
@@ -72,7 +75,7 @@ def seed(root: Path, name: str, first: int, n: int) -> None:
     """Drop a seed of `n` texts, with a copy of the first in it."""
     rng = random.Random(first)
     words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(500)]
-    texts = {f"http://a.test/{first + i}": " ".join(rng.choices(words, k=150)) for i in range(n)}
+    texts = {f"http://a.test/{first + i}": " ".join(rng.choices(words, k=150)) + f" a{i}@shore.org" for i in range(n)}
     texts |= {f"{url}?copy": text for url, text in list(texts.items())[:1]}
     if first == 0:
         texts["http://a.test/1"] += f" {SECRET}"
