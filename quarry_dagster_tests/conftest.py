@@ -139,5 +139,4 @@ def _share_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assets = "quarry_dagster.orchestration.assets.extracted_text"
     for user in (assets, "quarry_dagster.takedown.taking_out", "quarry_dagster.stages.redo"):
         monkeypatch.setattr(import_module(user), "Extractor", shared)
-    for user in ("quarry_dagster.orchestration.assets.page_metadata", "quarry_dagster.takedown.taking_out"):
-        monkeypatch.setattr(import_module(user), "Describer", describing)
+    monkeypatch.setattr(import_module("quarry_dagster.orchestration.assets.page_metadata"), "Describer", describing)

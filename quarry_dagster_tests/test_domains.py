@@ -138,6 +138,11 @@ def test_variants_and_a_range_of_prices() -> None:
         ("1,299,000", "1299000"),
         ("CHF 1'299.-", "1299"),
         ("free", None),
+        ("1e3", "1000"),
+        ("1e+22", "1" + "0" * 22),
+        ("-5", None),
+        ("١٢٣٫٤٥", "123.45"),
+        ("１２,８００", "12800"),
         (None, None),
     ],
 )
@@ -216,7 +221,7 @@ def test_a_paper_a_recipe_and_news() -> None:
         "authors": ["Lee, Ann", "Day, Bob"],
         "doi": "10.1000/lamp.1",
         "journal": "Light",
-        "date": "2020/05",
+        "date": "2020-05",
     }
     recipe = {
         "@type": "Recipe",
@@ -295,6 +300,9 @@ def events(page: PageView):
 def broken(page: PageView):
     raise RuntimeError("no <events> today")
 
+def a_list(page: PageView):
+    return ["x"]
+
 def endless(page: PageView):
     return {"all": "x" * 2_000_000}
 """
@@ -309,10 +317,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_processor_of_ones_own_and_one_that_fails_costs_its_own_fields(own: str) -> None:
-    mine = {"events": f"{own}:events", "broken": f"{own}:broken", "endless": f"{own}:endless"}
+    mine = {name: f"{own}:{name}" for name in ("events", "broken", "a_list", "endless")}
     told = described(json_ld({"@type": "Event", "name": "Regatta"}), own=mine)
     assert fields(told) == {"events": {"name": "Regatta"}}
     assert told.detail and "broken: RuntimeError: no <events> today" in told.detail
+    assert "a_list: TypeError: it returned list, and fields are a mapping" in told.detail
     assert "endless: its fields have 2,000," in told.detail
     with pytest.raises(ConfigError, match=r"page_metadata.processors.events: no function 'our_own:none'"):
         described(own={"events": f"{own}:none"})
@@ -321,8 +330,9 @@ def test_a_processor_of_ones_own_and_one_that_fails_costs_its_own_fields(own: st
 def test_a_run_uses_a_processor_of_ones_own_and_no_data_root_names_one(
     own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quarry_dagster.profiles.remembered import choose_for
+    from quarry_dagster.profiles.remembered import choose_for, named_processors
     from quarry_dagster.stages.redo import adopt
+    from quarry_dagster.takedown import forget
 
     corpus = Corpus(tmp_path / "data", profile(page_metadata={"processors": {"events": f"{own}:events"}}))
     corpus.seed_texts("a.jsonl", {"http://a.test/1": words(1)})
@@ -332,7 +342,12 @@ def test_a_run_uses_a_processor_of_ones_own_and_no_data_root_names_one(
     monkeypatch.setattr(sys.modules["our_own"], "VERSION", "2")
     assert corpus.run()["page_metadata"].worked == 1, "it says that it is another one"
     with pytest.raises(ConfigError, match="no code is loaded because a data root names it: name the profile"):
-        choose_for(corpus.store, None)
+        named_processors(corpus.store, None, choose_for(corpus.store, None).profile)
+    assert named_processors(corpus.store, "mine.yaml", corpus.profile)
+    monkeypatch.delitem(sys.modules, own)
+    (tmp_path / f"{own}.py").unlink()
+    assert forget(corpus.store, choose_for(corpus.store, None).profile, "http://a.test/1") == 1, "which needs none"
+    assert corpus.read("page_metadata").is_empty()
 
 
 def test_pages_that_say_too_much_cost_themselves() -> None:
@@ -359,6 +374,50 @@ def test_pages_that_say_too_much_cost_themselves() -> None:
         told = described(head, body)
         assert time.process_time() - began < 30
         assert len(told.fields or "") <= 1_000_100
+
+
+def test_half_a_character_in_what_a_page_says_costs_that_character() -> None:
+    node = '{"@type": ["NewsArticle", "\\ud83d"], "articleSection": "W\\ud83d"}'
+    told = described(f'<script type="application/ld+json">{node}</script>')
+    assert fields(told)["news"]["section"] == "W?" and told.schema_types == ("NewsArticle", "?")
+    assert json.dumps([told.fields, told.schema_types], ensure_ascii=False).encode()
+
+
+def test_steps_are_in_order_and_a_price_is_the_one_that_is_asked() -> None:
+    steps = [
+        {"@type": "HowToSection", "itemListElement": [{"text": "Mix."}, {"text": "Knead."}]},
+        {"@type": "HowToStep", "text": "Bake."},
+    ]
+    assert fields(described(json_ld({"@type": "Recipe", "recipeInstructions": steps})))["recipe"]["steps"] == [
+        *("Mix.", "Knead.", "Bake.")
+    ]
+    written = {"@type": "Recipe", "recipeInstructions": "Mix.\nBake."}
+    assert fields(described(json_ld(written)))["recipe"]["steps"] == ["Mix.", "Bake."]
+    prices = [
+        {"priceType": "https://schema.org/StrikethroughPrice", "price": 129.95, "priceCurrency": "GBP"},
+        {"price": 99.95, "priceCurrency": "GBP"},
+    ]
+    sale = {"@type": "Product", "name": "Rug", "offers": {"priceSpecification": prices}}
+    assert fields(described(json_ld(sale)))["product"] == {"name": "Rug", "price": "99.95", "currency": "GBP"}
+    offers = [{"price": price, "priceCurrency": "GBP"} for price in (20, 10)]
+    ranged = fields(described(json_ld({"@type": "Product", "name": "Rug", "offers": offers})))["product"]
+    assert (ranged["price"], ranged["high_price"]) == ("10", "20")
+
+
+def test_comments_in_rows_of_a_table_have_their_own_authors() -> None:
+    row = (
+        "<tr class='athing comtr'><td><span class='comhead'><a class='hnuser' href='user?id={who}'>{who}</a> "
+        "<span class='age' title='{when}T10:00:00'>then</span></span><div class='commtext'>{text}</div></td></tr>"
+    )
+    told = [("ann", "2024-03-01"), ("bob", "2024-03-02"), ("cid", "2024-03-03")]
+    body = "".join(row.format(who=who, when=when, text=words(i, 50)) for i, (who, when) in enumerate(told))
+    found = fields(described(body=f"<table>{body}</table>", url="https://forum.a.test/item?id=1"))["forum"]["posts"]
+    assert [(post["author"], post["date"][:10]) for post in found] == told
+
+
+def test_a_part_that_is_not_free_is_behind_a_wall() -> None:
+    parts = {"@type": "WebPageElement", "isAccessibleForFree": False}
+    assert described(json_ld({"@type": "NewsArticle", "isAccessibleForFree": True, "hasPart": parts})).paywalled is True
 
 
 def test_every_processor_answers_a_page_of_nothing() -> None:

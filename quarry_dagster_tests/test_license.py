@@ -94,6 +94,62 @@ def test_what_is_quoted_commented_shown_beside_or_of_another_page_is_not(page: s
     assert license_of(f"<body>{page.format(text=TEXT, granted=markup.format(CC))}</body>") == (None, None)
 
 
+NO_GRANTS = [
+    "This work is not licensed under CC BY 4.0.",
+    "Licensed under CC BY 4.0 until 2019; all rights reserved since.",
+    "If this text were licensed under CC BY 4.0, you could copy it.",
+    "Is this text licensed under CC BY 4.0?",
+    "Some articles are licensed under CC BY 4.0.",
+    "The photographs on this page are licensed under CC BY 4.0.",
+    "We do not use Creative Commons licences, CC BY 4.0 among them.",
+    "Dieser Text steht nicht unter der Lizenz CC BY 4.0.",
+    "Released under the MIT License.",
+]
+
+
+@pytest.mark.parametrize("sentence", NO_GRANTS)
+@pytest.mark.parametrize("place", ["<main>{}{}</main>", "<main>{}</main><footer>{}</footer>"])
+def test_a_sentence_that_denies_asks_or_speaks_of_something_else_grants_nothing(sentence: str, place: str) -> None:
+    assert license_of(f"<body>{place.format(TEXT, f'<p>{sentence}</p>')}</body>") == (None, None)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Wikipedia is licensed under CC BY-SA 4.0, and we like that.",
+        "Read more about <a href='https://creativecommons.org/licenses/by/4.0/'>the CC BY licence</a>.",
+    ],
+)
+def test_in_the_main_part_it_has_to_be_the_page_that_is_licensed(sentence: str) -> None:
+    assert license_of(f"<body><main>{TEXT}<p>{sentence}</p></main></body>") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name"),
+    [
+        ("© 2024 The Shore. CC BY-SA 4.0", "CC-BY-SA-4.0"),
+        ("Text: CC BY-SA 3.0 DE. Code: MIT.", "CC-BY-SA-3.0-DE"),
+        ("This documentation is released under the MIT License.", "MIT"),
+        (
+            "All content is available under the Open Government Licence v3.0, except where stated.",
+            "OGL-UK-3.0",
+        ),
+        (
+            "Content is available under GNU Free Documentation License 1.3 or later.",
+            "GFDL-1.3-or-later",
+        ),
+        ("Content and images on this site are licensed under CC BY 4.0.", "CC-BY-4.0"),
+        ("Dieser Text steht unter der Lizenz CC BY 4.0.", "CC-BY-4.0"),
+        (
+            "Except where otherwise noted, this site is licensed under Creative Commons Attribution 4.0.",
+            "CC-BY-4.0",
+        ),
+    ],
+)
+def test_a_footer_grants_for_the_site(sentence: str, name: str) -> None:
+    assert license_of(f"<body><main>{TEXT}</main><footer><p>{sentence}</p></footer></body>") == (name, "text")
+
+
 @pytest.mark.parametrize(
     "sentence",
     [

@@ -306,8 +306,9 @@ def _account(stage: str, report: StageReport) -> str:
     if stage == "embeddings":
         return plural(report.rows, "text") + _reused(report.rows - report.worked)
     if stage == "page_metadata":
-        in_part = f", {outcomes['described in part']:,} in part" if outcomes["described in part"] else ""
-        return plural(report.rows, "page") + _reused(report.rows - report.worked) + in_part
+        in_part = outcomes["described in part"]
+        why = f", {in_part:,} in part: see its column detail" if in_part else ""
+        return plural(report.rows, "page") + _reused(report.rows - report.worked) + why
     if stage == "personal_data":
         found = {name: n for name, n in outcomes.items() if name != "unchanged"}
         return _joined(plural(report.rows, "text") + _reused(report.rows - report.worked), found)

@@ -18,12 +18,13 @@ from quarry_dagster.checks.total_failure import total_failures
 from quarry_dagster.cli.screen import Screen
 from quarry_dagster.cli.seed_reports import print_passed_over, print_reports
 from quarry_dagster.crawl import allowed_networks
+from quarry_dagster.domains import load
 from quarry_dagster.embed import check_ready
 from quarry_dagster.environment import allowed_addresses, check_dagster_home, profile_name
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.intake import Ledger, SeedReport, files_of, put, take_in_seeds
 from quarry_dagster.intake.inbox import settings_of, waiting
-from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.profiles.remembered import choose_for, named_processors
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.failed import failed_partitions
@@ -81,6 +82,7 @@ def prepare(
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
     if said := settings.deduplication.without_effect:
         screen.say(f"         {said}", "yellow", indent=9)
+    load(named_processors(store, profile_name(profile), settings))  # what is missing is told before anything is done
     _check_names(accepted)
     if not dedup_only:
         check_ready(settings)

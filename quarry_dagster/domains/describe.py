@@ -81,7 +81,8 @@ class Describing:
         return describe(self.page, self.text, dict(self.own))
 
     def failed(self, outcome: str, detail: str, settings: Settings) -> Facts:
-        return _from_text(self.page.key, self.text, detail=f"{outcome}: {detail}")
+        own = f"; with processors of your own: {', '.join(name for name, _ in self.own)}" if self.own else ""
+        return _from_text(self.page.key, self.text, detail=f"no fields: {outcome}, {detail}{own}")
 
 
 class Describer(Workers[Facts]):
@@ -136,7 +137,14 @@ def describe(page: Page, text: Mapping[str, Any], own: Mapping[str, str]) -> Fac
 
 def _from_text(key: str, text: Mapping[str, Any], **facts: Any) -> Facts:
     of_text = {name: text[name] for name in ("page_type", "page_type_source", "canonical_url")}
-    return Facts(key, **of_text | facts)
+    return Facts(key, **{name: _utf8(value) for name, value in (of_text | facts).items()})
+
+
+def _utf8(value: Any) -> Any:
+    """A value that can be stored: JSON may name half a character, which UTF-8 has not, and "?" takes its place."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return tuple(map(_utf8, value)) if isinstance(value, tuple) else value
 
 
 def _told_by(text: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -169,9 +177,13 @@ def _modified(head: Head) -> str | None:
 
 def _paywalled(head: Head) -> bool | None:
     """Whether the page says that not everybody may read all of it; None where it says nothing."""
-    answers = [is_free(node.get("isAccessibleForFree")) for node in typed(head.json_ld.main, _WORKS)]
-    if (free := next((answer for answer in answers if answer is not None), None)) is not None:
-        return not free
+    works = list(typed(head.json_ld.main, _WORKS))
+    said_parts = [node.get("hasPart") for node in works]
+    parts = [each for said in said_parts for each in (said if isinstance(said, list) else [said])]
+    nodes = [*works, *(part for part in map(head.json_ld.at, parts) if isinstance(part, Mapping))]
+    answers = {is_free(node.get("isAccessibleForFree")) for node in nodes} - {None}
+    if answers:
+        return False in answers
     tiers = {tier.lower() for tier in head.contents("article:content_tier")}
     if tiers:
         return not tiers.isdisjoint(_METERED)

@@ -23,7 +23,7 @@ Post = dict[str, Any]
 _THREADS = ("DiscussionForumPosting", "SocialMediaPosting")
 _ANSWERS = ("acceptedAnswer", "suggestedAnswer", "comment")
 _NAMED = re.compile(
-    r"(?:^|[\s_-])(?:user-?name|author|poster|post-?author|nick(?:name)?|display-?name|member-?name|user-?link|user)"
+    r"(?:^|[\s_-])(?:user-?name|hn-?user|author|poster|post-?author|nick(?:name)?|display-?name|member-?name|user-?link|user)"
     r"(?:[\s_-]*(?:name|link|title))?(?=$|\s)",
     re.IGNORECASE,
 )
@@ -107,8 +107,9 @@ def _around(post: HtmlElement, held: Counter[HtmlElement]) -> Post:
         if held[up] > 1 or up.tag == "body":
             break
         container = up
-    beside = [container.getprevious()] if container.tag == "tr" and container.getprevious() is not None else []
-    elements = list(islice(_outside(post, container, beside), _AROUND))
+    elements = list(islice(_outside(post, container), _AROUND))
+    if container.tag == "tr" and container.getprevious() is not None and not _author(container, elements):
+        elements = [*islice(container.getprevious().iter("*"), _AROUND), *elements]  # it names who wrote what follows
     accepted = any(
         e.get("itemprop") == "acceptedAnswer" or (_ACCEPTED.search(e.get("class") or ""))
         for e in (container, *islice(container.iterancestors(), 2), *elements[:50])
@@ -124,12 +125,10 @@ def _around(post: HtmlElement, held: Counter[HtmlElement]) -> Post:
     )
 
 
-def _outside(post: HtmlElement, container: HtmlElement, beside: list[HtmlElement]) -> Iterator[HtmlElement]:
+def _outside(post: HtmlElement, container: HtmlElement) -> Iterator[HtmlElement]:
     """The elements of a post's container in their order, but for those of its text."""
     from lxml.etree import iterwalk
 
-    for each in beside:
-        yield from each.iter("*")
     walk = iterwalk(container, events=("start",))
     for _, element in walk:
         if element is post:

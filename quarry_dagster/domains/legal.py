@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from quarry_dagster.domains.identifiers import CELEX, ECLI, all_in
 from quarry_dagster.domains.view import MOST, PageView, filled
 
-_HINTS = (" U.S. ", " F.2d", " F.3d", " F. Supp", " S. Ct.", " U.S.C.", " C.F.R.", " F.4th", " L. Ed.")
-"""One of them is in a text with a citation of American law that is worth looking for."""
+_HINT = re.compile(
+    r"\d (?:U\.S\.(?:C\.)?|F\.(?: ?[234]d| ?4th| ?Supp)|S\. ?Ct\.|L\. ?Ed\.|C\.F\.R\.|[A-Z]\w{1,4}\. ?[23]d) "
+    r"(?:§+ ?)?\d"
+)
+"""One of these is in a text with a citation of American law that is worth looking for."""
 _CITED = 200_000
 """Characters of a text in which citations are looked for."""
 
@@ -21,7 +25,7 @@ def legal(view: PageView) -> dict[str, Any] | None:
 
 
 def _us_citations(text: str) -> list[str]:
-    if not any(hint in text for hint in _HINTS) or not has_eyecite():
+    if not _HINT.search(text) or not has_eyecite():
         return []
     from eyecite import get_citations
     from eyecite.models import FullCaseCitation, FullLawCitation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from quarry_dagster.domains.view import PageView, filled, names, said
@@ -15,9 +16,10 @@ _TYPES = (
 def news(view: PageView) -> dict[str, Any] | None:
     """`section`, `author`, `is_accessible_for_free`, `publisher`, `keywords`."""
     found = view.nodes(*_TYPES)
-    if not found:
+    is_told = view.head.contents("article:section", "news_keywords") and "article" in view.head.contents("og:type")
+    if not found and not is_told:
         return None
-    node = max(found, key=len)
+    node = max(found, key=len, default={})
     sections = names(view, node.get("articleSection")) or view.head.contents("article:section")
     return filled(
         {
@@ -25,7 +27,7 @@ def news(view: PageView) -> dict[str, Any] | None:
             "author": names(view, node.get("author")) or ([view.author] if view.author else []),
             "is_accessible_for_free": is_free(node.get("isAccessibleForFree")),
             "publisher": said(view.first(node.get("publisher"))),
-            "keywords": _keywords(names(view, node.get("keywords")) or view.head.contents("news_keywords")),
+            "keywords": keywords(names(view, node.get("keywords")) or view.head.contents("news_keywords")),
         }
     )
 
@@ -36,5 +38,6 @@ def is_free(value: Any) -> bool | None:
     return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text)
 
 
-def _keywords(found: list[str]) -> list[str]:
-    return list(dict.fromkeys(word.strip() for each in found for word in each.split(",") if word.strip()))[:50]
+def keywords(found: list[str]) -> list[str]:
+    """The words of lists that are set apart by commas or semicolons, each once."""
+    return list(dict.fromkeys(word.strip() for each in found for word in re.split("[,;]", each) if word.strip()))[:50]

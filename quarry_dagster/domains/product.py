@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
+from unicodedata import decimal
 
 from quarry_dagster.domains.view import MOST, PageView, filled, said
 from quarry_dagster.page import Node, types_of
@@ -15,8 +17,24 @@ from quarry_dagster.page import Node, types_of
 _TYPES = ("Product", "ProductGroup", "IndividualProduct", "ProductModel")
 _GTINS = ("gtin", "gtin13", "gtin14", "gtin12", "gtin8", "ean", "isbn")
 _NUMBER = re.compile(r"\d[\d.,\s'’]*")
+_EXPONENT = re.compile(r"\d(?:\.\d+)?[eE]\+?\d{1,2}")
+_POINTS = {"٫": ".", "٬": ",", "．": ".", "，": ",", "−": "-", "–": "-"}
+_LONGEST_NUMBER = 40
 _ISO_CURRENCY = re.compile(r"[A-Z]{3}")
-_SIGNS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "₽": "RUB", "₩": "KRW", "zł": "PLN"}
+_SIGNS = {
+    **{
+        "A$": "AUD",
+        "C$": "CAD",
+        "NZ$": "NZD",
+        "HK$": "HKD",
+        "S$": "SGD",
+        "R$": "BRL",
+        "$": "USD",
+        "€": "EUR",
+        "£": "GBP",
+    },
+    **{"¥": "JPY", "₹": "INR", "₽": "RUB", "₩": "KRW", "zł": "PLN"},
+}
 
 
 def product(view: PageView) -> dict[str, Any] | None:
@@ -35,11 +53,10 @@ def product(view: PageView) -> dict[str, Any] | None:
             "brand": said(view.first(node.get("brand"))) or said(view.first(node.get("manufacturer"))),
             "sku": said(node.get("sku")) or said(node.get("mpn")) or first.get("sku"),
             "gtin": next((gtin for each in (node, *variants[:1]) if (gtin := _gtin(each))), None),
-            "price": first.get("price"),
-            "high_price": first.get("high_price"),
+            **_range(offers),
             "currency": first.get("currency"),
             "availability": first.get("availability"),
-            "rating": _rating(view, node),
+            "rating": rating(view, node),
             "variants": [_variant(view, each) for each in variants[:MOST]] or _offered(offers),
         }
     )
@@ -67,7 +84,7 @@ def _offers(view: PageView, node: Node) -> list[dict[str, Any]]:
         if not isinstance(offer, Mapping):
             continue
         inner = [each for each in view.at(offer.get("offers")) if isinstance(each, Mapping)]
-        said_price = view.first(offer.get("priceSpecification"))
+        said_price = _price_of_now(view, offer)
         priced: Node = offer if offer.get("price") or not isinstance(said_price, Mapping) else {**said_price, **offer}
         price = number(said(priced.get("price")) or said(offer.get("lowPrice")))
         one = filled(
@@ -87,6 +104,25 @@ def _offers(view: PageView, node: Node) -> list[dict[str, Any]]:
         else:
             found += [each for o in inner for each in _offers(view, {"offers": o})]
     return found[:MOST]
+
+
+def _range(offers: list[dict[str, Any]]) -> dict[str, str]:
+    """The lowest and, where it is another one, the highest price that is asked in the currency of the first offer."""
+    if not offers:
+        return {}
+    currency = offers[0].get("currency")
+    same = [offer for offer in offers if offer.get("currency") == currency]
+    prices = [offer[name] for offer in same for name in ("price", "high_price") if name in offer]
+    lowest, highest = min(prices, key=Decimal, default=""), max(prices, key=Decimal, default="")
+    return {"price": lowest} | ({"high_price": highest} if highest != lowest else {})
+
+
+def _price_of_now(view: PageView, offer: Node) -> Any:
+    """The price that is asked, not one that is struck out."""
+    prices = [price for price in view.at(offer.get("priceSpecification")) if isinstance(price, Mapping)]
+    struck = ("StrikethroughPrice", "ListPrice", "SRP", "MSRP")
+    asked = [price for price in prices if not (said(price.get("priceType")) or "").endswith(struck)]
+    return next(iter(asked or prices), None)
 
 
 def _of_first(offers: list[Node], name: str) -> str | None:
@@ -114,12 +150,13 @@ def _gtin(node: Node) -> str | None:
     return None
 
 
-def _rating(view: PageView, node: Node) -> dict[str, Any] | None:
-    rating = view.first(node.get("aggregateRating"))
-    if not isinstance(rating, Mapping) or not (value := number(said(rating.get("ratingValue")))):
+def rating(view: PageView, node: Node) -> dict[str, Any] | None:
+    """`value`, `best` and `count` of what people gave it."""
+    told = view.first(node.get("aggregateRating"))
+    if not isinstance(told, Mapping) or not (value := number(said(told.get("ratingValue")))):
         return None
-    count = said(rating.get("reviewCount")) or said(rating.get("ratingCount"))
-    return filled({"value": value, "best": number(said(rating.get("bestRating"))), "count": number(count)})
+    count = said(told.get("reviewCount")) or said(told.get("ratingCount"))
+    return filled({"value": value, "best": number(said(told.get("bestRating"))), "count": number(count)})
 
 
 def _by_meta(view: PageView) -> dict[str, Any]:
@@ -142,11 +179,14 @@ def _by_meta(view: PageView) -> dict[str, Any]:
 
 
 def number(text: str | None) -> str | None:
-    """A number as a decimal of digits and one point: "1.299,00 €" is "1299.00"."""
-    found = _NUMBER.search(text or "")
-    if not found:
+    """A number as digits and one point: "1.299,00 €" is "1299.00". None where there is none, or below 0."""
+    plain = "".join(str(decimal(c)) if c.isdecimal() else _POINTS.get(c, c) for c in (text or "")[:100])
+    if _EXPONENT.fullmatch(plain.strip()):
+        return f"{Decimal(plain.strip()):f}"[:_LONGEST_NUMBER]
+    found = _NUMBER.search(plain)
+    if not found or plain[: found.start()].rstrip().endswith("-"):
         return None
-    digits = re.sub(r"[\s'’]", "", found[0]).rstrip(".,")
+    digits = re.sub(r"[\s'’]", "", found[0]).rstrip(".,")[:_LONGEST_NUMBER]
     last = max(digits.rfind("."), digits.rfind(","))
     if last < 0:
         return digits

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
-from quarry_dagster.domains.product import number
+from quarry_dagster.domains.product import rating
 from quarry_dagster.domains.view import MOST, PageView, filled, lines_in, names, said
 
 
@@ -18,14 +19,14 @@ def recipe(view: PageView) -> dict[str, Any] | None:
     if not found:
         return None
     node = max(found, key=len)
-    nutrition, rating = view.first(node.get("nutrition")), view.first(node.get("aggregateRating"))
+    nutrition = view.first(node.get("nutrition"))
     steps = node.get("recipeInstructions") or node.get("instructions")
     return filled(
         {
             "name": said(node.get("name")),
             "author": ", ".join(names(view, node.get("author"))),
             "ingredients": names(view, node.get("recipeIngredient") or node.get("ingredients"))[:MOST],
-            "steps": list(lines_in(steps))[:MOST],
+            "steps": list(islice(lines_in(steps), MOST)),
             "prep_time": said(node.get("prepTime")),
             "cook_time": said(node.get("cookTime")),
             "total_time": said(node.get("totalTime")),
@@ -33,6 +34,6 @@ def recipe(view: PageView) -> dict[str, Any] | None:
             "category": names(view, node.get("recipeCategory")),
             "cuisine": names(view, node.get("recipeCuisine")),
             "calories": said(nutrition.get("calories")) if isinstance(nutrition, Mapping) else None,
-            "rating": number(said(rating.get("ratingValue"))) if isinstance(rating, Mapping) else None,
+            "rating": rating(view, node),
         }
     )

@@ -70,6 +70,8 @@ def fields_of(view: PageView, processors: Mapping[str, Processor]) -> tuple[dict
     for name, processor in processors.items():
         try:
             fields = processor(view)
+            if fields is not None and not isinstance(fields, Mapping):
+                raise TypeError(f"it returned {type(fields).__name__}, and fields are a mapping")
             size = len(json.dumps(fields, ensure_ascii=False, allow_nan=False))
         except MemoryError:
             raise
@@ -88,7 +90,11 @@ def version(own: Mapping[str, str]) -> str:
     """Everything that changes what a page gives: where it is equal, a stored row is still valid.
 
     A user's own processor says by `VERSION`, an attribute of its module, when it has changed.
+
+    Raises:
+        ConfigError: a processor of the user's own is not there.
     """
+    load(own)
     cited = f", eyecite {metadata.version('eyecite')}" if has_eyecite() else ""
     versions = {name: str(getattr(resolve_name(where.partition(":")[0]), "VERSION", "")) for name, where in own.items()}
     mine = f", own {digest(json.dumps([dict(own), versions]).encode())[:12]}" if own else ""

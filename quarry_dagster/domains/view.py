@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
 _WITHIN_WORD = re.compile(r"</?(?:wbr|b|i|em|strong|span|sub|sup|u|a)\b[^<>]*>", re.IGNORECASE)
+_LINE = re.compile(r"\n+|<br\s*/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?(Z|[+-]\d\d:?\d\d)?)?")
 _EPOCH = re.compile(r"1\d{9}(?:\d{3})?")
+_TYPE = re.compile(r"schema\.org/(\w+)")
 MOST = 1_000
 """Values that are kept of one list of a page: posts, ingredients, identifiers."""
 LONGEST = 2_000
@@ -57,9 +59,14 @@ class PageView:
     def nodes(self, *types: str) -> list[Node]:
         """What the page says of itself by these types of schema.org: in JSON-LD, else in microdata."""
         found = list(typed(self.head.json_ld.main, types))
-        if found or not any(f"/{name}" in self.source for name in types):
+        if found or self._types_in_markup.isdisjoint(types):
             return found
         return list(typed(self.items, types))
+
+    @cached_property
+    def _types_in_markup(self) -> frozenset[str]:
+        """The types of schema.org that the markup has the addresses of, whatever they are there for."""
+        return frozenset(_TYPE.findall(self.source))
 
     def at(self, value: Any) -> list[Any]:
         """The values of a property, a list of them or one, each with its node where it names one by its id."""
@@ -81,7 +88,7 @@ def said(value: Any) -> str | None:
 
 def names(view: PageView, value: Any) -> list[str]:
     """The names that a property has, each once."""
-    return list(dict.fromkeys(name for each in view.at(value) if (name := said(each))))
+    return list(dict.fromkeys(name for each in view.at(value) if (name := person(view, each))))
 
 
 def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,20 +96,24 @@ def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 
 
-def lines_in(value: Any) -> Iterator[str]:
-    """The texts in a value, however deep in lists and objects of schema.org they are (steps and sections)."""
-    level = [value]
-    for _ in range(5):
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, list):
-                below += each[:MOST]
-            elif isinstance(each, Mapping):
-                inner = each.get("itemListElement") or each.get("text") or each.get("name")
-                below += inner if isinstance(inner, list) else [inner]
-            elif text := said(each):
-                yield text
-        level = below
+def lines_in(value: Any, depth: int = 5) -> Iterator[str]:
+    """The texts in a value, in their order, in lists and objects of schema.org (sections and steps) up to a depth."""
+    match value:
+        case str():
+            yield from filter(None, map(said, _LINE.split(value)))
+        case list() if depth:
+            for each in value[:MOST]:
+                yield from lines_in(each, depth - 1)
+        case Mapping() if depth:
+            yield from lines_in(value.get("itemListElement") or value.get("text") or value.get("name"), depth - 1)
+
+
+def person(view: PageView, value: Any) -> str | None:
+    """The name of a person, from its parts where it is given by these."""
+    if isinstance(value, Mapping) and not value.get("name"):
+        parts = [said(value.get(part)) for part in ("givenName", "additionalName", "familyName")]
+        return " ".join(filter(None, parts)) or None
+    return said(value)
 
 
 def iso_date(value: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network
 
@@ -15,7 +15,7 @@ from quarry_dagster.environment import allowed_addresses, data_root, profile_nam
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError, QuarryError
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.orchestration.run_config import is_repeated
-from quarry_dagster.profiles.remembered import choose_for, made_with
+from quarry_dagster.profiles.remembered import choose_for, made_with, named_processors
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.redo import adopt
 from quarry_dagster.store import Store
@@ -57,6 +57,15 @@ class Quarry(dg.ConfigurableResource):
             return HardwareProfile.model_validate(self.settings)
         except ValidationError as e:
             raise ConfigError(f"this version cannot use the settings in the run's configuration: {e}") from e
+
+    def processors(self) -> Mapping[str, str]:
+        """The domain processors that are the user's own, by their import strings.
+
+        Raises:
+            ConfigError: the data root alone names them.
+        """
+        named = self.profile or "the run's" if self.settings is not None else profile_name(self.profile)
+        return named_processors(self.store(), named, self.hardware_profile())
 
     @contextmanager
     def materializing(self, context: dg.AssetExecutionContext) -> Iterator[tuple[Store, HardwareProfile]]:

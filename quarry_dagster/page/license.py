@@ -60,8 +60,23 @@ _SPELLED = {
     "bsd-2-clause": "BSD-2-Clause",
     "bsd-3-clause": "BSD-3-Clause",
 }
+_GFDL = r"\bGNU Free Documentation Licen[sc]e,? (?:v(?:ersion)?\.? ?)?1\.3\b"
+_OF_SOFTWARE = ("MIT", "Apache-2.0")
+"""Licences that mostly are of a project's code: in words they count only where these name the page or its text."""
+_OTHER_WORDS = (
+    (re.compile(r"\bMIT Licen[sc]e\b"), "MIT"),
+    (re.compile(r"\bApache Licen[sc]e,? (?:v(?:ersion)?\.? ?)?2\.0\b", re.I), "Apache-2.0"),
+    (
+        re.compile(r"\bGNU Free Documentation Licen[sc]e,? (?:v(?:ersion)?\.? ?)?1\.3\b.{0,20}\blater\b", re.I),
+        "GFDL-1.3-or-later",
+    ),
+    (re.compile(r"\bGNU Free Documentation Licen[sc]e,? (?:v(?:ersion)?\.? ?)?1\.3\b", re.I), "GFDL-1.3-only"),
+    (re.compile(r"\bOpen Government Licen[sc]e,? (?:v(?:ersion)?\.? ?)?3\.0\b", re.I), "OGL-UK-3.0"),
+)
 _CC_SHORT = re.compile(
-    r"\bCC[ -]?(?:(0|Zero)|(BY(?:[ -]NC)?(?:[ -](?:SA|ND))?))(?:[ -]?(?:v\.? ?)?(\d\.\d))?(?![\w.-]*\d)", re.IGNORECASE
+    r"\bCC[ -]?(?:(0|Zero)|(BY(?:[ -]NC)?(?:[ -](?:SA|ND))?))(?:[ -]?(?:v\.? ?)?(\d\.\d)"
+    r"(?: ([A-Z]{2,3})\b)?)?(?![\w.-]*\d)",
+    re.IGNORECASE,
 )
 _CC_LONG = re.compile(
     r"Creative[ -]Commons[ ,:–—-]*(?:\(?CC[\w -]{0,12}\)? )?(?:(Zero|CC0|Public Domain Dedication)|"
@@ -91,18 +106,35 @@ _OF_SOMETHING_ELSE = re.compile(
     re.IGNORECASE,
 )
 _OF_PAGE = re.compile(
-    r"\b(?:this|our|all|the|user|its|except|unless) (?:\w+ ){0,2}?(?:work|page|site|website|content|contents|text|"
-    r"article|post|blog|document|documentation|material|materials|contributions?|where|otherwise|book|wiki|publication|paper|"
-    r"story|course|guide)\b|(?:content|text|contents|contributions?) (?:is|are) |except where|unless otherwise",
+    r"\b(?:this|our|all|the|user|its|except|unless)\b(?: \w+){0,2}? (?:work|page|site|website|contents?|texts?|"
+    r"article|post|blog|document|documentation|materials?|contributions?|where|otherwise|noted|book|wiki|publication|paper|story|"
+    r"course|guide|journal)\b|^\W*(?:content|contents|text|contributions?|documentation|except where|unless)\b|"
+    r"\b(?:text|content|contents) (?:is|are)\b|"
+    r"\b(?:diese[rs]?|der inhalt|alle inhalte|die inhalte|cet|cette|ce|le contenu|este|esta|el contenido|"
+    r"o conteúdo|questo|questa|deze|dit|denna|detta|ten|ta)\b|этот|эта|本|この|此|이",
     re.IGNORECASE,
 )
+_DENIES = re.compile(
+    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\buntil\b|\bif\b|\bwere\b|\bsome\b|\bsuch as\b|\bused to\b|\bread more\b|"
+    r"\babout\b|\bnicht\b|\bkeine?r?\b|\bbis \d|\bne [\w' ]{0,20}pas\b|\bno est|\bnon (?:è|sono)\b|\bniet\b",
+    re.IGNORECASE,
+)
+"""What makes a sentence about a licence none that grants it."""
+_BEFORE_SUBJECT = re.compile(
+    r"^\W*(?:©|copyright|\(c\))[^.|]*|\b(?:is|are|be|under|released|available|published)\b", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?;。])\s+(?=[^\sa-z\d])|\s[|·•]\s|\s*\n")
+_NAMED = re.compile(r"Creative|CC|MIT|Apache|Free Documentation|Open Government")
+_BLOCKS = ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address", "body")
 _QUOTED = re.compile(
     r"quote|comment|reply|replies|widget|sidebar|related|recommend|teaser|promo|gallery|caption|credit|thumb|carousel|"
     r"embed|signature|advert",
     re.IGNORECASE,
 )
 _NOT_OF_PAGE = frozenset({"blockquote", "q", "figure", "figcaption", "aside", "iframe", "template", "noscript", "cite"})
-_FOOTER = re.compile(r"(?:^|[\s_-])(?:footer|foot|colophon|copyright|licen[sc]e|legal|imprint)", re.IGNORECASE)
+_FOOTER = re.compile(
+    r"(?:^|[\s_-])(?:footer|foot|colophon|copyright|licen[sc]e|legal|imprint|site-?info)", re.IGNORECASE
+)
 _MAIN = re.compile(r"(?:^|[\s_-])(?:content|main|article|post|entry|bodyContent|mw-body)", re.IGNORECASE)
 _WORKS = (
     *("WebPage", "WebSite", "CreativeWork", "Article", "NewsArticle", "BlogPosting", "Blog", "TechArticle", "Recipe"),
@@ -113,9 +145,11 @@ _DUBLIN_CORE = (
     *("dcterms.license", "dcterms.rights", "dc.rights", "dc.rights.license", "dc.license", "dc.rights.uri"),
     *("dc:rights", "dc:license", "dcterms:license", "dcterms:rights"),
 )
-_HINTS = ("creativecommons.org/", "creative commons", "creative-commons")
-_SHORT_HINT = re.compile(r"cc(?:[ -](?:by|zero)|0)(?!\w)(?<![\w#./-]cc0)(?<![\w#./-]cc.by)(?<![\w#./-]cc.zero)")
-# What stands before it is looked at last, for a pattern that begins with a letter is searched many times as fast.
+_HINTS = (
+    *("creativecommons.org/", "creative commons", "creative-commons", "free documentation licen", "mit licen"),
+    *("apache licen", "open government licen"),
+)
+_SHORT_HINT = re.compile(r"CC(?:[ -](?:BY|Zero)|0)\b")
 _REL = re.compile(r"""rel\s*=\s*["']?[^"'>]{0,60}\blicen[sc]e\b""")
 _LONGEST = 800
 """Characters of a sentence or block that are looked at for what it grants."""
@@ -128,7 +162,7 @@ _MOST = 300
 def has_hint(markup: str) -> bool:
     """Whether the markup of a page has anything of a licence in it that is worth parsing it for."""
     lower = markup.lower()  # many times as fast as a search that ignores case
-    if any(hint in lower for hint in _HINTS) or _SHORT_HINT.search(lower):
+    if any(hint in lower for hint in _HINTS) or _SHORT_HINT.search(markup):
         return True
     return "licen" in lower and _REL.search(lower) is not None
 
@@ -153,14 +187,20 @@ def page_license(head: Head, tree: HtmlElement | None, url: str | None) -> tuple
 
 def named(said: str) -> str | None:
     """The licence that a URL or a few words name, by SPDX or its URL; None where they name none that is known."""
+    for pattern, name in _OTHER_WORDS:
+        if pattern.search(said):
+            return name
     if found := _CC_URL.search(said):
         return _creative_commons(*found.groups())
     for pattern, name in _OTHER_URLS:
         if found := pattern.search(said):
             return name or _SPELLED.get(found[1].lower(), found[1])
     if found := _CC_SHORT.search(said):
-        zero, kind, version = found.groups()
-        return _creative_commons(None, None, None, "zero", version) if zero else _by(kind.replace(" ", "-"), version)
+        zero, kind, version, port = found.groups()
+        if zero:
+            return _creative_commons(None, None, None, "zero", version)
+        name = _by(kind.replace(" ", "-"), version)
+        return f"{name}-{port}" if port in _PORTED.get(name, ()) else name
     if found := _CC_LONG.search(said):
         zero, _, parts, version = found.groups()
         if zero:
@@ -191,11 +231,12 @@ def _by(kind: str, version: str | None) -> str:
 
 
 def _is_without_version(name: str) -> bool:
-    return name.startswith("https://creativecommons.org/") and not re.search(r"\d", name)
+    is_creative_commons = name.startswith("https://creativecommons.org/") and not re.search(r"\d", name)
+    return is_creative_commons or re.search(r"gnu\.org/.*/fdl", name) is not None
 
 
 def _stem(name: str) -> str:
-    return f"CC-{name.rstrip('/').rpartition('/')[2].upper()}-"
+    return "GFDL-" if "/fdl" in name else f"CC-{name.rstrip('/').rpartition('/')[2].upper()}-"
 
 
 def _all(head: Head, tree: HtmlElement | None, url: str | None) -> Iterator[tuple[str, str]]:
@@ -237,21 +278,36 @@ def _in_body(head: Head, tree: HtmlElement, url: str | None) -> Iterator[tuple[s
         href = link.get("href") or ""
         if (place := _place(link, main)) is None:
             continue
-        around = _sentence(link)
-        is_granted = is_marked or place == "footer" or _GRANT.search(around) or _is_badge(link)
-        if not is_granted or _is_of_something_else(around):
+        if not (is_marked or _is_badge(link) or _grants(_sentence_of(link), place)):
             continue
-        name = _at(href, head, url) if is_marked else named(href)
-        if name:
+        if name := _at(href, head, url) if is_marked else named(href):
             yield "rel" if is_marked else "link", name
     for element, words in islice(_words(tree), _MOST):
-        if (
-            _GRANT.search(words)
-            and not _is_of_something_else(words)
-            and _place(element, main)
-            and (name := named(words))
-        ):
-            yield "text", name
+        if place := _place(element, main):
+            for sentence in _SENTENCE_END.split(words):
+                name = named(sentence)
+                if name and _grants(sentence, "software" if name in _OF_SOFTWARE else place):
+                    yield "text", name
+
+
+def _grants(sentence: str, place: str) -> bool:
+    """Whether a sentence grants a licence for the page that it stands on, in its `main` part or its `footer`.
+
+    What it grants something for stands before the words that grant: the page or its text, or, but for a licence of
+    `software`, nothing at all.
+    """
+    if _DENIES.search(sentence):
+        return False
+    grant = _GRANT.search(sentence)
+    if place != "footer" and grant is None:
+        return False
+    subject = sentence[: grant.start()] if grant else ""
+    other, own = _OF_SOMETHING_ELSE.search(subject), _OF_PAGE.search(subject)
+    if other:
+        return own is not None and own.end() <= other.start()
+    if own is not None or place == "software":
+        return own is not None
+    return place == "footer" or not any(map(str.isalnum, _BEFORE_SUBJECT.sub("", subject)))
 
 
 def _links(tree: HtmlElement) -> Iterator[tuple[HtmlElement, bool]]:
@@ -260,10 +316,6 @@ def _links(tree: HtmlElement) -> Iterator[tuple[HtmlElement, bool]]:
         is_marked = not {"license", "licence"}.isdisjoint((link.get("rel") or "").lower().split())
         if is_marked or "creativecommons.org/" in (link.get("href") or ""):
             yield link, is_marked
-
-
-def _is_of_something_else(words: str) -> bool:
-    return bool(_OF_SOMETHING_ELSE.search(words)) and not _OF_PAGE.search(words)
 
 
 def _main_part(tree: HtmlElement) -> HtmlElement | None:
@@ -295,14 +347,17 @@ def _place(element: HtmlElement, main: HtmlElement | None) -> str | None:
     return "main" if in_main else None
 
 
-def _sentence(link: HtmlElement) -> str:
-    """The words around a link: of the block that it stands in."""
+def _sentence_of(link: HtmlElement) -> str:
+    """The sentence that a link stands in."""
     block = link
     for up in islice(link.iterancestors(), _DEPTH):
         block = up
-        if up.tag in ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address"):
+        if up.tag in _BLOCKS:
             break
-    return " ".join(block.text_content().split())[:_LONGEST]
+    words = " ".join(block.text_content().split())[:_LONGEST]
+    own = " ".join(link.text_content().split())
+    found = (sentence for sentence in _SENTENCE_END.split(words) if own and own in sentence)
+    return next(found, words)
 
 
 def _is_badge(link: HtmlElement) -> bool:
@@ -315,7 +370,7 @@ def _words(tree: HtmlElement) -> Iterator[tuple[HtmlElement, str]]:
     seen: set[HtmlElement] = set()
     for element in tree.iter():
         for text in (element.text, element.tail):
-            if text and ("Creative" in text or "CC" in text) and element.tag not in ("script", "style"):
+            if text and _NAMED.search(text) and element.tag not in ("script", "style"):
                 around = _block(element)
                 if around not in seen:
                     seen.add(around)
@@ -324,6 +379,6 @@ def _words(tree: HtmlElement) -> Iterator[tuple[HtmlElement, str]]:
 
 def _block(element: HtmlElement) -> HtmlElement:
     for up in (element, *islice(element.iterancestors(), _DEPTH)):
-        if up.tag in ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address", "body"):
+        if up.tag in _BLOCKS:
             return up
     return element

@@ -9,9 +9,11 @@ from ipaddress import IPv4Address, IPv6Address
 from quarry_dagster.personal.finding import Finding
 
 _EMAIL = re.compile(
-    r"(?<![\w.%+/@'-])\w[\w.%+'-]{0,63}@(?:\w[\w-]{0,62}\.){1,8}([^\W\d_]{2,24}|xn--[\w-]{2,59})(?![\w@-])"
+    r"(?<![\w.%+@])\w[\w.%+'-]{0,63}@(?:\w[\w-]{0,62}\.){1,8}"
+    r"([A-Za-z]{2,24}(?![A-Za-z0-9_@-])|[^\W\d_]{2,24}(?![\w@-])|xn--[\w-]{2,59})"
 )
 """An address as people write them: of RFC 5321 without quoted parts, and with letters of all scripts (RFC 6531)."""
+_GLUED = re.compile(r"[\u3000-\u9fff\uac00-\ud7af\u0e00-\u0eff]+(?=[\x00-\x7f])")
 _SPELLED = re.compile(
     r"(?<![\w.])([\w.+-]{1,64})\s?[\[({]\s?(?:at|AT|@|ät)\s?[\])}]\s?"
     r"((?:[\w-]{1,63}(?:\.|\s?[\[({]\s?(?:dot|DOT|\.|punkt)\s?[\])}]\s?)){1,4})([A-Za-z]{2,24})(?![\w@])"
@@ -32,13 +34,13 @@ _PLACEHOLDERS = re.compile(
 )
 _ROLES = re.compile(r"^(?:no-?reply|do-?not-?reply|mailer-daemon)@", re.IGNORECASE)
 
-_IPV4 = re.compile(r"(?<![\w.@/-])\d{1,3}(?:\.\d{1,3}){3}(?![\w/@-]|\.\w|\s?%)", re.ASCII)
+_IPV4 = re.compile(r"(?<![\w.@-])\d{1,3}(?:\.\d{1,3}){3}(?![\w@-]|\.\w|\s?%)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){1,7}(?:(?::[0-9A-Fa-f]{1,4}){1,6}|[0-9A-Fa-f]{1,4}|:)(?![\w:]|\.\w)", re.ASCII
 )
 _OF_HOST = re.compile(
     r"\bIPs?\b|\bIPv[46]\b|\baddress|\badresse|\bdirecci|\bendereço|адрес|地址|アドレス|\bhosts?\b|\bservers?\b|"
-    r"\bserveur|\bping|\bfrom\b|\bclient|\blog(?:ged|in)?\b|\bvisitor|\battack|\bconnect|\bssh\b|\bfirewall|"
+    r"\bserveur|\bping|\bfrom\s*$|\binet\b|\bclient|\blog(?:ged|in)?\b|\bvisitor|\battack|\bconnect|\bssh\b|\bfirewall|"
     r"\bgateway|\btracert|\btraceroute|\bgeoloc|\bproxy|\bVPN\b|\bremote|\bspam|\bban(?:ned)?\b|\bblock",
     re.IGNORECASE,
 )
@@ -48,6 +50,8 @@ _OF_VERSION = re.compile(
     r"§|#|=|[<>~^]=?)[\s:.]{0,3}$",
     re.IGNORECASE,
 )
+_LOGGED = re.compile(r":\d|\]? -|\) ")
+"""What stands behind an address in a log: a port, or what the Common Log Format has there."""
 _RESOLVERS = frozenset(
     {
         *("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "149.112.112.112", "208.67.222.222"),
@@ -64,6 +68,8 @@ def emails(text: str) -> Iterator[Finding]:
     if "@" in text:
         for found in _EMAIL.finditer(text):
             start, end = found.span()
+            if glued := _GLUED.match(found[0]):
+                start += glued.end()  # words of a script that puts nothing between them
             before, _, last = found[0].rpartition(".")
             if last.istitle() and before.islower() and before.rpartition("@")[2].count("."):
                 end -= len(last) + 1  # the first word of the next sentence
@@ -89,10 +95,11 @@ def addresses(text: str) -> Iterator[Finding]:
         if found[0] in _RESOLVERS or not address.is_global or octets[-1] in (0, 255):
             continue
         before = text[max(0, found.start() - _AROUND) : found.start()]
-        if _OF_VERSION.search(before):
-            continue
         behind = text[found.end() : found.end() + 20]
-        is_told = bool(_OF_HOST.search(before) or _OF_HOST.search(behind) or behind.startswith(":"))
+        is_in_url = before.endswith("://")
+        if _OF_VERSION.search(before) or (("/" in (before[-1:], behind[:1])) and not is_in_url):
+            continue
+        is_told = is_in_url or bool(_LOGGED.match(behind) or _OF_HOST.search(before) or _OF_HOST.search(behind))
         is_likely = octets[0] >= 10 and sum(octet >= 100 for octet in octets) >= 2
         if is_told or is_likely:
             yield Finding("ip", "v4", 0.9 if is_told and is_likely else 0.7 if is_told else 0.6, *found.span())
@@ -102,5 +109,7 @@ def addresses(text: str) -> Iterator[Finding]:
                 address = IPv6Address(found[0])
             except ValueError:
                 continue
-            if address.is_global and len(found[0]) > 6:
+            groups = [group for group in found[0].split(":") if group]
+            is_told = len(groups) >= 4 or _OF_HOST.search(text[max(0, found.start() - _AROUND) : found.start()])
+            if address.is_global and is_told and any(len(group) > 2 for group in groups):
                 yield Finding("ip", "v6", 0.9, *found.span())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 
-from quarry_dagster.personal.finding import Finding
+from quarry_dagster.personal.finding import OTHER_NUMBER, Finding
 
 _CARD = re.compile(
     r"(?<![\w.,/-])[2-6]\d{3}(?:([ -]?)\d{4}\1\d{4}\1\d{1,7}|([ -])\d{6}\2\d{5}|\d{11})(?![\w/-]|[.,]\d)", re.ASCII
@@ -26,6 +26,7 @@ _SHORTEST_IBAN = 15
 
 _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
     ("us.ssn", r"\d{3}-\d{2}-\d{4}", None, 0.7),
+    ("us.ssn", r"\d{9}", r"\bssn\b|social security", 0.8),
     ("es.dni", r"\d{8}-?[A-HJ-NP-TV-Z]", None, 0.85),
     ("es.nie", r"[XYZ]-?\d{7}-?[A-HJ-NP-TV-Z]", None, 0.9),
     ("it.codicefiscale", r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]", None, 0.97),
@@ -34,6 +35,10 @@ _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
     ("gb.nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", r"\bNHS\b", 0.9),
     ("nl.bsn", r"\d{4}[. ]?\d{2}[. ]?\d{3}", r"\bbsn\b|burgerservice|sofinummer", 0.9),
     ("be.nn", r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}", None, 0.95),
+    ("be.nn", r"\d{11}", r"rijksregister|registre national|\bINSZ\b|\bNISS\b", 0.9),
+    ("gr.amka", r"\d{11}", r"ΑΜΚΑ|\bAMKA\b", 0.9),
+    ("il.idnr", r"\d{9}", r"teudat|ת[\"״]ז|תעודת", 0.9),
+    ("ie.pps", r"\d{7}[A-W][A-IW]?", r"\bPPS", 0.9),
     ("pl.pesel", r"\d{11}", r"pesel", 0.95),
     ("se.personnummer", r"(?:19|20)?\d{6}[-+]\d{4}", None, 0.85),
     ("fi.hetu", r"\d{6}[-+A]\d{3}[0-9A-Y]", None, 0.9),
@@ -51,7 +56,7 @@ _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
     ("mx.curp", r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d", None, 0.97),
     ("cl.rut", r"\d{1,2}\.\d{3}\.\d{3}-[\dKk]", None, 0.9),
     ("ar.cuit", r"(?:20|23|24|27)-\d{8}-\d", None, 0.9),
-    ("za.idnr", r"\d{6} ?\d{4} ?\d{3}", r"\bID\b|identity", 0.8),
+    ("za.idnr", r"\d{6} ?\d{4} ?\d{3}", r"\bID\b|identity|south afric", 0.8),
     ("pt.nif", r"[123]\d{8}", r"\bNIF\b|contribuinte", 0.9),
     ("ro.cnp", r"[1-8]\d{12}", r"\bCNP\b|cod numeric", 0.9),
     ("bg.egn", r"\d{10}", r"\bЕГН\b|\bEGN\b", 0.9),
@@ -84,6 +89,8 @@ def cards(text: str) -> Iterator[Finding]:
         digits = re.sub(r"\D", "", found[0])
         if not _ISSUERS.fullmatch(digits) or len(set(digits)) < 2 or not _is_valid("luhn", digits):
             continue
+        if OTHER_NUMBER.search(text[max(0, found.start() - _AROUND) : found.start()]):
+            continue
         is_grouped = len(digits) != len(found[0])
         is_told = bool(_OF_CARD.search(_around(text, *found.span())))
         yield Finding("card", "luhn", 0.97 if is_told else 0.85 if is_grouped else 0.5, *found.span())
@@ -108,7 +115,8 @@ def national_ids(text: str) -> Iterator[Finding]:
             if near is not None and not near.search(around):
                 continue
             for found in form.finditer(text, start, end):
-                if _is_valid(rule, found[0]):
+                before = text[max(0, found.start() - _AROUND) : found.start()]
+                if (near is not None or not OTHER_NUMBER.search(before)) and _is_valid(rule, found[0]):
                     is_told = near is None and bool(_OF_ID.search(around))
                     yield Finding("national_id", rule, 0.97 if is_told else sure, *found.span())
 

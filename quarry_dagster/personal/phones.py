@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 
-from quarry_dagster.personal.finding import Finding
+from quarry_dagster.personal.finding import OTHER_NUMBER, Finding
 
 _NUMBER = re.compile(
-    r"(?<![\w.,/=#@+(-])(?:\(?\+|00|\()?\d{1,5}\)?(?:[ \u00a0./()–-]{1,3}\d{1,7}){1,7}(?![\w/]|[.,:]\d|-\w)"
-    r"|(?<![\w.,/=#@-])\+\d{8,15}(?!\w)",
+    r"(?<![\w.,/=#@+(-])(?:\(?\+|00|\()?\d{1,5}\)?(?:[ \u00a0./()–-]{1,3}\d{1,8}){1,7}(?![\w/]|[.,:]\d|-\w)"
+    r"|(?<![\w.,/=#@-])(?:\+|00)?\d{8,13}(?![\w/]|[.,:]\d|-\w)",
     re.ASCII,
 )
 _NORTH_AMERICA = re.compile(r"(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}([ .-]))[2-9]\d{2}(?:\1|[ .-])\d{4}")
@@ -20,14 +20,11 @@ _NO_NUMBER = re.compile(
 )
 """Numbers of films, of manuals, of one digit alone, and addresses of hosts."""
 _NAME = re.compile(
-    r"(?:\btel\b|\btele\w*|\bt[ée]l[ée]?\w*|\bfono?s?\b|\bphone|phone:|\bcall\b|\bcalling|\bmobile|\bcell|\bfax|"
-    r"\bwhats ?app|\bhandy\b|\bmobil\b|\brufnummer|\bhotline|\btext us|\bsms|\bmóvil|\bcelular|"
-    r"тел|電話|电话|手机|الهاتف|전화)[^\d\n]{0,25}$",
-    re.IGNORECASE,
-)
-_NO_PHONE = re.compile(
-    r"(?:\bISBN|\bISSN|\bDOI|\border|\binvoice|\bpart|\bmodel|\bSKU|\bserial|\bpages?|\bpp?\.|\bpatent|\bversion|"
-    r"\bno\.|\bRFC|\bzip|\bcase)[^\d\n]{0,12}$",
+    r"(?:\btele(?:phone|fon|fono|fone|foon)\w*|\bt[ée]l\b|\bt[ée]l[ée]phone|\btlf\b|\bfono?s?\b|phones?\b|\bcall(?:ing)?\b|"
+    r"\bmobile|\bmob\b|\bgsm\b|\bcell(?:phone)?\b|\bfax\b|\bwhats ?app\b|\bhandy\b|\bmobil\b|\brufnummer|\bhotline|"
+    r"\btext us|\bsms\b|\bmóvil|\bcelular|\bpuhelin|тел|電話|电话|手机|携帯|الهاتف|هاتف|전화|휴대폰)"
+    r"[\s:：.,#*|(-]{0,6}(?:\b(?:no|nr|number|us|me|at|on|today|toll[- ]free|now|is|line|direct)\b"
+    r"[\s:：.#*(-]{0,3}){0,3}$",
     re.IGNORECASE,
 )
 _DATE = re.compile(
@@ -46,12 +43,12 @@ def phones(text: str) -> Iterator[Finding]:
         if not 7 <= digits <= 15 or _NO_NUMBER.search(said) or _DATE.search(said):
             continue
         before = text[max(0, found.start() - _BEFORE) : found.start()]
-        if _NO_PHONE.search(before):
+        if OTHER_NUMBER.search(before):
             continue
-        is_named = bool(_NAME.search(before))
+        is_named = bool(_NAME.search(before)) and _is_grouped(said, digits)
         if said.lstrip("(").startswith("+") and digits >= 8:
             sure = 0.95
-        elif _NORTH_AMERICA.fullmatch(said):
+        elif _NORTH_AMERICA.fullmatch(said) and (is_named or not said.replace(" ", "").isdigit()):
             sure = 0.9
         elif is_named:
             sure = 0.85
@@ -62,6 +59,14 @@ def phones(text: str) -> Iterator[Finding]:
                 continue
             sure = 0.5
         yield Finding("phone", "named" if is_named else "form", sure, *found.span())
+
+
+def _is_grouped(said: str, digits: int) -> bool:
+    """Whether the digits of a number that is named as one are in groups as a person writes them."""
+    groups = re.findall(r"\d+", said)
+    has_prefix = said.lstrip("(").startswith(("+", "0"))
+    years = sum(len(group) == 4 and group[:2] in ("19", "20") for group in groups)
+    return years < 2 and sum(len(group) == 1 for group in groups) < 3 and (has_prefix or digits <= 11)
 
 
 def _can_be(said: str) -> bool:

@@ -27,7 +27,7 @@ _RULES = (
     ("google", "AIza", r"AIza[\w-]{35}(?![\w-])", 0.95),
     ("google", "GOCSPX-", r"GOCSPX-[\w-]{28}", 0.98),
     ("anthropic", "sk-ant-", r"sk-ant-[\w-]{20,200}", 0.99),
-    ("openai", "sk-", r"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,}", 0.99),
+    ("openai", "sk-", r"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,100}T3BlbkFJ[A-Za-z0-9_-]{20,100}", 0.99),
     ("openai", "sk-", r"sk-(?!ant-)[A-Za-z0-9]{48}(?![A-Za-z0-9])", 0.9),
     ("huggingface", "hf_", r"hf_[A-Za-z]{34}(?![A-Za-z0-9])", 0.97),
     ("npm", "npm_", r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])", 0.98),
@@ -55,8 +55,17 @@ _COMPILED = tuple(
     (rule, hint, re.compile(rf"(?<![A-Za-z0-9]){pattern}", re.ASCII), sure) for rule, hint, pattern, sure in _RULES
 )
 _PLACEHOLDER = re.compile(r"EXAMPLE|example|XXXX|xxxx|\.\.\.|0{8}|1234567890|abcdefgh|your[_-]", re.ASCII)
+_IN_URL = re.compile(
+    r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,100}:([^\s/@]{3,100})@(?!localhost|127\.|example|host\b)", re.ASCII
+)
+"""A password in a URL: RFC 3986, 3.2.1."""
 _VARIETY = 8
 """Different characters that a real key has at least."""
+
+
+_EXAMPLES = frozenset(
+    {"password", "pass", "pw", "passwd", "secret", "token", "key", "port", "guest", "root", "admin", "user"}
+)
 
 
 def secrets(text: str) -> Iterator[Finding]:
@@ -67,3 +76,7 @@ def secrets(text: str) -> Iterator[Finding]:
         for found in pattern.finditer(text):
             if not _PLACEHOLDER.search(found[0]) and len(set(found[0])) >= _VARIETY:
                 yield Finding("secret", rule, sure, *found.span())
+    if "://" in text:
+        for found in _IN_URL.finditer(text):
+            if not _PLACEHOLDER.search(found[1]) and found[1].lower() not in _EXAMPLES:
+                yield Finding("secret", "url", 0.9, *found.span(1))

@@ -45,12 +45,22 @@ def choose_for(store: Store, name_or_path: str | None) -> Choice:
             f"{store.files.root} was made with the model in the folder {profile.embedding.model}, and nothing is "
             f"loaded because a data root names it: {named}"
         )
-    if profile.page_metadata.processors:
+    return Choice(profile, f"remembered by the data root; workers and memory as {here.profile.name} has them")
+
+
+def named_processors(store: Store, name_or_path: str | None, profile: HardwareProfile) -> Mapping[str, str]:
+    """The domain processors of a profile that are somebody's own, by their import strings.
+
+    Raises:
+        ConfigError: the data root alone names them, and no profile of this machine's user.
+    """
+    own = profile.page_metadata.processors
+    if own and not name_or_path and store.root().settings:
         raise ConfigError(
             f"{store.files.root} was made with page_metadata.processors of somebody's own, and no code is loaded "
-            f"because a data root names it: {named}"
+            "because a data root names it: name the profile that it was made with (--profile or QUARRY_PROFILE)"
         )
-    return Choice(profile, f"remembered by the data root; workers and memory as {here.profile.name} has them")
+    return own
 
 
 def settings_of(store: Store, name_or_path: str | None) -> HardwareProfile:

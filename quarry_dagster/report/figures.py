@@ -224,7 +224,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         ),
         years=_years(corpus),
         fetched=_times(with_body),
-        of_pages=of_pages(corpus, table("page_metadata"), table("personal_data")),
+        of_pages=of_pages(corpus, table("page_metadata"), table("personal_data"), profile.page_metadata.processors),
         clusters=_clusters(published, corpus, decisions),
         sample=_sample(published, decisions),
         guards=apart.pairs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -33,8 +34,13 @@ class OfPages:
     personal: list[Personal]
 
 
-def of_pages(corpus: pl.LazyFrame, metadata: pl.LazyFrame, personal: pl.LazyFrame) -> OfPages:
-    """What the tables `page_metadata` and `personal_data` say of the documents in `deduped_corpus`."""
+def of_pages(
+    corpus: pl.LazyFrame, metadata: pl.LazyFrame, personal: pl.LazyFrame, own: Collection[str] = ()
+) -> OfPages:
+    """What the tables `page_metadata` and `personal_data` say of the documents in `deduped_corpus`.
+
+    `own` names domains that the user's own processors are of.
+    """
     kept = corpus.select("doc_id")
     described = metadata.join(kept, on="doc_id", how="semi")
     stated = (
@@ -42,7 +48,8 @@ def of_pages(corpus: pl.LazyFrame, metadata: pl.LazyFrame, personal: pl.LazyFram
         .then(pl.lit(CONFLICT))
         .otherwise(pl.col("license").fill_null(NONE_STATED))
     )
-    in_fields = {name: pl.col("fields").str.json_path_match(f"$.{name}").is_not_null().sum() for name in PROCESSORS}
+    names = {**PROCESSORS, **dict.fromkeys(own)}
+    in_fields = {name: pl.col("fields").str.json_path_match(f"$.{name}").is_not_null().sum() for name in names}
     domains = described.select(n=pl.len(), **in_fields).collect(engine="streaming").row(0, named=True)
     found = personal.join(kept, on="doc_id", how="semi").group_by("type")
     by_type = found.agg(n=pl.len(), documents=pl.col("doc_id").n_unique()).collect(engine="streaming")

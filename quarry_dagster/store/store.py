@@ -64,15 +64,14 @@ class Store:
     @cached_property
     def page_metadata(self) -> Table[FactNotes]:
         """What the page of each accepted document says of itself."""
-        return Table(
-            self.files, "page_metadata", schemas.PAGE_METADATA, FactNotes, forgets="its partition is made again"
-        )
+        forgets = "its rows are taken out with its text"
+        return Table(self.files, "page_metadata", schemas.PAGE_METADATA, FactNotes, forgets=forgets)
 
     @cached_property
     def personal_data(self) -> Table[FactNotes]:
         """Where the personal data of each accepted document stands."""
         schema = schemas.PERSONAL_DATA_BY_DOCUMENT
-        return Table(self.files, "personal_data", schema, FactNotes, forgets="its partition is made again")
+        return Table(self.files, "personal_data", schema, FactNotes, forgets="its rows are taken out with its text")
 
     @cached_property
     def embeddings(self) -> Table[VectorNotes]:

@@ -127,7 +127,11 @@ def _notes(files: Files, path: str, notes_type: type[N]) -> N:
 
 
 Forgetting = Literal[
-    "its row is emptied", "its rows are taken out", "its partition is made again", "it is made again with the corpus"
+    "its row is emptied",
+    "its rows are taken out",
+    "its partition is made again",
+    "its rows are taken out with its text",
+    "it is made again with the corpus",
 ]
 """How a forgotten document leaves a table: :mod:`quarry_dagster.takedown.taking_out` does it."""
 

@@ -13,13 +13,13 @@ import polars as pl
 
 from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.crawl.journal import forget_journals
-from quarry_dagster.domains import Describer
 from quarry_dagster.embed import vector_id
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import Ledger
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index, page_metadata, personal_data
+from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
+from quarry_dagster.stages.backlog import describes
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
 from quarry_dagster.stages.pages.findings import forget_in_findings
@@ -27,16 +27,25 @@ from quarry_dagster.stages.pages.further_seeds import forget_found
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
 from quarry_dagster.stages.sweep import sweep
-from quarry_dagster.store import Acceptance, Forgotten, Segment, Store, TextSegment, again, digest_rows
-from quarry_dagster.store.schemas import EXTRACTED
+from quarry_dagster.store import (
+    Acceptance,
+    FactNotes,
+    Fingerprint,
+    Forgotten,
+    Segment,
+    Store,
+    Table,
+    TextSegment,
+    again,
+    digest_rows,
+)
+from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED
 from quarry_dagster.takedown.listing import Plan, plan
 
 _BEFORE = "takedown"
 """A value that versions before this one kept in the log while a takedown was under way."""
 _MADE_AGAIN: Mapping[str, Callable[[Store, str, HardwareProfile, Extractor], object]] = {
     "extracted_text": lambda store, partition, _, extractor: extracted_text.refresh(store, partition, extractor),
-    "page_metadata": lambda store, partition, profile, _: _describe(store, partition, profile),
-    "personal_data": lambda store, partition, *_: personal_data.refresh(store, partition),
     "embeddings": lambda store, partition, profile, _: embeddings.refresh(store, partition, profile),
 }
 """What makes a partition of these tables again from the table above it, in their order."""
@@ -46,8 +55,8 @@ KINDS: Mapping[str, str] = {
     "problems": "rows are taken out",
     "consent": "rows are taken out",
     "extracted_text": "made again from raw pages",
-    "page_metadata": "made again from raw pages and texts",
-    "personal_data": "made again from texts",
+    "page_metadata": "rows are taken out",
+    "personal_data": "rows are taken out",
     "embeddings": "made again from texts",
     "sketches": "made again with the corpus",
     "faiss_index": "published anew, from vectors alone",
@@ -125,6 +134,8 @@ def take_out(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptan
             for table in store.tables():
                 if table.forgets == "its partition is made again" and table.segment(partition):
                     _MADE_AGAIN[table.name](store, partition, profile, extractor)
+                if table.forgets == "its rows are taken out with its text":
+                    again(lambda: _without_texts(table, partition, store))  # noqa: B023
     try:
         _publish(store, profile, accepted)
     except (CorpusShrankError, ChecksFailedError) as e:
@@ -181,10 +192,18 @@ def finish(store: Store) -> None:
     store.files.log.checkpoint()  # so that there are two again
 
 
-def _describe(store: Store, partition: str, profile: HardwareProfile) -> None:
-    """Bring what pages say of themselves in line with the texts; pages that stay are not described again."""
-    with Describer(profile.page_metadata.processors, profile.extraction, 1) as describer:
-        page_metadata.refresh(store, partition, describer)
+def _without_texts(table: Table[FactNotes], partition: str, store: Store) -> None:
+    """Take out of a partition the rows of documents that have no text any more; the others stay as they are."""
+    with table.lock(partition):
+        segment, texts = table.segment(partition), store.extracted_text.segment(partition)
+        if segment is None or texts is None or describes(segment, texts):
+            return
+        accepted = pl.concat(list(texts.batches(["doc_id", "outcome"], rows=4096))).filter(ACCEPTED)
+        with table.write(partition) as writer:
+            for frame in segment.batches():
+                writer.append(frame.join(accepted, on="doc_id", how="semi"))
+            made_from = Fingerprint((texts.path,), segment.notes.input.maker)
+            writer.note(FactNotes(input=made_from, rows=writer.rows))
 
 
 def _something_is_left(store: Store, forgotten: Forgotten) -> bool:

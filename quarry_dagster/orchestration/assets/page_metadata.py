@@ -45,7 +45,8 @@ def page_metadata(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
         def show(partition: str) -> Metadata:
             rows = store.page_metadata.scan([partition])
             domains = rows.select(
-                pl.col("fields").str.json_path_match(f"$.{name}").is_not_null().sum().alias(name) for name in PROCESSORS
+                pl.col("fields").str.json_path_match(f"$.{name}").is_not_null().sum().alias(name)
+                for name in {**PROCESSORS, **own}
             ).collect()
             found = {name: n for name, n in domains.row(0, named=True).items() if n}
             return _LINEAGE | {
@@ -54,7 +55,7 @@ def page_metadata(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
                 "domains": count_table("domain", dict(sorted(found.items(), key=lambda each: -each[1]))),
             }
 
-        own = profile.page_metadata.processors
+        own = quarry.processors()
         with Describer(own, profile.extraction, profile.hardware.worker_count) as describer:
 
             def refresh(partition: str, force: bool) -> StageReport:
