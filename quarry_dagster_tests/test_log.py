@@ -149,6 +149,23 @@ def test_damage_to_a_commit_is_named_and_nothing_is_read_without_it(
         _anew(files).state()
 
 
+def test_whichever_bit_of_a_commit_s_end_is_another_one_its_file_is_named_or_the_state_is_the_same(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarry_dagster.store.log._SETTLES", 0.0)
+    for i in range(3):
+        files.log.commit(lambda _, i=i: _set("k", i))
+    path = f"log/{1:020d}.json"
+    content = files.read(path)
+    for at in range(content.rstrip().rindex(b"\n") + 1, len(content)):
+        bit = 1 << (at % 7)
+        files.fs.pipe_file(files.full(path), content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
+        try:
+            assert _anew(files).state().values["k"] == 2, "the time may be another one"
+        except StoreError as e:
+            assert path in str(e) or f"log/{2:020d}.json" in str(e), (at, str(e))
+
+
 def test_a_commit_that_is_still_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files(str(tmp_path))
     files.log.set("k", lambda _: 1)

@@ -374,20 +374,21 @@ class Log:
         body += b"\n" if body else b""
         try:
             end = json.loads(end_line)["end"]
-            layout, is_whole = end["layout"], end["sha256"] == hashlib.sha256(body).hexdigest()
+            layout, before, at = end["layout"], end["before"], end["at"]
+            is_whole = end["sha256"] == hashlib.sha256(body).hexdigest()
         except (ValueError, KeyError, TypeError):
-            raise self._damaged(number, "its end is missing") from None
+            raise self._damaged(number, "its end is missing, or not as it was written") from None
         if layout != LAYOUT:
             raise StoreError(
-                f"{self.disk.url('')} was written by a later version of QuarryCore (layout {layout}): upgrade this one"
+                f"{self.disk.url(path)} was written by a later version of QuarryCore (layout {layout}): upgrade it here"
             )
         if not is_whole:
             raise self._damaged(number, "its content is not what its end says")
-        if end["before"] != state.sha256:
+        if before != state.sha256:
             raise self._damaged(number, "it does not follow the commit before it")
         try:
             lines = [json.loads(line) for line in body.splitlines()]
-            new = state.after(number, datetime.fromisoformat(end["at"]), hashlib.sha256(content).hexdigest(), lines)
+            new = state.after(number, datetime.fromisoformat(at), hashlib.sha256(content).hexdigest(), lines)
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise self._damaged(number, f"it is not as it was written: {e}") from e
         self._seen = self._identity(number)

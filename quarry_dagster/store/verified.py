@@ -55,10 +55,11 @@ def said_path(file: pq.ParquetFile) -> str | None:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error of pyarrow says that a file is not as it was written."""
+    """Whether an error of pyarrow, or a column of another type, says that a file is not as it was written."""
     import pyarrow as pa
 
-    return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
+    is_told = isinstance(error, pa.ArrowException | pl.exceptions.SchemaError)
+    return is_told or (type(error) is OSError and error.errno is None)
 
 
 def _frames(
