@@ -23,6 +23,7 @@ from quarry_dagster.cli import command
 from quarry_dagster.definitions import build_defs
 from quarry_dagster.demo import __main__ as demo
 from quarry_dagster.orchestration import runner
+from quarry_dagster.orchestration.assets import PER_PARTITION
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.profiles.choose import load_profile
@@ -210,7 +211,9 @@ class TestInTheBrowser:
             page.get_by_text("From failure").click()
             resumed = finished_runs(address, 2)[0]
             assert (resumed["jobName"], resumed["status"]) == ("ingest", "SUCCESS")
-            assert _steps(environment, resumed["runId"]) == {"embeddings", "embeddings_contract", "embeddings_vectors"}
+            steps = {"embeddings", "embeddings_contract", "embeddings_vectors"}
+            steps |= {f"{table}{check}" for table in ("page_metadata", "personal_data") for check in ("", "_contract")}
+            assert _steps(environment, resumed["runId"]) == steps
             assert len(Store(str(data)).embeddings.segments()) == 3
 
             _quarry(environment, "run")
@@ -268,7 +271,7 @@ class TestInTheBrowser:
                     runs = finished_runs(address, before + 2)
                     assert {r["status"] for r in runs} == {"SUCCESS"}
                     page.goto("/asset-groups")
-                    expect(page.get_by_text("100% filled")).to_have_count(3, timeout=60_000)
+                    expect(page.get_by_text("100% filled")).to_have_count(len(PER_PARTITION), timeout=60_000)
                     shoot(page, "materialized_again")
                 came = scan("raw_pages", data).collect()["outcome"].to_list()
                 assert "blocked_address" not in came and came.count("fetched") == 46

@@ -20,6 +20,7 @@ from quarry_dagster import progress
 from quarry_dagster.cli import terminal
 from quarry_dagster.cli.screen import Screen
 from quarry_dagster.cli.summary import Pages, account
+from quarry_dagster.orchestration.assets import NAMES
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
 
@@ -195,15 +196,13 @@ def test_a_terminal_sees_at_once_that_it_runs_then_each_stage_and_the_account(in
     shown.end()
     plain = _ESCAPE.sub("", shown.seen)
     assert shown.process.returncode == 0, plain
-    for n, stage in enumerate(
-        ("raw_pages", "extracted_text", "embeddings", "faiss_index", "deduped_corpus", "corpus_report"), 1
-    ):
-        assert re.search(rf"{n} of 6  {stage} +[^\n]*\d\.\d s", plain), stage
+    for n, stage in enumerate(NAMES, 1):
+        assert re.search(rf"{n} of {len(NAMES)}  {stage} +[^\n]*\d\.\d s", plain), stage
     assert "60 pages: 60 kept" in plain and "Warning" not in plain
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["data", "starting", "1 of 6", "2 of 6", "4 of 6"])
+@pytest.mark.parametrize("at", ["data", "starting", "1 of 8", "2 of 8", "4 of 8", "6 of 8"])
 def test_ctrl_c_ends_a_run_with_one_line_wherever_it_is(inbox: Path, at: str) -> None:
     shown = _Terminal(*_quarry("run"))
     shown.until(lambda seen: at in seen)
@@ -248,7 +247,7 @@ except click.Abort:
 @pytest.mark.slow
 def test_an_impatient_second_ctrl_c_makes_no_traceback(inbox: Path) -> None:
     shown = _Terminal(*_quarry("run"))
-    shown.until(lambda seen: "2 of 6" in seen)
+    shown.until(lambda seen: "2 of 8" in seen)
     for _ in range(3):
         os.killpg(shown.process.pid, signal.SIGINT)
         time.sleep(0.05)
@@ -261,7 +260,7 @@ def test_a_pipe_gets_plain_lines_without_blanks_at_their_ends(inbox: Path) -> No
     done = subprocess.run(_quarry("run"), capture_output=True, text=True, check=True)
     for line in [*done.stdout.splitlines(), *done.stderr.splitlines()]:
         assert "\x1b" not in line and line == line.rstrip(), line
-    assert len(re.findall(r"^\d of 6  \S+ .*\d s$", done.stderr, re.MULTILINE)) == 6, done.stderr
+    assert len(re.findall(r"^\d of 8  \S+ .*\d s$", done.stderr, re.MULTILINE)) == len(NAMES), done.stderr
 
 
 @pytest.mark.parametrize(
