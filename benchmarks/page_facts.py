@@ -3,9 +3,9 @@
     python -m benchmarks.page_facts PAGES.parquet [--hits]
 
 PAGES has the columns `html` (bytes), `url` and `page_type`. The types of pages are compared with the labels
-(`collection` counts as `listing`); the fields of products and discussions with `benchmarks/judged_fields.jsonl`, values
-that a person compared with the pages (no text of theirs is in it). With --hits each licence and each piece of personal
-data is printed with what stands around it, for a person to judge.
+(`collection` counts as `listing`); the fields of products and discussions with `benchmarks/judged_fields.jsonl`, whose
+verdicts were given by rule and looked over (docs/benchmarks.md says how; no page's text is in it). With --hits each
+licence and each piece of personal data is printed with what stands around it, for a person to judge.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _print(
 
 
 def _print_judged(fields: Mapping[str, Mapping[str, Any]]) -> None:
-    """What a person said of values that were found, and how many of them are found now."""
+    """The verdicts on values that were found, and how many of them are found now."""
     judged = [json.loads(line) for line in _JUDGED.read_text().splitlines()]
     table: dict[tuple[str, str], Counter[str]] = {}
     for row in judged:

@@ -135,7 +135,6 @@ _NOT_OF_PAGE = frozenset({"blockquote", "q", "figure", "figcaption", "aside", "i
 _FOOTER = re.compile(
     r"(?:^|[\s_-])(?:footer|foot|colophon|copyright|licen[sc]e|legal|imprint|site-?info)", re.IGNORECASE
 )
-_MAIN = re.compile(r"(?:^|[\s_-])(?:content|main|article|post|entry|bodyContent|mw-body)", re.IGNORECASE)
 _WORKS = (
     *("WebPage", "WebSite", "CreativeWork", "Article", "NewsArticle", "BlogPosting", "Blog", "TechArticle", "Recipe"),
     *("ScholarlyArticle", "MedicalScholarlyArticle", "Report", "HowTo", "QAPage", "FAQPage", "AboutPage", "ItemPage"),

@@ -12,6 +12,7 @@ from quarry_dagster.orchestration.assets.reporting import (
     column_lineage,
     column_schema,
     count_table,
+    counts_of,
     histogram,
     materialize_each,
 )
@@ -72,7 +73,7 @@ def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarr
                 "words": int(accepted.select(pl.col("word_count").sum()).collect().item()),
                 "text_length": histogram(accepted, "word_count", LENGTHS, "{:,}"),
                 "languages": count_table("language", dict(languages.most_common())),
-                "page_types": count_table("page_type", _counts(accepted, "page_type")),
+                "page_types": count_table("page_type", counts_of(accepted, "page_type")),
                 "javascript_only": count_table("host", _hosts_without_text(rows)),
             }
 
@@ -82,12 +83,6 @@ def extracted_text(context: dg.AssetExecutionContext, config: RetryConfig, quarr
                 return stage.refresh(store, partition, extractor, force=force, retry=config.only_failed)
 
             return materialize_each(context, config, store, store.extracted_text, refresh, show)
-
-
-def _counts(rows: pl.LazyFrame, column: str) -> dict[str, int]:
-    """How many rows have each value, the most frequent first."""
-    found = rows.drop_nulls(column).select(pl.col(column).value_counts(sort=True)).unnest(column).collect()
-    return dict(found.iter_rows())
 
 
 def _hosts_without_text(rows: pl.LazyFrame) -> dict[str, int]:

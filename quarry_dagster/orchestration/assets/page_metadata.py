@@ -11,6 +11,7 @@ from quarry_dagster.orchestration.assets.reporting import (
     column_lineage,
     column_schema,
     count_table,
+    counts_of,
     materialize_each,
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
@@ -50,8 +51,8 @@ def page_metadata(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
             ).collect()
             found = {name: n for name, n in domains.row(0, named=True).items() if n}
             return _LINEAGE | {
-                "page_types": count_table("page_type", _counts(rows, "page_type")),
-                "licenses": count_table("license", _counts(rows, "license")),
+                "page_types": count_table("page_type", counts_of(rows, "page_type")),
+                "licenses": count_table("license", counts_of(rows, "license")),
                 "domains": count_table("domain", dict(sorted(found.items(), key=lambda each: -each[1]))),
             }
 
@@ -62,9 +63,3 @@ def page_metadata(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
                 return stage.refresh(store, partition, describer, force=force)
 
             return materialize_each(context, config, store, store.page_metadata, refresh, show)
-
-
-def _counts(rows: pl.LazyFrame, column: str) -> dict[str, int]:
-    """How many rows have each value, the most frequent first."""
-    found = rows.drop_nulls(column).select(pl.col(column).value_counts(sort=True)).unnest(column).collect()
-    return dict(found.iter_rows())

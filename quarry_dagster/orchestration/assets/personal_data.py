@@ -1,7 +1,6 @@
 """The asset `personal_data`."""
 
 import dagster as dg
-import polars as pl
 
 from quarry_dagster.orchestration.assets.extracted_text import extracted_text
 from quarry_dagster.orchestration.assets.reporting import (
@@ -9,6 +8,7 @@ from quarry_dagster.orchestration.assets.reporting import (
     column_lineage,
     column_schema,
     count_table,
+    counts_of,
     materialize_each,
 )
 from quarry_dagster.orchestration.partitions import crawl_batches
@@ -43,7 +43,6 @@ def personal_data(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
 
         def show(partition: str) -> Metadata:
             found = store.personal_data.scan([partition]).explode("found").unnest("found").drop_nulls("type")
-            counts = found.select(pl.col("type").value_counts(sort=True)).unnest("type").collect()
-            return _LINEAGE | {"types": count_table("type", dict(counts.iter_rows()))}
+            return _LINEAGE | {"types": count_table("type", counts_of(found, "type"))}
 
         return materialize_each(context, config, store, store.personal_data, refresh, show)

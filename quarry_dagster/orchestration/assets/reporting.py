@@ -81,6 +81,12 @@ def count_table(name: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValu
     return dg.MetadataValue.md("\n".join([f"| {name} | count |", "| --- | ---: |", *lines]))
 
 
+def counts_of(rows: pl.LazyFrame, column: str) -> dict[str, int]:
+    """How many rows have each value of a column, the most frequent first; null is left out."""
+    found = rows.drop_nulls(column).select(pl.col(column).value_counts(sort=True)).unnest(column).collect()
+    return dict(found.iter_rows())
+
+
 def histogram(rows: pl.LazyFrame, column: str, edges: Sequence[float], unit: str = "{:g}") -> dg.MarkdownMetadataValue:
     """How many values lie between the edges, with a bar each; see :func:`quarry_dagster.report.charts.histogram`."""
     counts = charts.histogram(rows, column, edges, unit)
