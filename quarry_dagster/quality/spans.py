@@ -1,0 +1,105 @@
+"""Hashes of spans, and which of many are alike.
+
+The hash of a span of codes c is the polynomial sum of (c + 1) * B**i modulo 2**64 over its places i, so that the hash
+of any span comes from one prefix sum (Karp and Rabin 1987). B is odd and has an inverse: hashes begin at place 0
+wherever the span is. Two spans of one text that differ have one hash with a chance of about 2**-64, unless somebody
+builds them to: what they would win is a signal that counts a repetition too many.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from quarry_dagster.quality.code_points import Batch, Bools, Hashes, Ints
+
+_BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(_BASE, -1, 1 << 64)
+_OF_TEXT = np.uint64(0xD6E8FEB86659FD93)
+"""Odd: a text's number times it is added to its hashes, so that texts share none."""
+
+
+def _powers(base: int, n: int) -> Hashes:
+    """uint64 [n]: base to the power of 0, 1, 2 ... modulo 2**64."""
+    powers = np.full(n, base, np.uint64)
+    powers[:1] = 1
+    return np.multiply.accumulate(powers)
+
+
+class Hasher:
+    """Hashes of spans of a batch's characters, and of words one behind the other."""
+
+    def __init__(self, batch: Batch) -> None:
+        n = len(batch.points) + 1
+        self._up, self._down = _powers(_BASE, n), _powers(_INVERSE, n)
+        self._sums = np.zeros(n, np.uint64)
+        np.cumsum((batch.points + np.uint64(1)) * self._up[:-1], out=self._sums[1:])
+
+    def of_spans(self, begins: Ints, ends: Ints) -> Hashes:
+        """uint64: the hash of each span."""
+        return (self._sums[ends] - self._sums[begins]) * self._down[begins]
+
+    def of_pairs(self, first: npt.NDArray[np.uint32], second: npt.NDArray[np.uint32]) -> Hashes:
+        """uint64: the hash of each two code points."""
+        return (first + np.uint64(1)) + (second + np.uint64(1)) * np.uint64(_BASE)
+
+    def joined(self, hashes: Hashes, lengths: Ints) -> tuple[Hashes, Hashes]:
+        """uint64 [parts + 1], uint64 [parts]: sums, factors. Parts i to j - 1 joined have the hash
+        (sums[j] - sums[i]) * factors[i]."""
+        places = np.cumsum(lengths) - lengths
+        sums = np.zeros(len(hashes) + 1, np.uint64)
+        np.cumsum(hashes * self._up[places], out=sums[1:])
+        return sums, self._down[places]
+
+
+def hash_of(text: str) -> int:
+    """The hash that a text's span has."""
+    return sum((ord(c) + 1) * pow(_BASE, i, 1 << 64) for i, c in enumerate(text)) % (1 << 64)
+
+
+class Groups(NamedTuple):
+    """Things of which others are like."""
+
+    members: Ints
+    """int64: the things that another is like, group by group."""
+    begins: Ints
+    """int64 [groups]: where each group begins among them."""
+    sizes: Ints
+    """int64 [groups]."""
+
+    @property
+    def numbers(self) -> Ints:
+        """int64: the group of each member."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+
+def groups(hashes: Hashes, texts: Ints) -> Groups:
+    """Which things have the same hash in the same text (int64 `texts`: the text of each)."""
+    keys = hashes + (texts.astype(np.uint64) + np.uint64(1)) * _OF_TEXT
+    order = np.argsort(keys)
+    keys = keys[order]
+    same = keys[1:] == keys[:-1]
+    like = np.zeros(len(keys), np.bool_)
+    like[1:], first = same, np.zeros(len(keys), np.bool_)
+    first[:-1] = same
+    first &= ~like
+    members = np.flatnonzero(like | first)
+    begins = np.flatnonzero(first[members])
+    return Groups(order[members], begins, np.diff(begins, append=len(members)))
+
+
+def repeated(hashes: Hashes, lengths: Ints, texts: Ints, n_texts: int) -> tuple[Ints, Ints]:
+    """int64 [texts], int64 [texts]: of the things in each text, those that came before, and their characters."""
+    found = groups(hashes, texts)
+    first = found.members[found.begins]
+    again = found.sizes - 1
+    count = np.bincount(texts[first], again, n_texts)
+    return count.astype(np.int64), np.bincount(texts[first], again * lengths[first], n_texts).astype(np.int64)
+
+
+def run_bounds(mask: Bools) -> tuple[Ints, Ints]:
+    """int64, int64: where each run of True begins, and where it has ended."""
+    edges = np.diff(mask.view(np.int8), prepend=0, append=0)
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
