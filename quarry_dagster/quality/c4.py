@@ -86,12 +86,13 @@ def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, word
     kept_before = np.concatenate(([0], np.cumsum(kept)))
     points = batch.points[kept]
     ends = kept_before[batch.ends]
-    points[(points == END)] = ord("\n")
     points[kept_before[lines.ends[_is_inner(lines)]]] = ord("\n")
     points[ends] = END
     cut = Batch(points, ends)
     new = newline_lines_of(cut)
-    low = table().lower[np.where(points == END, ord("\n"), points)].tobytes().decode("utf-32-le", "surrogatepass")
+    low = table().lower.take(points)
+    low[ends] = ord("\n")
+    low = low.tobytes().decode("utf-32-le", "surrogatepass")
 
     def having(*phrases: str) -> Bools:
         return _lines_at(new, np.array([at for phrase in phrases for at in _all(low, phrase)], np.int64))
@@ -106,7 +107,7 @@ def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, word
         lines=new,
         kept_before=kept_before,
         enough=(last - first >= _MIN_WORDS) & ~long,
-        ends_well=(new.lengths > 0) & cut.having(ASCII_END | QUOTE)[final] & ~ends_in_dots(cut, new),
+        ends_well=(new.lengths > 0) & cut.have(final, ASCII_END | QUOTE) & ~ends_in_dots(cut, new),
         lorem=having(_LOREM),
         script=having(_SCRIPT),
         brace=_lines_at(new, cut.where(BRACE)),
@@ -166,8 +167,8 @@ def _marks_of_characters(cut: Batch) -> tuple[Ints, Ints]:
     begins = cut.where(ALNUM)
     marks = cut.where(SENTENCE_END)
     both = cut.where(ALNUM | SPACE)
-    before_space = cut.having(SPACE)[both[np.searchsorted(both, marks)]]
-    return marks[before_space | ~cut.having(ASCII_END)[marks]], begins
+    before_space = cut.have(both[np.searchsorted(both, marks)], SPACE)
+    return marks[before_space | ~cut.have(marks, ASCII_END)], begins
 
 
 def _marks_of_tokens(cut: Batch, words: Words, kept_before: Ints) -> tuple[Ints, Ints]:

@@ -28,6 +28,8 @@ from quarry_dagster.quality.code_points import (
 )
 from quarry_dagster.quality.lines import Spans, Values, ratio
 
+_LETTERS = 3
+"""Letters that a word has before a sign, for the sign to end a sentence."""
 _URL = re.compile(r"https?://\S+")
 
 
@@ -59,12 +61,11 @@ def of_characters(batch: Batch, texts: Sequence[str], tokens: Spans) -> Values:
 def _mojibake(batch: Batch) -> npt.NDArray[np.float64]:
     """float64 [texts]: characters that are the bytes of one in UTF-8, read as Latin-1 or Windows-1252."""
     found = np.zeros(len(batch))
-    continues = batch.having(CONTINUATION)
     for lead, size in ((LEAD_2, 2), (LEAD_3, 3), (LEAD_4, 4)):
         begins = batch.where(lead)
         for k in range(1, size):
             # A text's END stands behind what it has, and continues nothing.
-            begins = begins[continues[begins + k]]
+            begins = begins[batch.have(begins + k, CONTINUATION)]
         found += size * batch.count(begins)
     return found
 
@@ -72,14 +73,13 @@ def _mojibake(batch: Batch) -> npt.NDArray[np.float64]:
 def _small_after_end(batch: Batch, tokens: Spans) -> npt.NDArray[np.float64]:
     """float64 [texts]: of the words behind one that ended a sentence, those that begin with a small letter."""
     same = tokens.texts[1:] == tokens.texts[:-1]
-    ends = batch.having(SENTENCE_END)[tokens.ends[:-1] - 1]
+    pairs = np.flatnonzero(same & batch.have(tokens.ends[:-1] - 1, SENTENCE_END) & (tokens.lengths[:-1] > _LETTERS))
     # "e.g.", "3." and initials end nothing that is sure.
-    two_letters = batch.having(ALPHA)
-    last = tokens.ends[:-1] - 1
-    long_enough = (tokens.lengths[:-1] >= 4) & two_letters[last - 1] & two_letters[last - 2] & two_letters[last - 3]
-    after = tokens.begins[1:][same & ends & long_enough]
-    cased = after[batch.having(UPPER | LOWER)[after]]
-    small = cased[batch.having(LOWER)[cased]]
+    for back in range(_LETTERS):
+        pairs = pairs[batch.have(tokens.ends[pairs] - 2 - back, ALPHA)]
+    after = tokens.begins[pairs + 1]
+    cased = after[batch.have(after, UPPER | LOWER)]
+    small = cased[batch.have(cased, LOWER)]
     return ratio(batch.count(small), batch.count(cased))
 
 
@@ -87,11 +87,13 @@ def _entropy(batch: Batch) -> npt.NDArray[np.float64]:
     """float64 [texts]: bits a character, by how often each character is in the text."""
     present = np.zeros(len(table().kinds), np.bool_)
     present[batch.points] = True
-    different = int(present.sum())
-    numbers = np.cumsum(present, dtype=np.int32) - 1
-    rows = np.repeat(np.arange(len(batch), dtype=np.int64) * different, batch.lengths + 1) + numbers[batch.points]
-    rows = np.delete(rows, batch.ends)
-    counts = np.bincount(rows, minlength=len(batch) * different).reshape(len(batch), different)
+    points = np.flatnonzero(present)
+    numbers = np.zeros(len(present), np.int32)
+    numbers[points] = np.arange(len(points))
+    rows = np.repeat(np.arange(len(batch), dtype=np.int32) * np.int32(len(points)), batch.lengths + 1)
+    rows += numbers.take(batch.points)
+    # The last column is that of END.
+    counts = np.bincount(rows, minlength=len(batch) * len(points)).reshape(len(batch), len(points))[:, :-1]
     wholes = np.maximum(batch.lengths, 1)
     logs = np.log2(np.maximum(counts, 1)) * counts
     return np.where(batch.lengths > 0, np.log2(wholes) - logs.sum(axis=1) / wholes, np.nan)

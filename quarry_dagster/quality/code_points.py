@@ -160,8 +160,9 @@ class Batch:
         """int64 [texts]: where each begins."""
         self.lengths: Ints = self.ends - self.begins
         """int64 [texts]: characters of each."""
-        self.kinds: npt.NDArray[np.uint8] = table().kinds[points]
+        self.kinds: npt.NDArray[np.uint8] = table().kinds.take(points)
         """uint8 [characters + texts]."""
+        self._having: dict[int, Bools] = {}
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Batch:
@@ -176,8 +177,14 @@ class Batch:
         return len(self.ends)
 
     def having(self, flags: int) -> Bools:
-        """bool [characters + texts]: which have one of some properties."""
-        return table().having(flags)[self.kinds]
+        """bool [characters + texts]: which have one of some properties. It is kept: a copy is changed."""
+        if flags not in self._having:
+            self._having[flags] = table().having(flags).take(self.kinds)
+        return self._having[flags]
+
+    def have(self, positions: Ints, flags: int) -> Bools:
+        """bool [positions]: which of some positions have one of some properties."""
+        return table().having(flags).take(self.kinds[positions])
 
     def where(self, flags: int) -> Ints:
         """int64: the positions that have one of some properties, in order."""

@@ -100,7 +100,7 @@ def _of_c4() -> list[Signal]:
 def _of_characters() -> list[Signal]:
     return [
         Signal("characters_v1", "Number of characters.", _OURS),
-        Signal("longest_word_v1", "Characters of the longest word.", _CURATOR),
+        Signal("longest_word_v1", "Characters of the longest word that has no URL in it.", _CURATOR),
         Signal("symbols_v1", "Punctuation and symbols by characters that are no white space.", _CURATOR),
         Signal("digits_v1", "Decimal digits of any script by characters that are no white space.", _CURATOR),
         Signal("url_characters_v1", "Characters of http and https URLs by characters.", _CURATOR),
@@ -124,7 +124,7 @@ def _of_characters() -> list[Signal]:
         Signal("upper_case_v1", "Capital letters by letters that have two forms.", _OURS),
         Signal(
             "small_after_end_v1",
-            "Words with a small letter behind a word that ended a sentence, by words with a capital or a small letter there.",
+            "Words that begin with a small letter, behind a word that ended a sentence, by cased words behind one.",
             _OURS,
         ),
         Signal("entropy_v1", "Bits a character, by how often each is in the text.", _OURS),

@@ -18,7 +18,6 @@ from quarry_dagster.quality.code_points import (
     Batch,
     Bools,
     Ints,
-    table,
 )
 from quarry_dagster.quality.spans import Hasher, repeated, run_bounds
 
@@ -61,7 +60,7 @@ def tokens_of(batch: Batch) -> Spans:
 def lines_of(batch: Batch) -> Spans:
     """Lines as Python's `str.splitlines` has them; an empty text has an empty one."""
     breaks = batch.where(LINE_BREAK)
-    after_return = batch.having(CARRIAGE_RETURN)[breaks - 1] & batch.having(NEWLINE)[breaks]
+    after_return = batch.have(breaks - 1, CARRIAGE_RETURN) & batch.have(breaks, NEWLINE)
     begins = np.concatenate(([0], breaks[:-1] + 1))
     texts = batch.texts_of(breaks)
     is_line = ~after_return & ((begins < batch.ends[texts]) | (batch.lengths[texts] == 0))
@@ -101,7 +100,7 @@ def parts_between(batch: Batch, bounds: tuple[Ints, Ints], newlines: int) -> Spa
 def ends_in_ellipsis(batch: Batch, spans: Spans) -> Bools:
     """bool [spans]: whether a span ends in three dots or in the sign for them."""
     last = np.maximum(spans.ends - 1, 0)
-    return (spans.lengths > 0) & (batch.having(ELLIPSIS)[last] | ends_in_dots(batch, spans))
+    return (spans.lengths > 0) & (batch.have(last, ELLIPSIS) | ends_in_dots(batch, spans))
 
 
 def ends_in_dots(batch: Batch, spans: Spans) -> Bools:
@@ -115,7 +114,7 @@ def ends_in_dots(batch: Batch, spans: Spans) -> Bools:
 def of_lines(batch: Batch, hasher: Hasher, tokens: Spans, lines: Spans) -> Values:
     """What Gopher's rules read from lines and paragraphs."""
     n, inner = len(batch), stripped(lines, tokens)
-    bullets = (inner.lengths > 0) & batch.having(BULLET)[inner.begins]
+    bullets = (inner.lengths > 0) & batch.have(inner.begins, BULLET)
     counts = np.bincount(lines.texts, minlength=n)
     whole = stripped(Spans(batch.begins, batch.ends, np.arange(n)), tokens)
     paragraphs = parts_between(batch, (whole.begins, whole.ends), 2)
@@ -141,7 +140,7 @@ def by_fineweb(
     """
     n = len(batch)
     counts = np.bincount(lines.texts, minlength=n)
-    terminal = (lines.lengths > 0) & table().having(TERMINAL)[batch.kinds[np.maximum(lines.ends - 1, 0)]]
+    terminal = (lines.lengths > 0) & batch.have(np.maximum(lines.ends - 1, 0), TERMINAL)
     _, again = repeated(hasher.of_spans(lines.begins, lines.ends), lines.lengths, lines.texts, n)
     return {
         f"{prefix}lines_v1": counts.astype(np.float64),

@@ -36,7 +36,7 @@ __all__ = ["SIGNALS", "VERSION", "Signal", "Text", "signals"]
 VERSION = "signals-1"
 """Changes whenever the same text would have another value of a signal."""
 
-_CHARACTERS_A_ROUND = 1_000_000
+_CHARACTERS_A_ROUND = 250_000
 _TEXTS_A_ROUND = 256
 """Texts are read in rounds of so much, for which memory is needed; a longer text is a round of its own."""
 _LINES, _SAMPLE = 1_000, 600

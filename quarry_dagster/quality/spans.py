@@ -8,6 +8,7 @@ builds them to: what they would win is a signal that counts a repetition too man
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +22,21 @@ _OF_TEXT = np.uint64(0xD6E8FEB86659FD93)
 """Odd: a text's number times it is added to its hashes, so that texts share none."""
 
 
+_KEPT = 1 << 20
+"""Powers that are made once: a process has them from its first text on."""
+
+
 def _powers(base: int, n: int) -> Hashes:
-    """uint64 [n]: base to the power of 0, 1, 2 ... modulo 2**64."""
+    """uint64 [n or more]: base to the power of 0, 1, 2 ... modulo 2**64."""
+    return _kept_powers(base) if n <= _KEPT else _new_powers(base, n)
+
+
+@cache
+def _kept_powers(base: int) -> Hashes:
+    return _new_powers(base, _KEPT)
+
+
+def _new_powers(base: int, n: int) -> Hashes:
     powers = np.full(n, base, np.uint64)
     powers[:1] = 1
     return np.multiply.accumulate(powers)
@@ -35,7 +49,7 @@ class Hasher:
         n = len(batch.points) + 1
         self._up, self._down = _powers(_BASE, n), _powers(_INVERSE, n)
         self._sums = np.zeros(n, np.uint64)
-        np.cumsum((batch.points + np.uint64(1)) * self._up[:-1], out=self._sums[1:])
+        np.cumsum((batch.points + np.uint64(1)) * self._up[: n - 1], out=self._sums[1:])
 
     def of_spans(self, begins: Ints, ends: Ints) -> Hashes:
         """uint64: the hash of each span."""

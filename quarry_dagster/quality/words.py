@@ -69,10 +69,10 @@ def cut_words(batch: Batch, hasher: Hasher) -> Words:
     White space cuts tokens; those with a letter or digit are words. Each two letters of scripts that put nothing
     between words are a word, the last letter of an odd number too.
     """
-    between = batch.having(SPACE | BETWEEN_WORDS)
-    letters = np.flatnonzero(batch.having(UNSPACED) & batch.having(ALPHA))
+    between = batch.having(SPACE | BETWEEN_WORDS).copy()
+    unspaced = batch.where(UNSPACED)
+    letters = unspaced[batch.have(unspaced, ALPHA)]
     if len(letters):
-        unspaced = batch.where(UNSPACED)
         between[unspaced[batch.count(letters)[batch.texts_of(unspaced)] > 0]] = True
     begins, ends = run_bounds(~between)
     flags = _flags(batch, begins, ends)
@@ -89,7 +89,7 @@ def _flags(batch: Batch, begins: Ints, ends: Ints) -> npt.NDArray[np.uint32]:
     if not len(begins):
         return np.zeros(0, np.uint32)
     bounds = np.column_stack((begins, ends)).ravel()
-    return np.bitwise_or.reduceat(table().flags[batch.kinds], bounds)[::2]
+    return np.bitwise_or.reduceat(table().flags.take(batch.kinds), bounds)[::2]
 
 
 def _pairs(batch: Batch, hasher: Hasher, letters: Ints) -> Words:
@@ -149,7 +149,8 @@ def of_words(batch: Batch, words: Words) -> Values:
     texts, lengths = words.texts[is_word], words.lengths[is_word]
     count = np.bincount(texts, minlength=n)
     longest = np.zeros(n)
-    np.maximum.at(longest, texts, lengths)
+    no_urls = is_word & ~_with_addresses(batch, words)
+    np.maximum.at(longest, words.texts[no_urls], words.lengths[no_urls])
     stop = _stop_words(words)
     distinct = np.unique(words.texts[stop >= 0] * len(STOP_WORDS) + stop[stop >= 0]) // len(STOP_WORDS)
     windows, differing = _distinct(words, every)
@@ -164,6 +165,14 @@ def of_words(batch: Batch, words: Words) -> Values:
         "stop_words_per_word_v1": ratio(np.bincount(words.texts, stop >= 0, n), count),
         "distinct_words_v1": ratio(differing, windows * _WINDOW),
     }
+
+
+def _with_addresses(batch: Batch, words: Words) -> Bools:
+    """bool [words]: which have the colon and slashes of a URL in them."""
+    colons = np.flatnonzero(batch.points == ord(":"))
+    for k in (1, 2):
+        colons = colons[batch.points[np.minimum(colons + k, len(batch.points) - 1)] == ord("/")]
+    return np.searchsorted(colons, words.spans.ends) > np.searchsorted(colons, words.spans.begins)
 
 
 def _ellipses(batch: Batch) -> npt.NDArray[np.float64]:
