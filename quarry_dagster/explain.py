@@ -16,6 +16,7 @@ from quarry_dagster.naming import own_id_of, seed_of
 from quarry_dagster.plural import plural
 from quarry_dagster.problems import told
 from quarry_dagster.reader import scan
+from quarry_dagster.stages.corpus.filtering import Ruling
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
 from quarry_dagster.urls import host_of
@@ -212,7 +213,8 @@ def _personal(store: Store, partition: str, found: pl.DataFrame) -> str:
 def _rated(store: Store, row: dict[str, Any]) -> str:
     """The signals of a document that the policy of the published corpus asks for, where there is one."""
     corpus = store.deduped_corpus.current()
-    asked = corpus.inputs.policy.get("signals", ()) if corpus else ()
+    ruling = Ruling.of(corpus.inputs.policy) if corpus else None
+    asked = ruling.policy.signals if ruling else ()
     values = [f"{name} {row[name]:.4g}" for name in asked if row.get(name) is not None]
     return "; ".join(values) or "rated"
 

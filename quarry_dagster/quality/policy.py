@@ -70,11 +70,9 @@ class Rule(_Read):
         return types
 
     @property
-    def holds(self) -> pl.Expr:
-        """Whether a row fails the rule: columns language, page_type, host (String) and the signal (Float32)."""
-        # In the signal's own type: .3 as float32 is more than .3 as float64.
-        compared = _COMPARISONS[self.op](pl.col(self.signal), pl.lit(self.threshold, pl.Float32))
-        found = [compared]
+    def is_for(self) -> pl.Expr:
+        """Whether a row is one that the rule looks at: columns language, page_type, host (String)."""
+        found = [pl.lit(True)]
         for column in ("language", "page_type"):
             if among := getattr(self, column):
                 found.append(pl.col(column).is_in(among).fill_null(False))
@@ -84,7 +82,14 @@ class Rule(_Read):
             host = pl.col("host")
             below = [(host == each) | host.str.ends_with(f".{each}") for each in self.host]
             found.append(pl.any_horizontal(below).fill_null(False))
-        return pl.all_horizontal(found).fill_null(False)
+        return pl.all_horizontal(found)
+
+    @property
+    def holds(self) -> pl.Expr:
+        """Whether a row fails the rule: the columns of `is_for`, and the signal (Float32)."""
+        # In the signal's own type: .3 as float32 is more than .3 as float64.
+        compared = _COMPARISONS[self.op](pl.col(self.signal), pl.lit(self.threshold, pl.Float32))
+        return (self.is_for & compared).fill_null(False)
 
 
 class Policy(_Read):

@@ -134,7 +134,7 @@ class CorpusInputs:
     signals: Mapping[str, str] = field(default_factory=dict)
     """Path of the segment of `quality_signals` by partition, of those that have one."""
     policy: Mapping[str, Any] = field(default_factory=dict)
-    """The policy: `stamp` (name, version and digest), `action`, and the `signals` that it asks for; or nothing."""
+    """The quality policy and its action, as JSON values; empty where nothing was asked of the documents."""
     settings: Mapping[str, Any]
     """Section `deduplication` of the profile, as JSON values."""
     rules: Sequence[str]

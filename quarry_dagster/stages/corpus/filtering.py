@@ -40,7 +40,14 @@ class Ruling:
 
     def stored(self) -> dict[str, Any]:
         """What decides, as JSON values: with the same, the same documents stay."""
-        return {"stamp": self.policy.stamp, "action": self.action, "signals": self.policy.signals}
+        rules = [rule.model_dump(mode="json", exclude_defaults=True) for rule in self.policy.rules]
+        facts = {"name": self.policy.name, "version": self.policy.version, "rules": rules}
+        return {"policy": facts, "action": self.action}
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Ruling | None:
+        """The ruling that :meth:`stored` gave; None where nothing was asked of the documents."""
+        return cls(Policy.model_validate(stored["policy"]), stored["action"]) if stored else None
 
 
 @dataclass(frozen=True)
