@@ -51,7 +51,7 @@ def of_characters(batch: Batch, texts: Sequence[str], tokens: Spans) -> Values:
         "parentheses_v1": ratio(having(PAREN), whole),
         "broken_characters_v1": ratio(having(BROKEN), whole),
         "mojibake_v1": ratio(_mojibake(batch), whole),
-        "upper_case_v1": ratio(having(UPPER), having(UPPER | LOWER)),
+        "upper_case_v1": ratio(having(UPPER), having(ALPHA)),
         "small_after_end_v1": _small_after_end(batch, tokens),
         "entropy_v1": _entropy(batch),
         "compression_v1": ratio(*_compressed(texts)),
@@ -76,7 +76,7 @@ def _small_after_end(batch: Batch, tokens: Spans) -> npt.NDArray[np.float64]:
     pairs = np.flatnonzero(same & batch.have(tokens.ends[:-1] - 1, SENTENCE_END) & (tokens.lengths[:-1] > _LETTERS))
     # "e.g.", "3." and initials end nothing that is sure.
     for back in range(_LETTERS):
-        pairs = pairs[batch.have(tokens.ends[pairs] - 2 - back, ALPHA)]
+        pairs = pairs[batch.have(tokens.ends[pairs] - 2 - back, UPPER | LOWER)]
     after = tokens.begins[pairs + 1]
     cased = after[batch.have(after, UPPER | LOWER)]
     small = cased[batch.have(cased, LOWER)]

@@ -121,10 +121,10 @@ def _of_characters() -> list[Signal]:
             "Characters that are bytes of UTF-8, read as Latin-1 or Windows-1252, by characters.",
             _OURS,
         ),
-        Signal("upper_case_v1", "Capital letters by letters that have two forms.", _OURS),
+        Signal("upper_case_v1", "Capital letters by letters.", _OURS),
         Signal(
             "small_after_end_v1",
-            "Words that begin with a small letter, behind a word that ended a sentence, by cased words behind one.",
+            "Words that begin with a small letter, behind a word that ends a sentence, by words with a capital or a small one there.",
             _OURS,
         ),
         Signal("entropy_v1", "Bits a character, by how often each is in the text.", _OURS),
