@@ -108,7 +108,10 @@ def _print_speed(name: str, texts: list[Text]) -> None:
         signals(each)
         seconds.append(time.process_time() - began)
     size = sum(len(text.text) for text in texts) / len(texts)
-    print(f"\n{len(texts)} {name} of {size:,.0f} characters: {len(texts) / seconds[0]:,.0f} documents a CPU-second", end="")
+    print(
+        f"\n{len(texts)} {name} of {size:,.0f} characters: {len(texts) / seconds[0]:,.0f} documents a CPU-second",
+        end="",
+    )
     print(f", with the score of language {len(texts) / seconds[1]:,.0f}")
 
 
@@ -118,7 +121,9 @@ class _Peer:
     def __init__(self, python: str) -> None:
         script = Path(__file__).with_name("quality_peer.py")
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([python, script], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self._process = subprocess.Popen(
+            [python, script], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
 
     def ask(self, text: str) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
@@ -179,9 +184,7 @@ def rules_of(filtered: str) -> list[Rule]:
 
 def first_reasons(values: pl.DataFrame, rules: Sequence[Rule]) -> list[str | None]:
     """The first rule that each row fails, whatever its language and its type of page."""
-    failed = [
-        pl.when(_compared(rule).fill_null(False)).then(pl.lit(rule["name"])) for rule in rules
-    ]
+    failed = [pl.when(_compared(rule).fill_null(False)).then(pl.lit(rule["name"])) for rule in rules]
     return values.select(pl.coalesce(failed)).to_series().to_list()
 
 
@@ -227,7 +230,9 @@ def _print_junk(table: pl.DataFrame) -> None:
         cells = []
         for step in range(len(SHARES)):
             at = of_kind.filter(pl.col("step") == step)
-            cells.append(" / ".join(f"{at[name].cast(pl.Float64).sum() / at.height:.0%}" for name in ("fineweb", "quarry")))
+            cells.append(
+                " / ".join(f"{at[name].cast(pl.Float64).sum() / at.height:.0%}" for name in ("fineweb", "quarry"))
+            )
         print(f"| {kind} | " + " | ".join(cells) + " |")
 
 

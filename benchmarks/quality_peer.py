@@ -51,7 +51,9 @@ def main() -> int:
     for line in sys.stdin:
         text = json.loads(line)
         split_into_parts.cache_clear()
-        reasons, seconds = timed(lambda text=text: {k: verdict(f, Document(text=text, id="")) for k, f in alone.items()})
+        reasons, seconds = timed(
+            lambda text=text: {k: verdict(f, Document(text=text, id="")) for k, f in alone.items()}
+        )
         split_into_parts.cache_clear()
         reasons["chain"], chain_seconds = timed(lambda text=text: by_chain(text))
         answer = {

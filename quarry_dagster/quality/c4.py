@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from quarry_dagster.quality.code_points import (
     ALNUM,
@@ -63,8 +64,8 @@ class Lines:
     batch: Batch
     hasher: Hasher
     lines: Spans
-    kept_before: Ints
-    """int64 [characters of the texts + texts + 1]: how many of them came over before each."""
+    kept_before: npt.NDArray[np.int32]
+    """int32 [characters of the texts + texts + 1]: how many of them came over before each."""
     enough: Bools
     """Whether a line has words enough, none of which is too long."""
     ends_well: Bools
@@ -83,9 +84,10 @@ def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, word
     """The lines as C4's rules see them; `lines` as `str.splitlines` has them, an empty one for an empty text."""
     inner = stripped(lines, tokens)
     kept = _kept(batch, texts, lines, inner)
-    kept_before = np.concatenate(([0], np.cumsum(kept)))
+    kept_before = np.zeros(len(kept) + 1, np.int32)
+    np.cumsum(kept, out=kept_before[1:])
     points = batch.points[kept]
-    ends = kept_before[batch.ends]
+    ends = kept_before[batch.ends].astype(np.int64)
     points[kept_before[lines.ends[_is_inner(lines)]]] = ord("\n")
     points[ends] = END
     cut = Batch(points, ends)
@@ -155,7 +157,7 @@ def _lines_at(lines: Spans, positions: Ints) -> Bools:
     return found
 
 
-def _marks(cut: Batch, words: Words, kept_before: Ints) -> tuple[Ints, Ints]:
+def _marks(cut: Batch, words: Words, kept_before: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     """int64, int64: where something ends a sentence in the lines, and where there is something that may begin one."""
     return _marks_of_tokens(cut, words, kept_before) if words.given else _marks_of_characters(cut)
 
@@ -171,9 +173,10 @@ def _marks_of_characters(cut: Batch) -> tuple[Ints, Ints]:
     return marks[before_space | ~cut.have(marks, ASCII_END)], begins
 
 
-def _marks_of_tokens(cut: Batch, words: Words, kept_before: Ints) -> tuple[Ints, Ints]:
+def _marks_of_tokens(cut: Batch, words: Words, kept_before: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     """The same as the sentencizer of spaCy 3.8 reads its tokens, of which white space beyond one blank is one."""
-    begins, ends = kept_before[words.spans.begins], kept_before[words.spans.ends]
+    begins = kept_before[words.spans.begins].astype(np.int64)
+    ends = kept_before[words.spans.ends].astype(np.int64)
     left = ends > begins
     is_end, is_begin = (mask[left] for mask in sentence_marks(words))
     begins, ends = begins[left], ends[left]

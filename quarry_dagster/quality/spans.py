@@ -22,38 +22,44 @@ _OF_TEXT = np.uint64(0xD6E8FEB86659FD93)
 """Odd: a text's number times it is added to its hashes, so that texts share none."""
 
 
-_KEPT = 1 << 20
-"""Powers that are made once: a process has them from its first text on."""
-
-
-def _powers(base: int, n: int) -> Hashes:
-    """uint64 [n or more]: base to the power of 0, 1, 2 ... modulo 2**64."""
-    return _kept_powers(base) if n <= _KEPT else _new_powers(base, n)
+_STEP = 1 << 14
+"""Powers of which there is a table: of each place below it, and of each multiple of it."""
 
 
 @cache
-def _kept_powers(base: int) -> Hashes:
-    return _new_powers(base, _KEPT)
-
-
-def _new_powers(base: int, n: int) -> Hashes:
+def _powers(base: int, n: int) -> Hashes:
+    """uint64 [n]: base to the power of 0, 1, 2 ... modulo 2**64."""
     powers = np.full(n, base, np.uint64)
     powers[:1] = 1
     return np.multiply.accumulate(powers)
+
+
+class _Powers:
+    """Powers of a base by their exponents."""
+
+    def __init__(self, base: int, n: int) -> None:
+        self.low = _powers(base, _STEP)
+        self.high = _powers(pow(base, _STEP, 1 << 64), _STEP)[: n // _STEP + 1]
+
+    def __call__(self, exponents: Ints) -> Hashes:
+        return self.low[exponents & (_STEP - 1)] * self.high[exponents >> (_STEP.bit_length() - 1)]
 
 
 class Hasher:
     """Hashes of spans of a batch's characters, and of words one behind the other."""
 
     def __init__(self, batch: Batch) -> None:
-        n = len(batch.points) + 1
-        self._up, self._down = _powers(_BASE, n), _powers(_INVERSE, n)
-        self._sums = np.zeros(n, np.uint64)
-        np.cumsum((batch.points + np.uint64(1)) * self._up[: n - 1], out=self._sums[1:])
+        n = len(batch.points)
+        self._up, self._down = _Powers(_BASE, n), _Powers(_INVERSE, n)
+        self._sums = np.zeros(n + 1, np.uint64)
+        for step, factor in enumerate(self._up.high):
+            begin, end = step * _STEP, min((step + 1) * _STEP, n)
+            part = np.cumsum((batch.points[begin:end] + np.uint64(1)) * self._up.low[: end - begin])
+            self._sums[begin + 1 : end + 1] = part * factor + self._sums[begin]
 
     def of_spans(self, begins: Ints, ends: Ints) -> Hashes:
         """uint64: the hash of each span."""
-        return (self._sums[ends] - self._sums[begins]) * self._down[begins]
+        return (self._sums[ends] - self._sums[begins]) * self._down(begins)
 
     def of_pairs(self, first: npt.NDArray[np.uint32], second: npt.NDArray[np.uint32]) -> Hashes:
         """uint64: the hash of each two code points."""
@@ -64,8 +70,8 @@ class Hasher:
         (sums[j] - sums[i]) * factors[i]."""
         places = np.cumsum(lengths) - lengths
         sums = np.zeros(len(hashes) + 1, np.uint64)
-        np.cumsum(hashes * self._up[places], out=sums[1:])
-        return sums, self._down[places]
+        np.cumsum(hashes * self._up(places), out=sums[1:])
+        return sums, self._down(places)
 
 
 def hash_of(text: str) -> int:
