@@ -4,9 +4,9 @@
     python -m benchmarks.quality --make-fixture FILE --peer PYTHON
 
 PAGES has the columns `html` (bytes), `url` and `page_type`, which a person gave. Printed are: documents a CPU-second of
-the signals, apart from the score of language; the share of pages of each type that each policy keeps; and how much junk
-(`benchmarks/junk.py`) it finds, planted into articles that `fineweb@1` and `quarry@1` both keep. With --more texts of
-the files `planted*.parquet` in a folder are read too. With --peer, a Python that has datatrove 0.10, spaCy and nltk, the
+the signals, apart from the score of language; the share of pages of each type that each policy keeps; and how much
+junk (`benchmarks/junk.py`) it finds, planted into articles that `fineweb@1` and `quarry@1` both keep. With --more texts
+of the files `planted*.parquet` in a folder are read too. With --peer, a Python that has datatrove 0.10 and spaCy, the
 same texts go through datatrove's filters in the same run, in turns, and verdicts and reasons are compared text by text;
 with --limit only so many texts, evenly spread. With --texts what was extracted is kept in a file.
 
@@ -20,7 +20,7 @@ import json
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,13 +130,13 @@ class _Peer:
         self._process.stdin.write(json.dumps(text) + "\n")
         self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
-            raise SystemExit("the peer ended: has its Python datatrove 0.10, spaCy and nltk?")
+            raise SystemExit("the peer ended: has its Python datatrove 0.10 and spaCy?")
         return json.loads(line)
 
 
 def _print_compared(name: str, texts: Sequence[str], python: str) -> None:
     peer = _Peer(python)
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     same: Counter[str] = Counter()
     for begin in range(0, len(texts), _BATCH):
         batch = texts[begin : begin + _BATCH]
@@ -207,7 +207,7 @@ def _failed(table: pl.DataFrame, policy: str) -> pl.Series:
 
 
 def _print_kept(table: pl.DataFrame) -> None:
-    print("\n| type | pages | " + " | ".join(POLICIES) + " |\n| --- " * 1 + "| --- " * (len(POLICIES) + 1) + "|")
+    print("\n| type | pages | " + " | ".join(POLICIES) + " |\n" + "| --- " * (len(POLICIES) + 2) + "|")
     for (label,), group in table.sort("label").group_by("label", maintain_order=True):
         kept = [f"{1 - group[name].cast(pl.Float64).sum() / group.height:.1%}" for name in POLICIES]
         print(f"| {label} | {group.height} | " + " | ".join(kept) + " |")

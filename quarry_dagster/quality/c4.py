@@ -211,7 +211,7 @@ def of_walk(read: Lines, prefix: str, *, end_marks: bool) -> tuple[Values, Bools
     values: Values = {
         f"{prefix}lorem_ipsum_v1": (stopped & by_lorem).astype(np.float64),
         f"{prefix}curly_bracket_v1": (stopped & ~by_lorem).astype(np.float64),
-        f"{prefix}sentences_v1": np.bincount(lines.texts, read.sentences * kept, n),
+        f"{prefix}sentences_v1": np.bincount(lines.texts, read.sentences * kept, n).astype(np.float64),
     }
     return values, kept
 

@@ -124,7 +124,7 @@ def _of_characters() -> list[Signal]:
         Signal("upper_case_v1", "Capital letters by letters.", _OURS),
         Signal(
             "small_after_end_v1",
-            "Words that begin with a small letter, behind a word that ends a sentence, by words with a capital or a small one there.",
+            "Words behind one that ends a sentence: those with a small letter first by those with that or a capital.",
             _OURS,
         ),
         Signal("entropy_v1", "Bits a character, by how often each is in the text.", _OURS),

@@ -179,7 +179,7 @@ def _ellipses(batch: Batch) -> npt.NDArray[np.float64]:
     """float64 [texts]: signs for three dots, and three dots, of which none belongs to two."""
     begins, ends = run_bounds(batch.points == ord("."))
     threes = np.bincount(batch.texts_of(begins), (ends - begins) // 3, len(batch))
-    return threes + batch.count(batch.where(ELLIPSIS))
+    return (threes + batch.count(batch.where(ELLIPSIS))).astype(np.float64)
 
 
 def _stop_words(words: Words) -> Ints:
@@ -272,7 +272,7 @@ def _greedy(found: Groups, first: Ints, texts: Ints, places: Ints, n: int, n_tex
         else:
             seen[group] = 1
     again = np.array(taken, np.int64)
-    return np.bincount(texts[again], places[again + n] - places[again], n_texts)
+    return np.bincount(texts[again], places[again + n] - places[again], n_texts).astype(np.float64)
 
 
 def sentence_marks(words: Words) -> tuple[Bools, Bools]:
