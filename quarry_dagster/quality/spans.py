@@ -22,6 +22,8 @@ _OF_TEXT = np.uint64(0xD6E8FEB86659FD93)
 """Odd: a text's number times it is added to its hashes, so that texts share none."""
 
 
+_BITS = 16
+"""First bits of a hash by which those that are alone are told from most others."""
 _STEP = 1 << 14
 """Powers of which there is a table: of each place below it, and of each multiple of it."""
 
@@ -98,16 +100,29 @@ class Groups(NamedTuple):
 def groups(hashes: Hashes, texts: Ints) -> Groups:
     """Which things have the same hash in the same text (int64 `texts`: the text of each)."""
     keys = hashes + (texts.astype(np.uint64) + np.uint64(1)) * _OF_TEXT
+    candidates = _candidates(keys)
+    keys = keys[candidates]
     order = np.argsort(keys)
     keys = keys[order]
     same = keys[1:] == keys[:-1]
-    like = np.zeros(len(keys), np.bool_)
-    like[1:], first = same, np.zeros(len(keys), np.bool_)
-    first[:-1] = same
+    like, first = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
+    like[1:], first[:-1] = same, same
     first &= ~like
     members = np.flatnonzero(like | first)
     begins = np.flatnonzero(first[members])
-    return Groups(order[members], begins, np.diff(begins, append=len(members)))
+    return Groups(candidates[order[members]], begins, np.diff(begins, append=len(members)))
+
+
+def _candidates(keys: Hashes) -> Ints:
+    """int64: the keys that another may be like: all those that are, and few others.
+
+    Sorting keys alone takes a third of the time of sorting and knowing where each was, and most keys are alone.
+    """
+    ordered = np.sort(keys)
+    shift = np.uint64(64 - _BITS)
+    marked = np.zeros(1 << _BITS, np.bool_)
+    marked[ordered[1:][ordered[1:] == ordered[:-1]] >> shift] = True
+    return np.flatnonzero(marked[keys >> shift])
 
 
 def repeated(hashes: Hashes, lengths: Ints, texts: Ints, n_texts: int) -> tuple[Ints, Ints]:
