@@ -35,7 +35,14 @@ from quarry_dagster.intake import take_in_seeds
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import TableName
 from quarry_dagster.search import Searcher
-from quarry_dagster.stages import embeddings, extracted_text, faiss_index, page_metadata, personal_data
+from quarry_dagster.stages import (
+    embeddings,
+    extracted_text,
+    faiss_index,
+    page_metadata,
+    personal_data,
+    quality_signals,
+)
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
@@ -135,9 +142,11 @@ def _run(store: Store) -> None:
             extracted_text.refresh(store, partition, extractor)
             page_metadata.refresh(store, partition, describer)
             personal_data.refresh(store, partition)
+            quality_signals.refresh(store, partition, {})
             embeddings.refresh(store, partition, _PROFILE)
     faiss_index.refresh(store, list(store.batches.segments()), _PROFILE)
-    deduped_corpus.refresh(store, _PROFILE.deduplication, "benchmark")
+    ruling = quality_signals.ruling_of(_PROFILE.quality)
+    deduped_corpus.refresh(store, _PROFILE.deduplication, "benchmark", quality=ruling)
 
 
 def _build(root: Path) -> None:

@@ -93,7 +93,14 @@ def between(store: Store, before: Corpus, after: Corpus) -> pl.DataFrame:
 def _is_redrawn(before: Corpus, after: Corpus) -> bool:
     """Whether the later corpus was decided by other rules or settings."""
     was, now = before.inputs, after.inputs
-    return (was.settings, was.rules, was.evidence) != (now.settings, now.rules, now.evidence)
+    decided = [(each.settings, each.rules, each.evidence, each.policy) for each in (was, now)]
+    return decided[0] != decided[1]
+
+
+def _first_rules(corpus: Corpus) -> pl.DataFrame:
+    """The documents that the quality policy of a corpus keeps out: columns doc_id and rule, the first that it fails."""
+    rules = corpus.filtered().select("doc_id", "rule").collect()
+    return rules.unique("doc_id", keep="first", maintain_order=True)
 
 
 def _facts(store: Store, paths: Mapping[str, str], rows: pl.DataFrame) -> pl.DataFrame:
@@ -114,6 +121,7 @@ def _removed(store: Store, before: Corpus, after: Corpus, gone: pl.DataFrame, *,
     found = why.causes(
         rows.select("doc_id", "partition", "url"),
         decisions.select("level", doc_id="removed_id"),
+        _first_rules(after),
         store.files.scan([pages[p] for p in existing if p in pages], store.raw_pages.schema),
         store.files.scan([texts[p] for p in existing if p in texts], EXTRACTED_TEXT),
         existing,
@@ -164,6 +172,7 @@ def _added(store: Store, before: Corpus, after: Corpus, came: pl.DataFrame, *, i
     decisions = before.decisions().select("removed_id", "level", was_kept_url="kept_url").collect()
     rows = came.join(facts, on="doc_id", how="left").join(named.unique("doc_id"), on="doc_id", how="left")
     rows = rows.join(was, on="doc_id", how="left").join(decisions, left_on="doc_id", right_on="removed_id", how="left")
+    rows = rows.join(_first_rules(before), on="doc_id", how="left")
     is_other_text = pl.col("was_text").ne_missing(pl.col("text_digest"))
     is_other_page = pl.col("was_page").ne_missing(pl.col("page_digest"))
     cause = (
@@ -182,6 +191,8 @@ def _added(store: Store, before: Corpus, after: Corpus, came: pl.DataFrame, *, i
         .then(pl.lit(None, pl.String))
         .when(pl.col("level").is_not_null())
         .then(pl.format("was a duplicate by level {} of {}", "level", "was_kept_url"))
+        .when(pl.col("rule").is_not_null())
+        .then(pl.format("was kept out by rule {}", "rule"))
         .when(~pl.col("was_accepted"))
         .then(pl.format("was {}", "was_outcome"))
     )

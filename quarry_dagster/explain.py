@@ -16,6 +16,7 @@ from quarry_dagster.naming import own_id_of, seed_of
 from quarry_dagster.plural import plural
 from quarry_dagster.problems import told
 from quarry_dagster.reader import scan
+from quarry_dagster.stages.corpus.filtering import Ruling
 from quarry_dagster.store import Store
 from quarry_dagster.store.schemas import CAME_OF_IT, EXTRACTED, WITH_BODY
 from quarry_dagster.urls import host_of
@@ -35,6 +36,7 @@ class History:
     text: str | None = None
     page: dict[str, Any] | None = None  # the row of page_metadata
     personal: pl.DataFrame | None = None  # the rows of personal_data
+    failed: list[dict[str, Any]] = field(default_factory=list)  # the rules of the policy that keep it out
     decision: dict[str, Any] | None = None  # the row of dedup_decisions that removed it
     witness_url: str | None = None
     witness_text: str | None = None
@@ -75,6 +77,8 @@ def history(data: str, document: str) -> History | None:
         found.steps.append(("page_metadata", _said(found.page) if found.page else "waits: materialize page_metadata"))
         found.personal = scan("personal_data", data).filter(pl.col("doc_id") == id_).sort("start").collect()
         found.steps.append(("personal_data", _personal(store, text["partition"], found.personal)))
+        rated = _row(store.quality_signals.scan([text["partition"]]), id_)
+        found.steps.append(("quality_signals", _rated(store, rated) if rated else "waits: materialize quality_signals"))
         vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
         found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
         absent = "waits: materialize faiss_index and deduped_corpus"
@@ -120,8 +124,12 @@ def _later(store: Store, partition: str) -> str:
 
 
 def _is_decided(data: str, id_: str) -> bool:
-    """Whether the published corpus keeps or removes a document."""
-    ids = (scan("deduped_corpus", data).select("doc_id"), scan("dedup_decisions", data).select(doc_id="removed_id"))
+    """Whether the published corpus keeps a document, removes it or keeps it out."""
+    ids = (
+        scan("deduped_corpus", data).select("doc_id"),
+        scan("dedup_decisions", data).select(doc_id="removed_id"),
+        scan("filter_decisions", data).select("doc_id"),
+    )
     return not pl.concat(ids).filter(pl.col("doc_id") == id_).collect().is_empty()
 
 
@@ -136,9 +144,16 @@ def _in_corpus(data: str, found: History) -> str:
         witness = scan("deduped_corpus", data).filter(pl.col("doc_id") == row["kept_id"]).select("text").collect()
         found.witness_text = witness.item()
         return ("removed: " if kept.is_empty() else "kept, though ") + _decision(row)
+    found.failed = scan("filter_decisions", data).filter(pl.col("doc_id") == found.doc_id).collect().rows(named=True)
+    if found.failed:
+        rules = ", ".join(f"{row['rule']} ({row['value']:g}, threshold {row['threshold']:g})" for row in found.failed)
+        return f"kept out by policy {found.failed[0]['policy']}: {rules}"
     found.removed = decisions.filter(pl.col("kept_id") == found.doc_id).collect().sort("removed_url")
     n = kept["duplicates"].item()
-    return f"kept; stands for {plural(n, 'duplicate')}" if n else "kept; no duplicates"
+    rules = kept["failed_rules"].item()
+    fails = f"; fails {', '.join(rules)}" if rules is not None and len(rules) else ""
+    stands = f"stands for {plural(n, 'duplicate')}" if n else "no duplicates"
+    return f"kept; {stands}{fails}"
 
 
 def _row(table: pl.LazyFrame, id_: str) -> dict[str, Any] | None:
@@ -193,6 +208,15 @@ def _personal(store: Store, partition: str, found: pl.DataFrame) -> str:
     ]
     more = found.height - len(places)
     return ", ".join(places) + (f", and {more:,} more" if more else "")
+
+
+def _rated(store: Store, row: dict[str, Any]) -> str:
+    """The signals of a document that the policy of the published corpus asks for, where there is one."""
+    corpus = store.deduped_corpus.current()
+    ruling = Ruling.of(corpus.inputs.policy) if corpus else None
+    asked = ruling.policy.signals if ruling else ()
+    values = [f"{name} {row[name]:.4g}" for name in asked if row.get(name) is not None]
+    return "; ".join(values) or "rated"
 
 
 def _decision(row: dict[str, Any]) -> str:

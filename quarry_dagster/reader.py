@@ -10,16 +10,24 @@ import polars as pl
 
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import Segments, Store, Table, VectorNotes
-from quarry_dagster.store.schemas import DEDUP_DECISIONS, DEDUPED_CORPUS, PERSONAL_DATA, embeddings_schema
+from quarry_dagster.store.schemas import (
+    DEDUP_DECISIONS,
+    DEDUPED_CORPUS,
+    FILTER_DECISIONS,
+    PERSONAL_DATA,
+    embeddings_schema,
+)
 
 TableName = Literal[
     "raw_pages",
     "extracted_text",
     "page_metadata",
     "personal_data",
+    "quality_signals",
     "embeddings",
     "deduped_corpus",
     "dedup_decisions",
+    "filter_decisions",
     "problems",
     "consent",
 ]
@@ -34,8 +42,8 @@ def scan(
     `collect()`, and is never read as data.
 
     Args:
-        table: "raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings", "deduped_corpus",
-            "dedup_decisions", "problems" or "consent".
+        table: "raw_pages", "extracted_text", "page_metadata", "personal_data", "quality_signals", "embeddings",
+            "deduped_corpus", "dedup_decisions", "filter_decisions", "problems" or "consent".
         data: the data root, a path or an fsspec URL; `$QUARRY_DATA` where it is not given.
         snapshot: number or tag of a published corpus that is kept (`quarry tag` lists them): the table as it was then.
 
@@ -48,10 +56,12 @@ def scan(
     store = Store.existing(root_of(data))
     if table not in TableName.__args__:
         raise ValueError(f"no table {table!r}: there are {', '.join(TableName.__args__)}")
-    if table in ("deduped_corpus", "dedup_decisions"):
+    if table in ("deduped_corpus", "dedup_decisions", "filter_decisions"):
         corpus = store.deduped_corpus.current() if snapshot is None else store.corpus(snapshot)
         if table == "deduped_corpus":
             return corpus.documents() if corpus else pl.LazyFrame(schema=DEDUPED_CORPUS)
+        if table == "filter_decisions":
+            return corpus.filtered() if corpus else pl.LazyFrame(schema=FILTER_DECISIONS)
         return corpus.decisions() if corpus else pl.LazyFrame(schema=DEDUP_DECISIONS)
     commit = None if snapshot is None else store.commit_of(snapshot)
     if table == "raw_pages":
@@ -69,6 +79,9 @@ def scan(
     if table == "personal_data":
         places = _of_batches(store, store.personal_data, commit, batches)
         return places.explode("found").unnest("found").drop_nulls("type").select(PERSONAL_DATA.names())
+    if table == "quality_signals":
+        rated = store.quality_signals.segments(commit).items()
+        return store.quality_signals.rows([segment for partition, segment in rated if partition in batches])
     return _of_batches(store, store.extracted_text, commit, batches)
 
 

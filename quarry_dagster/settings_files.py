@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,3 +32,26 @@ def read_settings(text: str) -> Any:
         yaml.YAMLError: it is none, or a key stands twice in one mapping; the message names the line.
     """
     return yaml.load(text, _Loader)
+
+
+def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """A sentence for each thing that is wrong in the values of a model: the key, and for an unknown one the nearest."""
+    for e in error.errors():
+        where = ".".join(map(str, e["loc"]))
+        valid = _keys_at(model, e["loc"][:-1]) if e["type"] == "extra_forbidden" else []
+        if not valid:
+            yield f"{where}: {e['msg']} (got {e['input']!r})" if where else e["msg"]
+            continue
+        near = difflib.get_close_matches(str(e["loc"][-1]), valid, n=1, cutoff=0.0)
+        yield f"unknown key {where!r}; the nearest valid key is {'.'.join([*map(str, e['loc'][:-1]), *near])!r}"
+
+
+def _keys_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The keys that a mapping at this place of a model's values may have; empty where it is of no model."""
+    inside: Any = model
+    for part in place:
+        if isinstance(inside, type) and issubclass(inside, BaseModel):
+            inside = inside.model_fields[str(part)].annotation
+        else:  # of a list or a mapping, where the last of its types is that of what it holds
+            inside = next((each for each in reversed(get_args(inside)) if each is not Ellipsis), None)
+    return list(inside.model_fields) if isinstance(inside, type) and issubclass(inside, BaseModel) else []

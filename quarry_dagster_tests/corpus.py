@@ -22,7 +22,14 @@ from quarry_dagster.intake import SeedReport, take_in_seeds
 from quarry_dagster.profiles.choose import load_profile
 from quarry_dagster.profiles.settings import Deduplication, Extraction, HardwareProfile
 from quarry_dagster.reader import TableName
-from quarry_dagster.stages import embeddings, extracted_text, faiss_index, page_metadata, personal_data
+from quarry_dagster.stages import (
+    embeddings,
+    extracted_text,
+    faiss_index,
+    page_metadata,
+    personal_data,
+    quality_signals,
+)
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.stages.report import StageReport
@@ -179,17 +186,33 @@ class Corpus:
     def run(self, partitions: Iterable[str] | None = None) -> dict[str, StageReport]:
         """Take in what waits and run all stages; `partitions` names those to refresh, by default all."""
         self.take_in()
+        return self._run(partitions, is_whole=True)
+
+    def run_five(self) -> dict[str, StageReport]:
+        """The same without what `deduped_corpus` can do without: what pages say, personal data, signals."""
+        self.take_in()
+        return self._run(None, is_whole=False)
+
+    def _run(self, partitions: Iterable[str] | None, *, is_whole: bool) -> dict[str, StageReport]:
         existing = list(self.store.batches.segments())
-        made = ("raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings")
+        scorers = quality_signals.scorers_of(self.profile.quality.classifiers)
+        made = ("raw_pages", "extracted_text", "page_metadata", "personal_data", "quality_signals", "embeddings")
         reports = {n: StageReport() for n in made}
         for p in existing if partitions is None else partitions:
             reports["raw_pages"] += raw_pages.refresh(self.store, p, self.profile.crawl, LOOPBACK)
             reports["extracted_text"] += extracted_text.refresh(self.store, p, self.extractor)
-            reports["page_metadata"] += page_metadata.refresh(self.store, p, self.describer)
-            reports["personal_data"] += personal_data.refresh(self.store, p)
+            if is_whole:
+                reports["page_metadata"] += page_metadata.refresh(self.store, p, self.describer)
+                reports["personal_data"] += personal_data.refresh(self.store, p)
+                reports["quality_signals"] += quality_signals.refresh(self.store, p, scorers)
             reports["embeddings"] += embeddings.refresh(self.store, p, self.profile)
         reports["faiss_index"] = faiss_index.refresh(self.store, existing, self.profile)
-        reports["deduped_corpus"] = deduped_corpus.refresh(self.store, self.profile.deduplication, "test")
+        reports["deduped_corpus"] = deduped_corpus.refresh(
+            self.store,
+            self.profile.deduplication,
+            "test",
+            quality=quality_signals.ruling_of(self.profile.quality),
+        )
         return reports
 
     def read(self, table: TableName) -> pl.DataFrame:

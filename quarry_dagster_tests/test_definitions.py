@@ -28,13 +28,15 @@ def test_names_that_users_rely_on() -> None:
         "extracted_text": ["raw_pages"],
         "embeddings": ["extracted_text"],
         "faiss_index": ["embeddings"],
-        "deduped_corpus": ["faiss_index"],
+        "deduped_corpus": ["faiss_index", "quality_signals"],
         "page_metadata": ["extracted_text", "raw_pages"],
         "personal_data": ["extracted_text"],
+        "quality_signals": ["extracted_text"],
         "corpus_report": ["deduped_corpus", "page_metadata", "personal_data"],
     }
     partitioned = {k.to_user_string() for k in graph.get_all_asset_keys() if graph.get(k).partitions_def}
-    assert partitioned == {"raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings"}
+    described = {"page_metadata", "personal_data", "quality_signals"}
+    assert partitioned == {"raw_pages", "extracted_text", "embeddings"} | described
     jobs = {j for j in repository.job_names if not j.startswith("__")}
     assert jobs == {"ingest", "embed", "corpus", "everything", "compaction", "checks"}
     assert {s.name for s in repository.sensor_defs} == {"new_crawl_seeds", "refresh_corpus", "dead_runs"}
@@ -52,6 +54,7 @@ def test_names_that_users_rely_on() -> None:
         "extracted_text:language_drift": False,
         "page_metadata:contract": True,
         "personal_data:contract": True,
+        "quality_signals:contract": True,
         "embeddings:contract": True,
         "embeddings:vectors": True,
         "faiss_index:contract": True,
@@ -75,6 +78,7 @@ def test_pools_keep_two_runs_from_writing_one_table() -> None:
         "embeddings": {"embeddings"},
         "page_metadata": {"page_metadata"},
         "personal_data": {"personal_data"},
+        "quality_signals": {"quality_signals"},
         "faiss_index": {"corpus"},
         "deduped_corpus": {"corpus"},
         "corpus_report": {"corpus"},

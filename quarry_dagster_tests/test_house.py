@@ -111,7 +111,7 @@ def test_every_asset_has_a_file_of_its_name_and_a_place_in_the_list() -> None:
 def test_every_column_has_a_meaning_and_a_row_in_the_documents() -> None:
     documents = (ROOT / "docs" / "tables.md").read_text()
     tables = (schemas.RAW_PAGES, schemas.EXTRACTED_TEXT, schemas.embeddings_schema(1), schemas.DEDUPED_CORPUS)
-    tables += (schemas.PROBLEMS, schemas.CONSENT)
+    tables += (schemas.PROBLEMS, schemas.CONSENT, schemas.FILTER_DECISIONS, schemas.quality_signals_schema())
     columns = {column for schema in (*tables, schemas.DEDUP_DECISIONS) for column in schema}
     assert columns - schemas.MEANINGS.keys() == set()
     assert {column for column in columns if f"`{column}`" not in documents} == set()

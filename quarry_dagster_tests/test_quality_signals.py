@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.junk import KINDS, SHARES, planted
-from benchmarks.quality import first_reasons, rules_of, shipped
+from benchmarks.quality import first_reasons, policy, rules_of
 from quarry_dagster.extract import count_words, plain_form
 from quarry_dagster.extract.markdown import lines_of
 from quarry_dagster.extract.words import UNSPACED as UNSPACED_CLASS
@@ -33,10 +32,10 @@ from quarry_dagster.quality.code_points import (
     _PUNCTUATION,  # pyright: ignore[reportPrivateUsage]
     _TERMINAL,  # pyright: ignore[reportPrivateUsage]
 )
+from quarry_dagster.quality.policy import read_policy, shipped
 from quarry_dagster_tests.corpus import words as english
 
 HERE = Path(__file__).parent
-POLICIES = HERE.parent / "quarry_dagster" / "quality" / "policies"
 FIXTURE = [json.loads(line) for line in (HERE / "datatrove_verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
 CITATION = r"\[\d*]|\[edit]|\[citation needed]"
 STOP = {"the", "be", "to", "of", "and", "that", "have", "with"}
@@ -342,10 +341,10 @@ def test_verdicts_and_reasons_are_datatroves(by_datatrove: pl.DataFrame, filtere
 @pytest.mark.parametrize("filtered", ["gopher_repetition", "gopher_quality", "c4", "fineweb_quality"])
 def test_three_texts_stand_on_each_side_of_each_threshold(by_datatrove: pl.DataFrame, filtered: str) -> None:
     for rule in rules_of(filtered):
-        made_for = pl.Series([row["for"] == rule["name"] for row in FIXTURE])
+        made_for = pl.Series([row["for"] == rule.name for row in FIXTURE])
         values = by_datatrove.filter(made_for)
         failing = [reason is not None for reason in first_reasons(values, [rule])]
-        assert min(sum(failing), len(failing) - sum(failing)) >= 3, rule["name"]
+        assert min(sum(failing), len(failing) - sum(failing)) >= 3, rule.name
 
 
 BAD = {
@@ -416,18 +415,11 @@ def test_a_language_has_a_score_where_it_is_known() -> None:
     assert rows["language_score_v1"][1:].to_list() == [0, None]
 
 
-@pytest.mark.parametrize("file", sorted(POLICIES.glob("*.yaml")), ids=lambda file: file.stem)
-def test_a_shipped_policy_is_whole(file: Path) -> None:
-    policy = yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert f"{policy['name']}@{policy['version']}" == file.stem
-    assert policy["action"] in ("annotate", "drop")
-    names = [rule["name"] for rule in policy["rules"]]
-    assert len(set(names)) == len(names)
-    assert {rule["signal"] for rule in policy["rules"]} <= {signal.name for signal in SIGNALS}
-    keys = {"name", "signal", "op", "threshold", "language", "not_language", "page_type", "not_page_type", "host"}
-    for rule in policy["rules"]:
-        assert set(rule) <= keys
-        assert all(isinstance(code, str) for key in keys - {"threshold"} for code in rule.get(key, ()))
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_policy_is_named_as_its_file_and_asks_for_signals_that_there_are(name: str) -> None:
+    read = read_policy(name, [signal.name for signal in SIGNALS])
+    assert name in (read.title, read.name)
+    assert read.description and (read.source or name == "annotate")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -438,8 +430,8 @@ def test_obvious_junk_fails_and_the_text_it_was_made_from_passes(kind: str) -> N
     good = "\n".join(" ".join(four) for four in zip(*[sentences] * 4, strict=True))
     texts = [good, *(planted(good, kind, len(SHARES) - 1, seed) for seed in range(3))]
     values = signals([Text(text, None, "en") for text in texts])
-    general = [r for r in shipped("quarry") if "page_type" not in r and "en" in r.get("language", ["en"])]
-    reasons = first_reasons(values, general)
+    rows = values.with_columns(language=pl.lit("en"), page_type=pl.lit(None, pl.String))
+    reasons = first_reasons(rows, policy("quarry").rules)
     assert reasons[0] is None
     assert all(reasons[1:])
 

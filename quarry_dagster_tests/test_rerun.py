@@ -212,7 +212,11 @@ class TestInTheBrowser:
             resumed = finished_runs(address, 2)[0]
             assert (resumed["jobName"], resumed["status"]) == ("ingest", "SUCCESS")
             steps = {"embeddings", "embeddings_contract", "embeddings_vectors"}
-            steps |= {f"{table}{check}" for table in ("page_metadata", "personal_data") for check in ("", "_contract")}
+            steps |= {
+                f"{table}{check}"
+                for table in ("page_metadata", "personal_data", "quality_signals")
+                for check in ("", "_contract")
+            }
             assert _steps(environment, resumed["runId"]) == steps
             assert len(Store(str(data)).embeddings.segments()) == 3
 

@@ -22,7 +22,14 @@ from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import take_in_seeds
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.reader import TableName
-from quarry_dagster.stages import embeddings, extracted_text, faiss_index, page_metadata, personal_data
+from quarry_dagster.stages import (
+    embeddings,
+    extracted_text,
+    faiss_index,
+    page_metadata,
+    personal_data,
+    quality_signals,
+)
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.stages.sweep import _all, sweep
@@ -64,10 +71,12 @@ def run(store: Store) -> None:
             extracted_text.refresh(store, partition, extractor)
             page_metadata.refresh(store, partition, describer)
             personal_data.refresh(store, partition)
+            quality_signals.refresh(store, partition, {})
             embeddings.refresh(store, partition, PROFILE)
     if store.batches.segments():
         faiss_index.refresh(store, list(store.batches.segments()), PROFILE)
-        deduped_corpus.refresh(store, PROFILE.deduplication, "torture")
+        ruling = quality_signals.ruling_of(PROFILE.quality)
+        deduped_corpus.refresh(store, PROFILE.deduplication, "torture", quality=ruling)
     sweep(store)
 
 

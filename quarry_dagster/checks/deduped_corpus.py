@@ -20,6 +20,7 @@ from quarry_dagster.stages import faiss_index
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.corpus import deduped_corpus as stage
 from quarry_dagster.stages.corpus import evidence, sketches
+from quarry_dagster.stages.corpus.filtering import WAITING
 from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Corpus, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import HOST, LEVELS, PAIRS, SCORED_LEVELS
@@ -75,20 +76,29 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
 
 
 def conservation(store: Store, profile: HardwareProfile) -> Finding:
-    """Every document whose text is in the index is either kept or removed by exactly one decision."""
+    """Every document whose text is in the index is kept, removed by exactly one decision, or kept out by the policy."""
     corpus = store.deduped_corpus.current()
     if corpus is None:
         return _NONE
-    expected = _documents(store, corpus).select("doc_id")
+    expected = _documents(store, corpus).select("doc_id", "text_digest")
     kept, decisions = corpus.kept().collect(), corpus.decisions().collect()
-    found = pl.concat([kept.select("doc_id"), decisions.select(doc_id="removed_id")])
+    filtered = corpus.filtered().select("doc_id").unique().collect()
+    decided = pl.concat([kept.select("doc_id"), decisions.select(doc_id="removed_id")])
     if _settings(corpus).mode == "annotate":  # decides, and removes nothing
-        found = found.unique()
+        decided = decided.unique()
+    found = pl.concat([decided, filtered])
+    if waiting := corpus.outcomes.get(WAITING, 0):  # they have no signals yet, and failing documents are dropped
+        rated = store.quality_signals.rows(list(store.quality_signals.segments_at(corpus.inputs.signals).values()))
+        of_text = ["doc_id", "text_digest"]
+        expected = expected.join(rated.select(of_text).collect(), on=of_text, how="semi")
     twice = int(found["doc_id"].is_duplicated().sum())
-    problems = missing("deduped_corpus", expected, found, "doc_id")
+    problems = missing("deduped_corpus", expected.select("doc_id"), found, "doc_id")
     if twice:
-        problems.append(f"deduped_corpus: {twice:,} documents are kept and removed, or removed twice")
-    return Finding.of_breaches(problems, f"{expected.height:,} documents", documents=expected.height)
+        problems.append(
+            f"deduped_corpus: {twice:,} documents are kept and removed, or removed twice, or kept out as well"
+        )
+    facts = {"documents": expected.height, "filtered": filtered.height, "waiting": waiting}
+    return Finding.of_breaches(problems, f"{expected.height:,} documents", **facts)
 
 
 def witnesses(store: Store, profile: HardwareProfile) -> Finding:

@@ -102,6 +102,7 @@ def _facts(document: str, found: History | None) -> dict[str, Any]:
         "text": found.text,
         "page_metadata": found.page,
         "personal_data": [] if found.personal is None else found.personal.drop("doc_id", "partition").to_dicts(),
+        "failed_rules": found.failed,
         "decision": found.decision,
         "witness_text": found.witness_text,
         "stands_for": stands_for,

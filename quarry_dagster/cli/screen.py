@@ -309,6 +309,8 @@ def _account(stage: str, report: StageReport) -> str:
         in_part = outcomes["described in part"]
         why = f", {in_part:,} in part: see its column detail" if in_part else ""
         return plural(report.rows, "page") + _reused(report.rows - report.worked) + why
+    if stage == "quality_signals":
+        return plural(report.rows, "text") + _reused(report.rows - report.worked)
     if stage == "personal_data":
         found = {name: n for name, n in outcomes.items() if name != "unchanged"}
         return _joined(plural(report.rows, "text") + _reused(report.rows - report.worked), found)

@@ -24,10 +24,11 @@ from quarry_dagster.environment import allowed_addresses, check_dagster_home, pr
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError
 from quarry_dagster.intake import Ledger, SeedReport, files_of, put, take_in_seeds
 from quarry_dagster.intake.inbox import settings_of, waiting
-from quarry_dagster.profiles.remembered import choose_for, named_processors
+from quarry_dagster.profiles.remembered import choose_for, named_classifiers, named_processors
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.failed import failed_partitions
+from quarry_dagster.stages.quality_signals import ruling_of, scorers_of
 from quarry_dagster.stages.redo import adopt, redo
 from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store import Store
@@ -83,6 +84,8 @@ def prepare(
     if said := settings.deduplication.without_effect:
         screen.say(f"         {said}", "yellow", indent=9)
     load(named_processors(store, profile_name(profile), settings))  # what is missing is told before anything is done
+    scorers_of(named_classifiers(store, profile_name(profile), settings))
+    ruling_of(settings.quality)
     _check_names(accepted)
     if not dedup_only:
         check_ready(settings)

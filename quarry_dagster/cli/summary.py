@@ -42,13 +42,15 @@ class Pages:
     """Pages without a text to keep, by the outcome of `extracted_text`."""
     not_fetched: Mapping[str, int] = field(default_factory=dict)
     """Pages that did not come, by the outcome of `raw_pages`."""
+    filtered: int = 0
+    """Documents that the quality policy keeps out."""
     waiting: int = 0
     """Pages that are not decided on: a stage failed, or the new corpus is refused."""
 
     @property
     def total(self) -> int:
         counts = (self.duplicates, self.not_accepted, self.not_fetched)
-        return self.kept + self.waiting + sum(sum(each.values()) for each in counts)
+        return self.kept + self.filtered + self.waiting + sum(sum(each.values()) for each in counts)
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,19 @@ def became(store: Store) -> Pages:
     kept = scan("deduped_corpus", root).select("doc_id", is_kept=True)
     removed = scan("dedup_decisions", root).select("level", doc_id="removed_id")
     joined = pages
-    for table in (texts, kept, removed):
+    filtered = scan("filter_decisions", root).select("doc_id", is_filtered=True).unique()
+    for table in (texts, kept, removed, filtered):
         joined = joined.join(table, on="doc_id", how="left")
-    counts = joined.group_by("came", "text", "is_kept", "level").len().collect()
-    n_kept = waiting = 0
+    counts = joined.group_by("came", "text", "is_kept", "level", "is_filtered").len().collect()
+    n_kept = n_filtered = waiting = 0
     duplicates, not_accepted, not_fetched = Counter[str](), Counter[str](), Counter[str]()
-    for came, text, is_kept, level, n in counts.iter_rows():
+    for came, text, is_kept, level, is_filtered, n in counts.iter_rows():
         if is_kept:
             n_kept += n
         elif level:
             duplicates[level] += n
+        elif is_filtered:
+            n_filtered += n
         elif text == _NOT_FETCHED:
             not_fetched[came] += n
         elif text in (None, EXTRACTED):
@@ -149,7 +154,8 @@ def became(store: Store) -> Pages:
         else:
             not_accepted[text] += n
     by_level = {level: duplicates[level] for level in LEVELS if duplicates[level]}
-    return Pages(n_kept, by_level, dict(not_accepted.most_common()), dict(not_fetched.most_common()), waiting)
+    of_others = dict(not_accepted.most_common()), dict(not_fetched.most_common())
+    return Pages(n_kept, by_level, *of_others, n_filtered, waiting)
 
 
 def _opt_outs(store: Store, seconds: float) -> list[str]:
@@ -212,6 +218,7 @@ def account(pages: Pages) -> str:
     parts += [f"{plural(duplicates, 'duplicate')} ({_each(pages.duplicates)})"] if duplicates else []
     for what, counts in (("not accepted", pages.not_accepted), ("not fetched", pages.not_fetched)):
         parts += [f"{sum(counts.values()):,} {what} ({_each(counts)})"] if counts else []
+    parts += [f"{pages.filtered:,} kept out by the quality policy"] if pages.filtered else []
     parts += [f"{pages.waiting:,} not decided on"] if pages.waiting else []
     return f"{plural(pages.total, 'page')}: {', '.join(parts)}"
 

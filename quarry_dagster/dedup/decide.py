@@ -4,9 +4,10 @@ Documents are taken in one total order. A document that satisfies a rule against
 with that one as its witness; any other is taken. So clusters are stars around centres (never chains), and the result
 depends on the documents alone, not on the order in which they were crawled.
 
-Then each star chooses which of its documents is kept: the centre, or a cleaner copy of it, for which the centre itself
-is removed. So what a document is removed for and what is kept in its place may be two: its `witness_id`, with which it
-satisfies the rule, and its `kept_id`, which is the witness or what the witness was removed for.
+Then each star chooses which of its documents is kept: the centre, or a copy of it that is cleaner, or that passes the
+quality policy where the centre does not; for that copy the centre itself is removed. So what a document is removed for
+and what is kept in its place may be two: its `witness_id`, with which it satisfies the rule, and its `kept_id`, which
+is the witness or what the witness was removed for.
 
 All rules look from the removed document to its witness: what is lost is what the witness does not contain.
 
@@ -28,10 +29,11 @@ EXACT_RULE = "text-digest/1"
 NEAR_RULE = "near/1"
 WHOLE_RULE = "near-whole/1"
 CLEANER_RULE = "cleaner-copy/1"
+PASSING_RULE = "passing-copy/1"
 CONTAINED_RULE = "contained-in-longer/1"
 COSINE_RULE = "cosine/1"
 
-RULES = (URL_RULE, EXACT_RULE, NEAR_RULE, WHOLE_RULE, CLEANER_RULE, CONTAINED_RULE, COSINE_RULE)
+RULES = (URL_RULE, EXACT_RULE, NEAR_RULE, WHOLE_RULE, CLEANER_RULE, PASSING_RULE, CONTAINED_RULE, COSINE_RULE)
 
 WHOLE = 0.99
 """near-whole, the rule of mode `strict`: so much of the removed text's shingles stand in the witness."""
@@ -81,12 +83,15 @@ def verdicts(scores: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
     return scores.with_columns(level=level, rule=rule)
 
 
-def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication) -> pl.DataFrame:
+def decide(
+    documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication, failing: pl.Series | None = None
+) -> pl.DataFrame:
     """Decisions (schema DECISIONS), a row a removed document; all other documents are kept.
 
     Args:
         documents: schema DOCUMENTS, a row a document.
         pairs: schema PAIRS; pairs of texts that no document has are ignored.
+        failing: the ids of documents that fail the quality policy: of copies one that passes is kept before them.
     """
     sides = seen_from_both(pairs, settings)
     rivals = sides.filter(pl.col("rule").is_not_null())
@@ -102,11 +107,11 @@ def decide(documents: pl.DataFrame, pairs: pl.DataFrame, settings: Deduplication
     )
     removed, witness = _walk(ordered, rivals)
     kept = dict(zip(removed, witness, strict=True))
-    if settings.keep[0] == "longest":
-        survivors = _survivors(ordered, rivals, kept)
-        kept = {row: survivors.get(centre, centre) for row, centre in kept.items()} | survivors
-        for survivor in survivors.values():
-            del kept[survivor]
+    fails = [False] * ordered.height if failing is None else ordered["doc_id"].is_in(failing.implode()).to_list()
+    survivors = _survivors(ordered, rivals, kept, fails, choose_cleanest=settings.keep[0] == "longest")
+    kept = {row: survivors.get(centre, centre) for row, centre in kept.items()} | survivors
+    for survivor in survivors.values():
+        del kept[survivor]
     return _described(ordered, sides, removed, witness, kept)
 
 
@@ -138,7 +143,12 @@ def _described(
     same_page = pl.col("page_url") == pl.col("page_url_witness")
     same_text = pl.col("text_digest") == pl.col("text_digest_witness")
     level = pl.when("is_centre").then(pl.lit("near")).otherwise("level")
-    rule = pl.when("is_centre").then(pl.lit(CLEANER_RULE)).otherwise("rule")
+    # A copy that is not the cleaner one took the place of its centre because it alone passes the policy.
+    cleaner = sides.filter("is_cleaner", level="near").select(text_digest="other", text_digest_witness="text")
+    of_text = ["text_digest", "text_digest_witness"]
+    found = found.join(cleaner.with_columns(witness_is_cleaner=True), on=of_text, how="left")
+    of_centre = pl.when("witness_is_cleaner").then(pl.lit(CLEANER_RULE)).otherwise(pl.lit(PASSING_RULE))
+    rule = pl.when("is_centre").then(of_centre).otherwise("rule")
     return found.select(
         removed_id="doc_id",
         kept_id="doc_id_kept",
@@ -188,9 +198,15 @@ def rules_again(decisions: pl.DataFrame, sides: pl.DataFrame) -> pl.DataFrame:
     """
     now = sides.select("text", "other", rule_now="rule", containment_now="containment", cosine_now="cosine")
     is_near = (pl.col("level") == "near").fill_null(False)
-    back = sides.select(text="other", other="text", is_cleaner_copy=is_near & pl.col("is_cleaner"))
+    back = sides.select(
+        text="other", other="text", is_near_copy=is_near, is_cleaner_copy=is_near & pl.col("is_cleaner")
+    )
     cleaner = pl.when("is_cleaner_copy").then(pl.lit(CLEANER_RULE))
-    rule = pl.when(pl.col("rule") == CLEANER_RULE).then(cleaner).otherwise("rule_now")
+    passing = pl.when("is_near_copy").then(pl.lit(PASSING_RULE))
+    by_rule = {CLEANER_RULE: cleaner, PASSING_RULE: passing}
+    rule = pl.col("rule_now")
+    for name, holds in by_rule.items():
+        rule = pl.when(pl.col("rule") == name).then(holds).otherwise(rule)
     both = decisions.join(now, on=["text", "other"], how="left").join(back, on=["text", "other"], how="left")
     return both.with_columns(rule_now=rule)
 
@@ -234,27 +250,34 @@ def _walk(ordered: pl.DataFrame, rivals: pl.DataFrame) -> tuple[list[int], list[
 _SURETY = {"near": 0, "contained": 1, "semantic": 2}
 
 
-def _survivors(ordered: pl.DataFrame, rivals: pl.DataFrame, kept: dict[int, int]) -> dict[int, int]:
+def _survivors(
+    ordered: pl.DataFrame, rivals: pl.DataFrame, kept: dict[int, int], fails: list[bool], *, choose_cleanest: bool
+) -> dict[int, int]:
     """By the row of a centre, the row of the document of its star that is kept in its place.
 
-    A cleaner text goes before the centre's, and of one text the document with the better URL. A document that another
-    kept one speaks against (it has the same page, or a rule holds for the two) is not chosen: of what is kept no two
-    are duplicates.
+    Of a centre that fails the quality policy, a copy that passes takes the place. Then a cleaner text goes before the
+    centre's, and of one text the document with the better URL. A document that another kept one speaks against (it has
+    the same page, or a rule holds for the two) is not chosen: of what is kept no two are duplicates.
 
     Args:
         ordered, rivals: as :func:`_walk` takes them.
         kept: what it found: by the row of each removed document, the row of its centre.
+        fails: by row, whether the document fails the quality policy.
+        choose_cleanest: whether cleanness and URLs count; else only a copy that passes takes a centre's place.
     """
     facts = ordered.select("text_digest", "page", "url", "page_url", "canonical_page").rows()
     text_of, page_of = [row[0] for row in facts], [row[1] for row in facts]
     rivals_of: dict[str, set[str]] = {}
+    near: set[tuple[str, str]] = set()
     cleaner: set[tuple[str, str]] = set()
     columns = ("text", "other", "level", "is_cleaner")
     for text, other, level, is_cleaner in rivals.select(columns).iter_rows():
         rivals_of.setdefault(text, set()).add(other)
         rivals_of.setdefault(other, set()).add(text)
-        if level == "near" and is_cleaner:
-            cleaner.add((text, other))
+        if level == "near":
+            near.add((text, other))
+            if is_cleaner:
+                cleaner.add((text, other))
     stars: dict[int, list[int]] = {}
     for row, centre in kept.items():
         stars.setdefault(centre, []).append(row)
@@ -262,20 +285,27 @@ def _survivors(ordered: pl.DataFrame, rivals: pl.DataFrame, kept: dict[int, int]
     pages, texts = {page_of[row] for row in stays}, {text_of[row] for row in stays}
     found: dict[int, int] = {}
     for centre in sorted(stars):
-        members = stars[centre]
+        members = sorted((centre, *stars[centre]))
+        of_centre = text_of[centre]
         pages.discard(page_of[centre])
-        texts.discard(text_of[centre])
-        winners = [row for row in sorted(members) if (text_of[row], text_of[centre]) in cleaner]
-        may_be = [*dict.fromkeys(text_of[row] for row in winners), text_of[centre]]
+        texts.discard(of_centre)
+        cleanest = [text_of[row] for row in members if choose_cleanest and (text_of[row], of_centre) in cleaner]
+        may_be = [*cleanest, of_centre]
+        if fails[centre]:
+            copies = [text_of[row] for row in members if not fails[row]]
+            passing = {text for text in copies if text == of_centre or (text, of_centre) in near}
+            may_be = [text for text in (*may_be, *copies) if text in passing] + may_be
         survivor = centre
-        for text in may_be:
+        for text in dict.fromkeys(may_be):
             if text in texts or rivals_of.get(text, set()) & texts:
                 continue
-            alike = [row for row in sorted((centre, *members)) if text_of[row] == text]
+            alike = [row for row in members if text_of[row] == text]
             free = [row for row in alike if page_of[row] not in pages]
+            free = [row for row in free if not fails[row]] or (free if fails[centre] else [])
             if free:
                 canonical = {page for row in alike if (page := facts[row][4]) is not None}
-                survivor = min(free, key=lambda row: (*_url_order(facts[row][2], facts[row][3] in canonical), row))
+                order = {row: _url_order(facts[row][2], facts[row][3] in canonical) for row in free}
+                survivor = min(free, key=lambda row: (*(order[row] if choose_cleanest else ()), row))
                 break
         if survivor != centre:
             found[centre] = survivor

@@ -23,6 +23,7 @@ from quarry_dagster.checks import (
     faiss_index,
     page_metadata,
     personal_data,
+    quality_signals,
     raw_pages,
 )
 from quarry_dagster.checks.standing import is_accepted
@@ -143,6 +144,7 @@ ALL: Sequence[dg.AssetChecksDefinition] = [
     _watch_partitions(assets.extracted_text, extracted_text.language_drift),
     _gate_partitions(assets.page_metadata, page_metadata.contract),
     _gate_partitions(assets.personal_data, personal_data.contract),
+    _gate_partitions(assets.quality_signals, quality_signals.contract),
     _gate_partitions(assets.embeddings, embeddings.contract),
     _gate_partitions(assets.embeddings, embeddings.vectors),
     _ask(assets.faiss_index, faiss_index.contract, _ERROR),

@@ -15,8 +15,8 @@ from quarry_dagster.environment import allowed_addresses, data_root, profile_nam
 from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankError, QuarryError
 from quarry_dagster.orchestration.dead_runs import fail_dead_runs, note_process
 from quarry_dagster.orchestration.run_config import is_repeated
-from quarry_dagster.profiles.remembered import choose_for, made_with, named_processors
-from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.profiles.remembered import choose_for, made_with, named_classifiers, named_processors
+from quarry_dagster.profiles.settings import Classifier, HardwareProfile
 from quarry_dagster.stages.redo import adopt
 from quarry_dagster.store import Store
 
@@ -41,6 +41,15 @@ class Quarry(dg.ConfigurableResource):
         if context.run and context.instance:
             note_process(context.instance, context.run.run_id)
             fail_dead_runs(context.instance)
+
+    def classifiers(self) -> Mapping[str, Classifier]:
+        """The models whose scores are signals.
+
+        Raises:
+            ConfigError: the data root alone names them.
+        """
+        named = self.profile or "the run's" if self.settings is not None else profile_name(self.profile)
+        return named_classifiers(self.store(), named, self.hardware_profile())
 
     def store(self) -> Store:
         return Store(data_root(self.data))

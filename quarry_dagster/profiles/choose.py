@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu, faiss_gpus, list_gpus
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.settings_files import read_settings
+from quarry_dagster.settings_files import explained, read_settings
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,9 @@ def load_profile(name_or_path: str) -> HardwareProfile:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
     try:
-        return HardwareProfile.model_validate({"name": path.stem} | data)
+        return _with_whole_paths(HardwareProfile.model_validate({"name": path.stem} | data), path.parent)
     except ValidationError as e:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(e))) from e
+        raise ConfigError("\n".join(f"{path}: {line}" for line in explained(e, HardwareProfile))) from e
 
 
 def choose_profile(name_or_path: str | None) -> Choice:
@@ -95,21 +93,21 @@ def _detect(gpus: list[Gpu], with_faiss: int, memory_gib: float, cores: int) -> 
     return Choice(load_profile("workstation"), f"detected: no GPU, 6 GiB memory or more ({seen})")
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
-    for e in error.errors():
-        where = ".".join(map(str, e["loc"]))
-        if e["type"] != "extra_forbidden":
-            yield f"{where}: {e['msg']} (got {e['input']!r})"
-            continue
-        valid = _keys_at(e["loc"][:-1])
-        near = difflib.get_close_matches(str(e["loc"][-1]), valid, n=1, cutoff=0.0)
-        yield f"unknown key {where!r}; the nearest valid key is {'.'.join([*map(str, e['loc'][:-1]), *near])!r}"
+def _with_whole_paths(profile: HardwareProfile, folder: Path) -> HardwareProfile:
+    """The profile with its policy and classifiers by paths that are the same wherever a run is started."""
 
+    def whole(path: str) -> str:
+        return str((folder / Path(path).expanduser()).absolute())
 
-def _keys_at(loc: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = HardwareProfile
-    for part in loc:
-        annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation
-    return list(model.model_fields)
+    quality = profile.quality
+    changed = {
+        name: each.model_copy(update={"fasttext": whole(each.fasttext)})
+        for name, each in quality.classifiers.items()
+        if each.fasttext
+    }
+    is_path = quality.policy.endswith((".yaml", ".yml")) or "/" in quality.policy
+    policy = whole(quality.policy) if is_path else quality.policy
+    if not changed and policy == quality.policy:
+        return profile
+    values = {"policy": policy, "classifiers": quality.classifiers | changed}
+    return profile.model_copy(update={"quality": quality.model_copy(update=values)})

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.profiles.choose import Choice, choose_profile
-from quarry_dagster.profiles.settings import NOT_ON_GPU, HardwareProfile, Settings
+from quarry_dagster.profiles.settings import NOT_ON_GPU, Classifier, HardwareProfile, Settings
 from quarry_dagster.store import Store
 
 
@@ -61,6 +61,20 @@ def named_processors(store: Store, name_or_path: str | None, profile: HardwarePr
             "because a data root names it: name the profile that it was made with (--profile or QUARRY_PROFILE)"
         )
     return own
+
+
+def named_classifiers(store: Store, name_or_path: str | None, profile: HardwareProfile) -> Mapping[str, Classifier]:
+    """The models whose scores are signals, by the names of these.
+
+    Raises:
+        ConfigError: the data root alone names them, and no profile of this machine's user.
+    """
+    if profile.quality.classifiers and not name_or_path and store.root().settings:
+        raise ConfigError(
+            f"{store.files.root} was made with quality.classifiers, and no model and no code is loaded because a data "
+            "root names it: name the profile that it was made with (--profile or QUARRY_PROFILE)"
+        )
+    return profile.quality.classifiers
 
 
 def settings_of(store: Store, name_or_path: str | None) -> HardwareProfile:

@@ -134,6 +134,41 @@ class PageMetadata(Settings):
     It is given a page (`quarry_dagster.domains.PageView`) and returns a mapping of JSON values, or None."""
 
 
+class Classifier(Settings):
+    """A model whose score of a text is a signal: one of two kinds."""
+
+    fasttext: str | None = None
+    """Path of a fastText model (`.bin` or `.ftz`); from the folder of the profile's file where it is a relative one."""
+    label: str | None = None
+    """The label whose probability is the score, with or without `__label__`."""
+    python: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """A function of your own by its import string, `module:function`. It is given a list of texts, and returns a number
+    or None for each."""
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Classifier:
+        if (self.fasttext is None) == (self.python is None):
+            raise ValueError("name one of fasttext and python")
+        if (self.fasttext is None) != (self.label is None):
+            raise ValueError("a fasttext model needs a label, and a python function has none")
+        return self
+
+
+class Quality(Settings):
+    """Which documents are good enough, and what becomes of the others."""
+
+    ROWS_DEPEND_ON = frozenset({"policy", "action", "classifiers"})
+
+    policy: str = "annotate"
+    """Name of a policy (`quarry policy list`), or the path of a YAML; from the folder of the profile's file where it is
+    a relative one."""
+    action: Literal["annotate", "drop"] | None = None
+    """What becomes of a document that fails a rule: `annotate` says so in the corpus, `drop` keeps it out; null: as the
+    policy has it."""
+    classifiers: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")], Classifier] = {}
+    """Models whose scores are signals, by the name of the signal."""
+
+
 class Embedding(Settings):
     """Which model makes the vectors, and how it is run."""
 
@@ -303,6 +338,7 @@ class HardwareProfile(Settings):
     crawl: Crawl = Crawl()
     extraction: Extraction = Extraction()
     page_metadata: PageMetadata = PageMetadata()
+    quality: Quality = Quality()
     embedding: Embedding = Embedding()
     index: Index = Index()
     deduplication: Deduplication = Deduplication()

@@ -24,6 +24,7 @@ from quarry_dagster.reader import TableName, scan
 from quarry_dagster.report.charts import LENGTHS, SCORES, Count, histogram
 from quarry_dagster.report.families import Family, families
 from quarry_dagster.report.of_pages import OfPages, of_pages
+from quarry_dagster.report.of_quality import OfQuality, of_quality
 from quarry_dagster.report.passages import Passage, compare
 from quarry_dagster.store import Corpus, Store
 from quarry_dagster.store.schemas import ACCEPTED, EXTRACTED, LEVELS, SCORED_LEVELS, WITH_BODY
@@ -147,6 +148,7 @@ class Facts:
     years: list[Count]  # kept documents by the year they state
     fetched: list[tuple[str, datetime]]  # when bodies were obtained
     of_pages: OfPages
+    of_quality: OfQuality | None
     clusters: list[Cluster]
     sample: list[Removal]
     guards: list[Count]  # pairs of kept documents by the guard that keeps them apart
@@ -195,6 +197,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
     ledger = Ledger.read(store).entries
     apart = families(published, corpus, TOP)
     unused = _collect(table("problems").filter(pl.col("source") != "seed")).sort("url", "kind")
+    quality = of_quality(store, published)
     return Facts(
         annotate=settings.mode == "annotate",
         kept=totals["kept"],
@@ -207,6 +210,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
             Count("seeds", _row(store.batches.scan().select(n=pl.len()))["n"]),
             Count("pages with a body", n_pages),
             Count("accepted texts", n_accepted),
+            *([Count("pass the quality policy", n_accepted - quality.failing)] if quality and quality.drops else []),
             Count("kept documents", totals["kept"]),
         ],
         decided=published.decided if published else 0,
@@ -225,6 +229,7 @@ def facts(store: Store, profile: HardwareProfile) -> Facts:
         years=_years(corpus),
         fetched=_times(with_body),
         of_pages=of_pages(corpus, table("page_metadata"), table("personal_data"), profile.page_metadata.processors),
+        of_quality=quality,
         clusters=_clusters(published, corpus, decisions),
         sample=_sample(published, decisions),
         guards=apart.pairs,

@@ -26,6 +26,7 @@ RULES = {
     decide.NEAR_RULE: "most of it stands in its witness, and no guard speaks against it",
     decide.WHOLE_RULE: f"at least {decide.WHOLE:.0%} of its word 3-grams stand in its witness",
     decide.CLEANER_RULE: "its witness is a near duplicate of it, and the cleaner copy",
+    decide.PASSING_RULE: "its witness is a near duplicate of it, and passes the quality policy where it does not",
     decide.CONTAINED_RULE: f"at least {near.PART_KEPT:.0%} of its word 3-grams stand in a much longer text",
     decide.COSINE_RULE: "the cosine of the two vectors reaches the similarity threshold",
 }

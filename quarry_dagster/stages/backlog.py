@@ -1,4 +1,4 @@
-"""Which partitions are behind: not crawled, extracted, described and embedded from their batch as it is now."""
+"""Which partitions are behind: not crawled, extracted, described, rated and embedded from their batch as it is now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from quarry_dagster.store import FactSegment, PagesSegment, Store, TextSegment, VectorSegment
+from quarry_dagster.store import FactSegment, PagesSegment, SignalSegment, Store, TextSegment, VectorSegment
 
 _VERSION = pl.col("path").str.extract(r"/0*(\d+)[^/]*$", 1).cast(pl.Int64)
 _SOURCE = pl.col("input").str.extract(r"^(\S+)", 1)
@@ -35,6 +35,7 @@ def _backlog(root: str, commit: str) -> dict[str, str]:
             (store.embeddings.segments().frame(), _SOURCE),
             (store.page_metadata.segments().frame(), _SOURCE),
             (store.personal_data.segments().frame(), _SOURCE),
+            (store.quality_signals.segments().frame(), _SOURCE),
         ),
         1,
     ):
@@ -45,11 +46,11 @@ def _backlog(root: str, commit: str) -> dict[str, str]:
         made = table.select("partition", *columns)
         found = found.join(made, on="partition", how="left")
     in_line = (pl.col("from1") == pl.col("v0")) & (pl.col("from2") == pl.col("c1")) & (pl.col("from3") == pl.col("c2"))
-    for i, table in ((4, store.page_metadata), (5, store.personal_data)):
+    for i, table in ((4, store.page_metadata), (5, store.personal_data), (6, store.quality_signals)):
         if len(table.segments()):  # else the root is of before there was such a table: another run makes it
             in_line &= pl.col(f"from{i}") == pl.col("p2")
     behind = found.filter(~in_line.fill_null(False)).sort("partition")
-    versions = pl.concat_str([pl.col(f"v{i}").fill_null(0) for i in range(6)], separator=".")
+    versions = pl.concat_str([pl.col(f"v{i}").fill_null(0) for i in range(7)], separator=".")
     return dict(behind.select("partition", versions.alias("versions")).iter_rows())
 
 
@@ -58,6 +59,6 @@ def follows(made: TextSegment | VectorSegment, source: PagesSegment | TextSegmen
     return made.notes.input.inputs == (source.notes.content,)
 
 
-def describes(facts: FactSegment, texts: TextSegment) -> bool:
+def describes(facts: FactSegment | SignalSegment, texts: TextSegment) -> bool:
     """The same of what is told of documents: it is made from texts as they are, not from their content alone."""
     return facts.notes.input.inputs == (texts.path,)

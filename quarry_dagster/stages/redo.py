@@ -27,6 +27,7 @@ _NOT_TEXTS = {
     "crawl": "pages are kept, dropped or asked for again by the other rules of the crawl",
     "page_metadata": "what pages say of themselves is read anew, by the other processors",
     "index": "the index is built anew where its type changes",
+    "quality": "which documents are good enough is decided anew, by signals that are there or read from the texts",
     "deduplication": "what is a duplicate is decided anew",
     "partitions": "new documents are cut into partitions of the other size; those that have one keep it",
 }

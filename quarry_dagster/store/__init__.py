@@ -17,7 +17,16 @@ from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten, Takedown
 from quarry_dagster.store.layers import Layers
 from quarry_dagster.store.log import LostRace, again
-from quarry_dagster.store.notes import FactNotes, Fingerprint, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.notes import (
+    FactNotes,
+    Fingerprint,
+    Notes,
+    RawPagesNotes,
+    SignalNotes,
+    SketchNotes,
+    TextNotes,
+    VectorNotes,
+)
 from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshot, Snapshots
 from quarry_dagster.store.store import Store
@@ -27,6 +36,8 @@ from quarry_dagster.store.tables import (
     Segment,
     Segments,
     SegmentWriter,
+    SignalSegment,
+    SignalTable,
     SketchSegment,
     Table,
     TextSegment,
@@ -57,6 +68,9 @@ __all__ = [
     "SegmentWriter",
     "Segments",
     "ShardFiles",
+    "SignalNotes",
+    "SignalSegment",
+    "SignalTable",
     "SketchNotes",
     "SketchSegment",
     "Snapshot",

@@ -18,6 +18,7 @@ from quarry_dagster.store.schemas import (
     DEDUP_DECISIONS,
     DEDUPED_CORPUS,
     EXTRACTED_TEXT,
+    FILTER_DECISIONS,
     KEPT,
     REMOVED_POSITIONS,
     SCORED_PAIRS,
@@ -130,6 +131,10 @@ class CorpusInputs:
     """Path of the segment of `extracted_text` by partition."""
     vectors: Mapping[str, str]
     """Path of the segment of `embeddings` by partition."""
+    signals: Mapping[str, str] = field(default_factory=dict)
+    """Path of the segment of `quality_signals` by partition, of those that have one."""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """The quality policy and its action, as JSON values; empty where nothing was asked of the documents."""
     settings: Mapping[str, Any]
     """Section `deduplication` of the profile, as JSON values."""
     rules: Sequence[str]
@@ -144,6 +149,7 @@ class CorpusLayers:
     kept: Sequence[str] = ()
     decisions: Sequence[str] = ()
     pairs: Sequence[str] = ()
+    filtered: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ class Corpus:
     """Documents that were decided on."""
     kept_documents: int
     outcomes: Mapping[str, int]
-    """Documents: kept, and removed by level."""
+    """Documents: kept, removed by level, and filtered: kept out by the policy."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, stored: Mapping[str, Any]) -> Corpus:
@@ -210,11 +216,13 @@ class Corpus:
             inputs=CorpusInputs(
                 texts=made_from["extracted_text"],
                 vectors=made_from["embeddings"],
+                signals=made_from.get("quality_signals", {}),
+                policy=made_from.get("policy", {}),
                 settings=made_from["settings"],
                 rules=made_from["code"],
                 evidence=made_from["evidence"],
             ),
-            layers=CorpusLayers(*(stored["layers"][name] for name in ("kept", "decisions", "pairs"))),
+            layers=CorpusLayers(**stored["layers"]),
             sketches=stored["sketches"],
             directions=DirectionsFile(**directions) if directions else None,
             decided=stored["documents"],
@@ -233,6 +241,8 @@ class Corpus:
             "inputs": {
                 "extracted_text": dict(self.inputs.texts),
                 "embeddings": dict(self.inputs.vectors),
+                "quality_signals": dict(self.inputs.signals),
+                "policy": dict(self.inputs.policy),
                 "settings": dict(self.inputs.settings),
                 "code": list(self.inputs.rules),
                 "evidence": list(self.inputs.evidence),
@@ -258,12 +268,14 @@ class Corpus:
 
     def segments_named(self) -> list[str]:
         """Paths of the segments that it was made from, and of its sketches."""
-        named = (self.inputs.texts, self.inputs.vectors, self.sketches)
+        named = (self.inputs.texts, self.inputs.vectors, self.inputs.signals, self.sketches)
         return [path for paths in named for path in paths.values()]
 
     def documents(self) -> pl.LazyFrame:
         """The kept documents with their texts, schema DEDUPED_CORPUS."""
-        return self.texts().join(self.kept(), on=["doc_id", "partition"]).select(DEDUPED_CORPUS.names())
+        failed_rules = pl.col("failed").str.split(" ").list.filter(pl.element() != "")
+        kept = self.kept().with_columns(failed_rules=failed_rules)
+        return self.texts().join(kept, on=["doc_id", "partition"]).select(DEDUPED_CORPUS.names())
 
     def texts(self) -> pl.LazyFrame:
         """The rows of `extracted_text` as the corpus was made from them, schema EXTRACTED_TEXT."""
@@ -276,6 +288,10 @@ class Corpus:
     def decisions(self) -> pl.LazyFrame:
         """A row a removed document, schema DEDUP_DECISIONS."""
         return decision_layers(self.snapshot.files).read(self.layers.decisions)
+
+    def filtered(self) -> pl.LazyFrame:
+        """A row a rule that keeps a document out, schema FILTER_DECISIONS."""
+        return filter_layers(self.snapshot.files).read(self.layers.filtered)
 
     def pairs(self) -> pl.LazyFrame:
         """The scores that the decisions were drawn from, schema SCORED_PAIRS."""
@@ -290,6 +306,11 @@ def kept_layers(files: Files) -> Layers:
 def decision_layers(files: Files) -> Layers:
     """The layers of the decisions."""
     return Layers(files, "deduped_corpus/decisions", DEDUP_DECISIONS, key=["removed_id"])
+
+
+def filter_layers(files: Files) -> Layers:
+    """The layers of the rules that keep documents out."""
+    return Layers(files, "deduped_corpus/filtered", FILTER_DECISIONS, key=["doc_id", "rule"])
 
 
 def pair_layers(files: Files) -> Layers:

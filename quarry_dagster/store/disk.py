@@ -457,7 +457,7 @@ def _sync_folder(folder: Path) -> None:
 DEEP_FIRST = "quarry check --deep, then "
 """What says which partitions are damaged, so that the next run makes them again."""
 _MADE_AGAIN = (
-    *("raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings", "sketches", "problems"),
-    *("consent", "faiss_index", "deduped_corpus"),
+    *("raw_pages", "extracted_text", "page_metadata", "personal_data", "quality_signals"),
+    *("embeddings", "sketches", "problems", "consent", "faiss_index", "deduped_corpus"),
 )
 """Folders of what can be made again from what is before it."""

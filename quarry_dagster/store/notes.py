@@ -5,7 +5,7 @@ Where notes are kept (the file's footer) is known to :mod:`quarry_dagster.store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -134,3 +134,11 @@ class FactNotes(Notes):
     input: Fingerprint
     """What it was made from: the path of the texts, by the version of what was looked for."""
     rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalNotes(FactNotes):
+    """Notes of a segment of `quality_signals`."""
+
+    names: Sequence[str]
+    """Its signals, each a column."""

@@ -5,6 +5,8 @@ A reader may count on these columns; a writer may add none that is not here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -188,6 +190,23 @@ PERSONAL_DATA = pl.Schema(
 )
 """The same as users read it: a row for each piece of personal data."""
 
+
+def quality_signals_schema(signals: Sequence[str] = ()) -> pl.Schema:
+    """Schema of `quality_signals` with these signals, a row a document."""
+    return pl.Schema(
+        {
+            "doc_id": pl.String,
+            "text_digest": pl.String,
+            **dict.fromkeys(signals, pl.Float32),
+            "signals": pl.String,
+            "language": pl.String,
+            "page_type": pl.String,
+            "made_from": pl.String,
+            "partition": pl.String,
+        }
+    )
+
+
 PROBLEMS = pl.Schema(
     {
         "source": pl.String,  # seed, sitemap, feed, page, robots.txt or host
@@ -259,7 +278,14 @@ SKETCHES = pl.Schema(
 )
 """What deciding on an embedded document needs of it."""
 
-KEPT = pl.Schema({"doc_id": pl.String, "partition": pl.String, "duplicates": pl.Int64})
+KEPT = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "partition": pl.String,
+        "failed": pl.String,  # the rules of the policy that it fails, by blanks; null where it has no signals
+        "duplicates": pl.Int64,
+    }
+)
 """A kept document; the rest of its columns in DEDUPED_CORPUS are those of its row in `extracted_text`."""
 
 DEDUPED_CORPUS = pl.Schema(
@@ -275,6 +301,7 @@ DEDUPED_CORPUS = pl.Schema(
         "word_count": pl.Int64,
         "fetched_at": UTC_TIME,
         "metadata": pl.String,
+        "failed_rules": pl.List(pl.String),
         "duplicates": pl.Int64,
     }
 )
@@ -298,6 +325,18 @@ DECISIONS = pl.Schema(
 """A removed document, what it was removed for, and what is kept in its place."""
 
 DEDUP_DECISIONS = pl.Schema({**DECISIONS, "run_id": pl.String})
+
+FILTER_DECISIONS = pl.Schema(
+    {
+        "doc_id": pl.String,
+        "url": pl.String,
+        "policy": pl.String,  # name, version and digest
+        "rule": pl.String,
+        "value": pl.Float32,
+        "threshold": pl.Float64,
+    }
+)
+"""A rule that keeps a document out of the corpus: a row a failed rule."""
 
 PAIRS = pl.Schema(
     {
@@ -360,6 +399,7 @@ MEANINGS = {
     "end": "behind its last character, in code points of the text",
     "etag": "as the server sent it",
     "extractor": "library, version and mode",
+    "failed_rules": "the rules of the policy that it fails; empty: it passes; null: it has no signals yet",
     "fetched_at": "when this body was obtained, UTC; for a failure, since when it fails",
     "fields": "what the processors of its domains found, a JSON object by domain; null where none found any",
     "final_url": "after redirects",
@@ -381,6 +421,7 @@ MEANINGS = {
     "page_digest": "of the bytes, their type and address: what the row was made from",
     "partition": "its crawl batch",
     "paywalled": "whether the page says that not everybody may read all of it; null where it says nothing",
+    "policy": "name, version and digest of the policy that decided",
     "published": "when it was published, as the page states it, ISO 8601",
     "refused_since": "since when the site refuses a page whose earlier body is held, UTC; null where it does not",
     "removed_id": "the document that is not in the corpus",
@@ -389,14 +430,17 @@ MEANINGS = {
     "rule": "what decided: name and version of the rule that removed it, or what found the personal data",
     "run_id": "the Dagster run that decided it",
     "schema_types": "the types of schema.org that the page gives itself",
+    "signals": "version of the signals' definitions",
     "site_name": "the site's name, as the page states it",
     "start": "its first character, in code points of the text from 0",
     "status": "HTTP status, null without an answer",
     "text": "the main text",
     "text_digest": "of the NFKC, casefolded text without Markdown's marks, white space collapsed; equal texts share it",
+    "threshold": "what the rule compares the value with",
     "title": "as the page states it",
     "type": "email, phone, ip, card, iban, national_id or secret",
     "url": "as the seed has it; of a document without one the URN of its seed's name and its id",
+    "value": "of the rule's signal",
     "witness_id": "the document that it satisfies the rule with: the kept one, or one that was itself removed for it",
     "page_type": "what kind of page it is: docs/tables.md lists them; null for a text that is no page",
     "page_type_source": "what told it: schema.org, opengraph, generator, url, structure or identifiers; null: nothing",

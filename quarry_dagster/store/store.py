@@ -8,16 +8,16 @@ from functools import cached_property
 
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import schemas
-from quarry_dagster.store.corpus import Corpus, Index, decision_layers, kept_layers, pair_layers
+from quarry_dagster.store.corpus import Corpus, Index, decision_layers, filter_layers, kept_layers, pair_layers
 from quarry_dagster.store.failed_checks import FailedChecks
 from quarry_dagster.store.files import Files
 from quarry_dagster.store.forgotten import Forgotten
 from quarry_dagster.store.layers import Layers
-from quarry_dagster.store.notes import FactNotes, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.notes import FactNotes, Notes, RawPagesNotes, SignalNotes, SketchNotes, TextNotes, VectorNotes
 from quarry_dagster.store.root import Root
 from quarry_dagster.store.snapshots import Snapshots
 from quarry_dagster.store.state import CORPUS, Line, State
-from quarry_dagster.store.tables import Table
+from quarry_dagster.store.tables import SignalTable, Table
 
 
 class Store:
@@ -74,6 +74,14 @@ class Store:
         return Table(self.files, "personal_data", schema, FactNotes, forgets="its rows are taken out with its text")
 
     @cached_property
+    def quality_signals(self) -> SignalTable:
+        """What each accepted text is like, in numbers; a segment has the columns of its signals."""
+        schema = schemas.quality_signals_schema()
+        return SignalTable(
+            self.files, "quality_signals", schema, SignalNotes, forgets="its rows are taken out with its text"
+        )
+
+    @cached_property
     def embeddings(self) -> Table[VectorNotes]:
         """A vector for each accepted document; a segment has the dimension of its model."""
         return Table(
@@ -98,17 +106,22 @@ class Store:
     def tables(self) -> list[Table]:
         """All partitioned tables."""
         documents = [self.batches, self.raw_pages, self.extracted_text, self.page_metadata, self.personal_data]
-        return [*documents, self.embeddings, self.sketches, self.problems, self.consent]
+        return [*documents, self.quality_signals, self.embeddings, self.sketches, self.problems, self.consent]
 
     @cached_property
     def kept(self) -> Layers:
-        """The kept documents; a corpus names its layers of this and the next two."""
+        """The kept documents; a corpus names its layers of this and the next three."""
         return kept_layers(self.files)
 
     @cached_property
     def decisions(self) -> Layers:
         """The decisions, a row a removed document."""
         return decision_layers(self.files)
+
+    @cached_property
+    def filtered(self) -> Layers:
+        """The rules that keep documents out of the corpus."""
+        return filter_layers(self.files)
 
     @cached_property
     def pairs(self) -> Layers:

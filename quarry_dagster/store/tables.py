@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -21,7 +21,8 @@ import polars as pl
 from quarry_dagster.digests import digest_of
 from quarry_dagster.store.files import Files, arrow_schema
 from quarry_dagster.store.log import LostRace
-from quarry_dagster.store.notes import FactNotes, Notes, RawPagesNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.notes import FactNotes, Notes, RawPagesNotes, SignalNotes, SketchNotes, TextNotes, VectorNotes
+from quarry_dagster.store.schemas import quality_signals_schema
 from quarry_dagster.store.state import Entry, Line, Partitions, State, entry_of
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ TextSegment = Segment[TextNotes]
 VectorSegment = Segment[VectorNotes]
 SketchSegment = Segment[SketchNotes]
 FactSegment = Segment[FactNotes]
+SignalSegment = Segment[SignalNotes]
 
 
 @lru_cache(maxsize=65_536)
@@ -258,6 +260,30 @@ class Table(Generic[N]):
     def _of(self, entry: Entry) -> Segment[N]:
         version = int(entry.path.rpartition("/")[2].removesuffix(".parquet").partition("-")[0])
         return Segment(self.files, entry.path, entry.partition, version, self.schema, self.notes_type, entry)
+
+
+class SignalTable(Table[SignalNotes]):
+    """`quality_signals`, whose columns differ: a segment has one for each signal that its notes name."""
+
+    def at(self, path: str) -> SignalSegment:
+        return _with_signals(super().at(path))
+
+    def scan(self, partitions: Iterable[str] | None = None) -> pl.LazyFrame:
+        segments = self.segments()
+        found = segments.values() if partitions is None else map(segments.get, partitions)
+        return self.rows([segment for segment in found if segment])
+
+    def rows(self, segments: Sequence[SignalSegment]) -> pl.LazyFrame:
+        """The rows of these segments with all of their signals; one that a segment lacks is null there."""
+        names = dict.fromkeys(name for segment in segments for name in segment.notes.names)
+        return self.files.scan([segment.path for segment in segments], quality_signals_schema([*names]))
+
+    def _of(self, entry: Entry) -> SignalSegment:
+        return _with_signals(super()._of(entry))
+
+
+def _with_signals(segment: SignalSegment) -> SignalSegment:
+    return replace(segment, schema=quality_signals_schema(segment.notes.names))
 
 
 class Segments(Mapping[str, Segment[N]]):

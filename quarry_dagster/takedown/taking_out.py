@@ -26,6 +26,7 @@ from quarry_dagster.stages.pages.findings import forget_in_findings
 from quarry_dagster.stages.pages.further_seeds import forget_found
 from quarry_dagster.stages.pages.raw_pages import CONTENT
 from quarry_dagster.stages.pages.warc_files import forget_in_warcs
+from quarry_dagster.stages.quality_signals import ruling_of
 from quarry_dagster.stages.sweep import sweep
 from quarry_dagster.store import (
     Acceptance,
@@ -57,6 +58,7 @@ KINDS: Mapping[str, str] = {
     "extracted_text": "made again from raw pages",
     "page_metadata": "rows are taken out",
     "personal_data": "rows are taken out",
+    "quality_signals": "rows are taken out",
     "embeddings": "made again from texts",
     "sketches": "made again with the corpus",
     "faiss_index": "published anew, from vectors alone",
@@ -199,11 +201,11 @@ def _without_texts(table: Table[FactNotes], partition: str, store: Store) -> Non
         if segment is None or texts is None or describes(segment, texts):
             return
         accepted = pl.concat(list(texts.batches(["doc_id", "outcome"], rows=4096))).filter(ACCEPTED)
-        with table.write(partition) as writer:
+        with table.write(partition, segment.schema) as writer:
             for frame in segment.batches():
                 writer.append(frame.join(accepted, on="doc_id", how="semi"))
             made_from = Fingerprint((texts.path,), segment.notes.input.maker)
-            writer.note(FactNotes(input=made_from, rows=writer.rows))
+            writer.note(replace(segment.notes, input=made_from, rows=writer.rows))
 
 
 def _something_is_left(store: Store, forgotten: Forgotten) -> bool:
@@ -227,7 +229,13 @@ def _publish(store: Store, profile: HardwareProfile, accepted: Sequence[Acceptan
         faiss_index.refresh(store, list(store.batches.segments()), profile, anew=True)
     if store.deduped_corpus.current():
         deduped_corpus.refresh(
-            store, profile.deduplication, "forget", checks=profile.checks, accepted=accepted, anew=True
+            store,
+            profile.deduplication,
+            "forget",
+            quality=ruling_of(profile.quality),
+            checks=profile.checks,
+            accepted=accepted,
+            anew=True,
         )
 
 

@@ -1,5 +1,5 @@
 """The assets, one file each, named after it: the five of the lineage, what pages say of themselves,
-personal data, and the report.
+personal data, signals of quality, and the report.
 
 Thin: they call a stage and report what it did. A new asset is a file here and a place in `ALL`; jobs, the command
 `quarry`, documents and tests follow from it.
@@ -13,9 +13,13 @@ from quarry_dagster.orchestration.assets.extracted_text import extracted_text
 from quarry_dagster.orchestration.assets.faiss_index import faiss_index
 from quarry_dagster.orchestration.assets.page_metadata import page_metadata
 from quarry_dagster.orchestration.assets.personal_data import personal_data
+from quarry_dagster.orchestration.assets.quality_signals import quality_signals
 from quarry_dagster.orchestration.assets.raw_pages import raw_pages
 
-ALL = (raw_pages, extracted_text, embeddings, page_metadata, personal_data, faiss_index, deduped_corpus, corpus_report)
+ALL = (
+    *(raw_pages, extracted_text, embeddings, page_metadata, personal_data, quality_signals),
+    *(faiss_index, deduped_corpus, corpus_report),
+)
 """All assets, in order of the lineage."""
 PER_PARTITION = tuple(asset for asset in ALL if asset.partitions_def is not None)
 GLOBAL = tuple(asset for asset in ALL if asset.partitions_def is None)

@@ -9,10 +9,13 @@ from quarry_dagster import takedown
 from quarry_dagster.checks.standing import INPUTS, refuse_while_failed
 from quarry_dagster.errors import CorpusShrankError
 from quarry_dagster.orchestration.assets.faiss_index import faiss_index
+from quarry_dagster.orchestration.assets.quality_signals import quality_signals
 from quarry_dagster.orchestration.assets.reporting import (
     Metadata,
     column_lineage,
     column_schema,
+    count_table,
+    counts_of,
     describe,
     histogram,
     preview,
@@ -24,21 +27,23 @@ from quarry_dagster.reader import scan
 from quarry_dagster.report.charts import LENGTHS, SCORES
 from quarry_dagster.stages.corpus import deduped_corpus as stage
 from quarry_dagster.stages.corpus.shrinkage import Shrinkage
+from quarry_dagster.stages.quality_signals import ruling_of
 from quarry_dagster.stages.sweep import sweep
-from quarry_dagster.store.schemas import DEDUPED_CORPUS, HOST, SCORED_LEVELS
+from quarry_dagster.store.schemas import DEDUPED_CORPUS, EXTRACTED_TEXT, HOST, SCORED_LEVELS
 
 _HOSTS_SHOWN = 10
 SHRANK = dg.AssetCheckKey(dg.AssetKey("deduped_corpus"), stage.REFUSED.partition(".")[2])
 _LINEAGE = column_lineage(
     {
-        "extracted_text": {c: c for c in DEDUPED_CORPUS if c != "duplicates"} | {"duplicates": "text"},
+        "extracted_text": {c: c for c in DEDUPED_CORPUS if c in EXTRACTED_TEXT} | {"duplicates": "text"},
         "embeddings": {"duplicates": "embedding"},
+        "quality_signals": {"failed_rules": "signals"},
     }
 )
 
 
 @dg.asset(
-    deps=[faiss_index],
+    deps=[faiss_index, quality_signals],
     group_name="corpus",
     kinds={"python", "parquet"},
     pool="corpus",
@@ -69,6 +74,7 @@ def deduped_corpus(
                 store,
                 profile.deduplication,
                 context.run.run_id,
+                quality=ruling_of(profile.quality),
                 checks=profile.checks,
                 accepted=acceptances(context.run.run_id, accepted),
                 force=config.force or bool(store.failed_checks().of_asset("deduped_corpus").keys() - {SHRANK.name}),
@@ -115,7 +121,12 @@ def _show(root: str) -> Metadata:
         .sort("removed", "kept", "host", descending=[True, True, False])
     )
     columns = ("doc_id", host, "language", "word_count", "duplicates")
+    filtered = scan("filter_decisions", root)
+    failed = corpus.select(rule="failed_rules").explode("rule").drop_nulls()
     return facts | {
+        "filtered": filtered.select(pl.col("doc_id").n_unique()).collect().item(),
+        "filtered_by_rule": count_table("rule", counts_of(filtered, "rule")),
+        "failed_rules_of_kept": count_table("rule", counts_of(failed, "rule")),
         "removed": int(levels["removed"].sum()),
         "removed_by_rule": table(levels),
         "removed_by_host": table(hosts.head(_HOSTS_SHOWN).collect()),

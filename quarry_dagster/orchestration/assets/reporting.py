@@ -27,9 +27,10 @@ _BAR = 24  # characters of a histogram's longest bar
 Metadata = dict[str, Any]
 
 
-def column_schema(schema: pl.Schema) -> Metadata:
-    """Definition metadata: the columns of a table, their types and meanings."""
-    columns = [dg.TableColumn(name, str(dtype), MEANINGS[name]) for name, dtype in schema.items()]
+def column_schema(schema: pl.Schema, further: Mapping[str, str] | None = None) -> Metadata:
+    """Definition metadata: the columns of a table, their types and meanings; `further` has those of other columns."""
+    meanings = {**MEANINGS, **(further or {})}
+    columns = [dg.TableColumn(name, str(dtype), meanings[name]) for name, dtype in schema.items()]
     return {"dagster/column_schema": dg.TableSchema(columns)}
 
 

@@ -10,6 +10,8 @@ from quarry_dagster.store.schemas import ACCEPTED, CAME_OF_IT, IS_WITHDRAWN, WIT
 DELETED = "partition deleted"
 FORGOTTEN = "forgotten"
 DUPLICATE = "duplicate by level "
+FAILED = "fails the policy: "
+NOT_RATED = "no quality signals yet"
 OPTED_OUT = "opted out"
 UNNAMED = "no longer in a mirror"
 TEXT = "text "
@@ -20,6 +22,7 @@ UNKNOWN = "its partition has no row of it"
 def causes(
     gone: pl.DataFrame,
     decisions: pl.DataFrame,
+    filtered: pl.DataFrame,
     pages: pl.LazyFrame,
     texts: pl.LazyFrame,
     partitions: list[str],
@@ -30,6 +33,8 @@ def causes(
     Args:
         gone: the documents, columns doc_id, partition, url.
         decisions: what removes documents now, columns doc_id and level.
+        filtered: what the quality policy keeps out, columns doc_id and rule (null where it waits for signals), a row a
+            document.
         pages: rows of `raw_pages` of those partitions that are there, schema RAW_PAGES.
         texts: their rows of `extracted_text`, schema EXTRACTED_TEXT.
         partitions: those that are there.
@@ -43,6 +48,8 @@ def causes(
     page = pl.when(IS_WITHDRAWN).then(pl.lit(WITHDRAWN)).otherwise(CAME_OF_IT)
     has_body = pl.col("body_digest").is_not_null()
     rows = gone.join(decisions.select("doc_id", "level"), on="doc_id", how="left")
+    kept_out = filtered.select("doc_id", "rule", is_kept_out=pl.lit(True))
+    rows = rows.join(kept_out, on="doc_id", how="left").with_columns(pl.col("is_kept_out").fill_null(False))
     for table in (
         pages.select("doc_id", "status", page=page, has_body=has_body),
         texts.select("doc_id", text="outcome", is_accepted=ACCEPTED),
@@ -57,10 +64,12 @@ def causes(
         (~pl.col("partition").is_in(partitions), pl.lit(DELETED)),
         (pl.col("is_forgotten"), pl.lit(FORGOTTEN)),
         (pl.col("level").is_not_null(), pl.format(f"{DUPLICATE}{{}}", "level")),
+        (pl.col("rule").is_not_null(), pl.format(f"{FAILED}{{}}", "rule")),
         (pl.col("page") == "opted_out", pl.lit(OPTED_OUT)),
         (pl.col("page") == WITHDRAWN, pl.lit(UNNAMED)),
         (is_gone, pl.format("{}{}", "page", status)),
         (~pl.col("is_accepted"), pl.format(f"{TEXT}{{}}", "text")),
+        (pl.col("is_kept_out"), pl.lit(NOT_RATED)),
         (pl.col("is_accepted"), pl.lit(NOT_EMBEDDED)),
     ]
     cause, of_page = pl.lit(UNKNOWN), pl.lit(False)

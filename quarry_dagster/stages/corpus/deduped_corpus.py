@@ -1,6 +1,7 @@
 """`deduped_corpus`: which documents are kept, and for every other one the decision that removed it.
 
-The documents are those whose vectors the published index holds. Only what changed since the last corpus is compared
+The documents are those whose vectors the published index holds, without those that the quality policy keeps out
+(:mod:`quarry_dagster.stages.corpus.filtering`). Only what changed since the last corpus is compared
 with the rest (:mod:`quarry_dagster.stages.corpus.pairs`); the decisions are then drawn anew from all scores.
 
 A corpus that would lose too many of its documents is not published (:mod:`quarry_dagster.stages.corpus.shrinkage`).
@@ -27,6 +28,7 @@ from quarry_dagster.dedup import candidates, decide, verify
 from quarry_dagster.errors import CorpusShrankError, StoreError
 from quarry_dagster.profiles.settings import Checks, Deduplication
 from quarry_dagster.stages.corpus import directions, pairs, sketches
+from quarry_dagster.stages.corpus.filtering import FILTERED, WAITING, Ruling, judge, signals_of
 from quarry_dagster.stages.corpus.shrinkage import Shrinkage, compare, remembered
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Acceptance, Corpus, CorpusInputs, CorpusLayers, Index, Store, again
@@ -52,6 +54,7 @@ def refresh(
     settings: Deduplication,
     run_id: str,
     *,
+    quality: Ruling | None = None,
     checks: Checks | None = None,
     accepted: Sequence[Acceptance] = (),
     force: bool = False,
@@ -61,23 +64,27 @@ def refresh(
 ) -> CorpusReport:
     """Bring the corpus in line with the published index; returns what was done, which is nothing while one is held.
 
-    `checks` bound what it may lose; `accepted` is what somebody said to publish nevertheless: what was made while a
-    check stood failed is made anew. `force` scores and decides anew although nothing changed. `anew` decides anew and
-    keeps no earlier corpus, so that nothing of a removed document is left; else `keep` corpora stay readable, this one
-    among them. `gpu` lets a GPU compare vectors, where there is one and they are many; the result is the same.
+    `quality` says which documents are good enough; without it nobody asks. `checks` bound what it may lose; `accepted`
+    is what somebody said to publish nevertheless: what was made while a check stood failed is made anew. `force` scores
+    and decides anew although nothing changed. `anew` decides anew and keeps no earlier corpus, so that nothing of a
+    removed document is left; else `keep` corpora stay readable, this one among them. `gpu` lets a GPU compare vectors,
+    where there is one and they are many; the result is the same.
 
     Raises:
         CorpusShrankError: too many documents would leave; the corpus of before stands.
         StoreError: there is no index yet, or the store cannot be written.
     """
     with store.files.lock("corpus"):
-        return again(lambda: _refresh(store, settings, run_id, checks or Checks(), accepted, force, anew, gpu, keep))
+        return again(
+            lambda: _refresh(store, settings, run_id, quality, checks or Checks(), accepted, force, anew, gpu, keep)
+        )
 
 
 def _refresh(
     store: Store,
     settings: Deduplication,
     run_id: str,
+    quality: Ruling | None,
     checks: Checks,
     accepted: Sequence[Acceptance],
     force: bool,
@@ -99,6 +106,8 @@ def _refresh(
     inputs = CorpusInputs(
         texts={partition: segment.path for partition, segment in texts.items()},
         vectors=index.partitions,
+        signals=signals_of(store, texts, quality),
+        policy=quality.stored() if quality else {},
         settings=settings.model_dump(mode="json"),
         rules=list(decide.RULES),
         evidence=_evidence_version(settings, index),
@@ -123,16 +132,19 @@ def _refresh(
     documents = sketches.documents(store, tables.sketches.values())
     known = _known(store, None if force or is_distrusted else published, inputs)
     scored, compared = pairs.refresh(store, tables, documents, known, settings, gpu=gpu)
-    decisions = decide.decide(documents, scored, settings)
-    kept = _kept(documents, decisions, settings)
-    shrinkage = compare(store, published, kept, decisions, checks.max_shrink)
+    judged = judge(store, documents, inputs.signals, quality)
+    decisions = decide.decide(judged.candidates, scored, settings, judged.failing)
+    kept = _kept(judged.candidates, decisions, settings)
+    shrinkage = compare(store, published, kept, decisions, judged, checks.max_shrink)
     now = datetime.now(UTC)
     is_refused = shrinkage.is_too_much and SHRINK not in (each.what for each in accepted)
     FailedChecks.note(store.files, REFUSED, [WHOLE_TABLE], [WHOLE_TABLE] if is_refused else [], now)
     if is_refused:
         raise CorpusShrankError(shrinkage.refusal)
     signed = _signed(decisions, published, run_id)
+    filtered = judged.filtered["doc_id"].n_unique()
     outcomes = Counter(kept=kept.height, **dict(decisions["level"].value_counts().iter_rows()))
+    outcomes += Counter({FILTERED: filtered, WAITING: judged.waiting.len()})
     before = base.layers if base else CorpusLayers()
     corpus = Corpus(
         snapshot=store.deduped_corpus.begin(),
@@ -146,6 +158,7 @@ def _refresh(
             kept=store.kept.extend(before.kept, kept),
             decisions=store.decisions.extend(before.decisions, signed),
             pairs=store.pairs.extend(before.pairs, scored),
+            filtered=store.filtered.extend(before.filtered, judged.filtered) if quality else (),
         ),
         sketches={partition: segment.path for partition, segment in tables.sketches.items()},
         directions=along.file if along else None,

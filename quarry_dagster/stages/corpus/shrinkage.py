@@ -19,6 +19,7 @@ import polars as pl
 
 from quarry_dagster.plural import plural
 from quarry_dagster.stages.corpus import causes as why
+from quarry_dagster.stages.corpus.filtering import Judged
 from quarry_dagster.store import Corpus, Past, Root, Store
 from quarry_dagster.store.corpus import kept_layers
 from quarry_dagster.store.schemas import HOST
@@ -112,7 +113,7 @@ class Shrinkage:
 
 
 def compare(
-    store: Store, published: Corpus | None, kept: pl.DataFrame, decisions: pl.DataFrame, bound: float
+    store: Store, published: Corpus | None, kept: pl.DataFrame, decisions: pl.DataFrame, judged: Judged, bound: float
 ) -> Shrinkage:
     """What a new corpus would lose.
 
@@ -120,6 +121,7 @@ def compare(
         published: the corpus that stands.
         kept: the documents that the new one would keep, schema KEPT.
         decisions: those that it would remove, schema DECISIONS.
+        judged: what its policy says.
         bound: the share of documents that may leave.
     """
     if published is None:
@@ -127,7 +129,7 @@ def compare(
     now = datetime.now(UTC)
     largest = [past for past in published.larger if _is_remembered(past, now)][:1]
     pasts = [*largest, past_of(published, now)]
-    found = [_lost(store, past, kept, decisions, bound) for past in pasts]
+    found = [_lost(store, past, kept, decisions, _kept_out(judged), bound) for past in pasts]
     return next((shrinkage for shrinkage in found if shrinkage.is_too_much), found[0])
 
 
@@ -167,7 +169,15 @@ def _others(past: Past, root: Root) -> set[str]:
     return {section for section, was in past.made_with.items() if was != now.get(section)}
 
 
-def _lost(store: Store, past: Past, kept: pl.DataFrame, decisions: pl.DataFrame, bound: float) -> Shrinkage:
+def _kept_out(judged: Judged) -> pl.DataFrame:
+    """The documents that the policy keeps out: doc_id, and the first rule, null where it waits for signals."""
+    filtered = judged.filtered.select("doc_id", "rule").unique("doc_id", keep="first", maintain_order=True)
+    return pl.concat([filtered, judged.waiting.to_frame("doc_id").with_columns(rule=pl.lit(None, pl.String))])
+
+
+def _lost(
+    store: Store, past: Past, kept: pl.DataFrame, decisions: pl.DataFrame, kept_out: pl.DataFrame, bound: float
+) -> Shrinkage:
     """What a new corpus would lose of one before it."""
     before = kept_layers(store.files).read(past.kept).select("doc_id", "partition").collect()
     gone = before.join(kept, on="doc_id", how="anti")
@@ -184,7 +194,7 @@ def _lost(store: Store, past: Past, kept: pl.DataFrame, decisions: pl.DataFrame,
         return found
     urls = store.batches.scan(gone["partition"].unique()).select("doc_id", "url", HOST.alias("host"))
     hosts = urls.join(gone.lazy().select("doc_id"), on="doc_id", how="semi").collect()
-    causes = _causes(store, gone.join(hosts, on="doc_id", how="left"), before, decisions, meant)
+    causes = _causes(store, gone.join(hosts, on="doc_id", how="left"), before, decisions, kept_out, meant)
     lost = causes.filter(pl.col("cause").is_not_null()).select(_LOST.names())
     return replace(found, lost=lost, vanishing=_vanishing(store, lost, kept))
 
@@ -194,7 +204,12 @@ def _is_remembered(past: Past, now: datetime) -> bool:
 
 
 def _causes(
-    store: Store, gone: pl.DataFrame, before: pl.DataFrame, decisions: pl.DataFrame, meant_sections: set[str]
+    store: Store,
+    gone: pl.DataFrame,
+    before: pl.DataFrame,
+    decisions: pl.DataFrame,
+    kept_out: pl.DataFrame,
+    meant_sections: set[str],
 ) -> pl.DataFrame:
     """The documents that would leave (doc_id, partition, url, host), each with its cause and whether it is meant.
 
@@ -206,6 +221,7 @@ def _causes(
     found = why.causes(
         gone,
         removed,
+        kept_out,
         store.raw_pages.scan(existing),
         store.extracted_text.scan(existing),
         existing,
@@ -220,6 +236,7 @@ def _causes(
     is_meant = (
         cause.is_in([why.DELETED, why.FORGOTTEN, why.OPTED_OUT, why.UNNAMED])
         | (cause.str.starts_with(why.DUPLICATE) & (setting("deduplication") | setting("embedding")))
+        | (cause.str.starts_with(why.FAILED) & setting("quality"))
         | (pl.col("is_gone") & is_refused & setting("crawl"))
         | (cause.str.starts_with(why.TEXT) & (cause != why.NOT_EMBEDDED) & setting("extraction"))
     )
