@@ -237,10 +237,15 @@ def plainly(text: Text) -> dict[str, float | None]:
     phrases = (
         "terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies|privacy overview|"
         "accept all cookies|cookie settings|cookie preferences|"
-        "terms of service|terms and conditions|all rights reserved"
+        "terms of service|terms and conditions"
     )
     filled = [line for line in plain.split("\n") if line.strip()]
     values["boilerplate_lines"] = share(sum(bool(re.search(phrases, line.lower())) for line in filled), len(filled))
+    uncited = re.sub(CITATION, "", plain.lower())
+    filler = (
+        "lorem ipsum|dolor sit amet|consectetur adipi|sed do eiusmod|ut labore et dolore|quis nostrud|duis aute irure"
+    )
+    values["filler_phrases"] = sum(phrase in uncited for phrase in [*filler.split("|"), "fugiat nulla pariatur"])
     marks = dict(of_marks(text.text if text.text_format == "markdown" else ""))
     return values | (marks if text.text_format == "markdown" else dict.fromkeys(marks))
 
@@ -271,7 +276,8 @@ PHRASES = (
     "We use cookies, see it.",
     "No JavaScript { here.",
     "one {of two} lines.",
-    "All rights reserved",
+    "Accept all cookies",
+    "Dolor sit amet, sed do eiusmod",
     "[citation needed]",
     "the same line again.",
     "```\ncode = {}\n```",

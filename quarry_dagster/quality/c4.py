@@ -49,9 +49,19 @@ _BOILERPLATE = (
     "cookie preferences",
     "terms of service",
     "terms and conditions",
-    "all rights reserved",
 )
 """Further phrases of what a site says of itself; C4 has none of them."""
+_FILLER = (
+    "lorem ipsum",
+    "dolor sit amet",
+    "consectetur adipi",
+    "sed do eiusmod",
+    "ut labore et dolore",
+    "quis nostrud",
+    "duis aute irure",
+    "fugiat nulla pariatur",
+)
+"""Phrases of the text that stands where a text is to come."""
 _LOREM, _SCRIPT = "lorem ipsum", "javascript"
 _MIN_WORDS = 3
 _LONG_WORD = 1_000
@@ -78,6 +88,8 @@ class Lines:
     """int64 [lines]."""
     boilerplate: Ints
     """int64: where phrases of boilerplate begin in the texts as they were."""
+    filler: Ints
+    """int64 [texts]: how many different phrases of filler each has."""
 
 
 def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, words: Words) -> Lines:
@@ -115,6 +127,13 @@ def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, word
         brace=_lines_at(new, cut.where(BRACE)),
         policy=having(*_POLICIES),
         sentences=_sentences(new, _marks(cut, words, kept_before)),
+        filler=sum(
+            (
+                np.bincount(np.unique(np.searchsorted(ends, _all(low, phrase))), minlength=len(cut))
+                for phrase in _FILLER
+            ),
+            np.zeros(len(cut), np.int64),
+        ),
         boilerplate=np.flatnonzero(kept)[np.array(places, np.int64)],
     )
 
@@ -247,4 +266,7 @@ def of_boilerplate(batch: Batch, read: Lines, lines: Spans) -> Values:
     found = np.unique(np.searchsorted(lines.ends, read.boilerplate))
     n = len(batch)
     spoken = np.bincount(lines.texts[found], minlength=n)
-    return {"boilerplate_lines_v1": ratio(spoken, np.bincount(lines.texts, minlength=n))}
+    return {
+        "boilerplate_lines_v1": ratio(spoken, np.bincount(lines.texts, minlength=n)),
+        "filler_phrases_v1": read.filler.astype(np.float64),
+    }

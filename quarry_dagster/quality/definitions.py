@@ -108,9 +108,10 @@ def _of_characters() -> list[Signal]:
         Signal("parentheses_v1", "Brackets of any kind by characters.", _CURATOR),
         Signal(
             "boilerplate_lines_v1",
-            "Lines that speak of cookies, terms of use or rights reserved by lines that are not blank.",
+            "Lines that speak of cookies, of privacy or of terms of use by lines that are not blank.",
             _CURATOR,
         ),
+        Signal("filler_phrases_v1", "How many of eight phrases of “lorem ipsum dolor …” the text has.", _OURS),
         Signal(
             "broken_characters_v1",
             "Control characters, lone surrogates, characters for private use and U+FFFD by characters.",
