@@ -242,10 +242,9 @@ def plainly(text: Text) -> dict[str, float | None]:
     filled = [line for line in plain.split("\n") if line.strip()]
     values["boilerplate_lines"] = share(sum(bool(re.search(phrases, line.lower())) for line in filled), len(filled))
     uncited = re.sub(CITATION, "", plain.lower())
-    filler = (
-        "lorem ipsum|dolor sit amet|consectetur adipi|sed do eiusmod|ut labore et dolore|quis nostrud|duis aute irure"
-    )
-    values["filler_phrases"] = sum(phrase in uncited for phrase in [*filler.split("|"), "fugiat nulla pariatur"])
+    filler = "lorem ipsum|dolor sit amet|consectetur adipi|sed do eiusmod|ut labore et dolore|quis nostrud|"
+    filler += "duis aute irure|fugiat nulla pariatur"
+    values["filler_phrases"] = sum(phrase in uncited for phrase in filler.split("|"))
     marks = dict(of_marks(text.text if text.text_format == "markdown" else ""))
     return values | (marks if text.text_format == "markdown" else dict.fromkeys(marks))
 
@@ -397,7 +396,8 @@ def test_memory_for_a_long_text_is_bounded() -> None:
         "from quarry_dagster.quality import Text, signals\n"
         "signals([Text('warm', None, None)])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "signals([Text('Some words and, again, others.\\n' * 130_000, None, None)])\n"
+        "text = '\\n'.join(f'Some words, {i}, and again others.' for i in range(110_000))\n"
+        "signals([Text(text, None, None)])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=HERE.parent)

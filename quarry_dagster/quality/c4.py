@@ -127,13 +127,7 @@ def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, word
         brace=_lines_at(new, cut.where(BRACE)),
         policy=having(*_POLICIES),
         sentences=_sentences(new, _marks(cut, words, kept_before)),
-        filler=sum(
-            (
-                np.bincount(np.unique(np.searchsorted(ends, _all(low, phrase))), minlength=len(cut))
-                for phrase in _FILLER
-            ),
-            np.zeros(len(cut), np.int64),
-        ),
+        filler=_different(ends, low, _FILLER),
         boilerplate=np.flatnonzero(kept)[np.array(places, np.int64)],
     )
 
@@ -167,6 +161,14 @@ def _all(text: str, phrase: str) -> list[int]:
         places.append(at)
         at = text.find(phrase, at + len(phrase))
     return places
+
+
+def _different(ends: Ints, text: str, phrases: tuple[str, ...]) -> Ints:
+    """int64 [texts]: how many different ones of some phrases there are before the end of each text."""
+    counts = np.zeros(len(ends), np.int64)
+    for phrase in phrases:
+        counts[np.unique(np.searchsorted(ends, _all(text, phrase)))] += 1
+    return counts
 
 
 def _lines_at(lines: Spans, positions: Ints) -> Bools:
