@@ -90,7 +90,8 @@ def _of_round(texts: list[Text], plain: list[str], given: list[Sequence[str]] | 
     hasher = Hasher(batch)
     tokens, lines = tokens_of(batch), lines_of(batch)
     words = cut_words(batch, hasher) if given is None else located(batch, hasher, plain, given)
-    values = of_words(batch, words) | of_n_grams(batch, hasher, words) | of_lines(batch, hasher, tokens, lines)
+    values = of_characters(batch, plain, tokens)
+    values |= of_words(batch, words) | of_n_grams(batch, hasher, words) | of_lines(batch, hasher, tokens, lines)
     newlines = batch.count(batch.where(NEWLINE))
     every = newline_lines_of(batch)
     filled = every.where(stripped(every, tokens).lengths > 0)
@@ -100,7 +101,6 @@ def _of_round(texts: list[Text], plain: list[str], given: list[Sequence[str]] | 
     values |= of_walk(read, "c4_", end_marks=True)[0]
     by_walk, kept = of_walk(read, "fineweb_", end_marks=False)
     values |= by_walk | left_by_c4(read, words, kept) | of_boilerplate(batch, read, filled)
-    values |= of_characters(batch, plain, tokens)
     values |= of_marks([t.text for t in texts], [t.text_format for t in texts])
     values["language_score_v1"] = np.array([_language_score(t, form) for t, form in zip(texts, plain, strict=True)])
     return values
