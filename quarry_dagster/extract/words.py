@@ -47,8 +47,9 @@ _MARKDOWN = [
 
 They are looked for in each word by itself, so where lines end does not make a text another one. None looks at a
 character more often than a few times, whatever the text."""
-_SIGN = re.compile(r"[`*_~|#>\\=•]| [-+:]")
-"""Where a mark may be."""
+_SIGN = re.compile(r"[`*_~|#>\\=•\-+:]")
+"""Where a mark may be; one of class _AT_BEGIN is one only where a word begins."""
+_AT_BEGIN = "-+:"
 
 
 def kept_form(text: str) -> str:
@@ -88,17 +89,20 @@ def normal_form(text: str) -> str:
     parts: list[str] = []
     at = 0
     for sign in _SIGN.finditer(plain):
-        if sign.start() < at:  # in the word of the sign before
+        start = sign.start()
+        # In the word of the sign before, or no mark where it stands.
+        if start < at or (sign[0] in _AT_BEGIN and plain[start - 1] != " "):
             continue
-        begin = sign.end() - 1 if sign[0][0] == " " else plain.rfind(" ", 0, sign.start()) + 1
-        end = plain.find(" ", begin)
+        begin = plain.rfind(" ", 0, start)
+        end = plain.find(" ", start)
         end = len(plain) if end < 0 else end
-        word = plain[begin:end]
+        word = plain[begin + 1 : end]
         for mark, instead in _MARKDOWN:
             word = mark.sub(instead, word)
-        parts += (plain[at:begin], word)
+        parts.append(plain[at:begin])
+        parts += (f" {part}" for part in word.split())
         at = end
-    return " ".join("".join((*parts, plain[at:])).split()) if parts else plain[1:]
+    return ("".join((*parts, plain[at:])) if parts else plain)[1:]
 
 
 def is_longer_than(text: str, limit: int) -> bool:
