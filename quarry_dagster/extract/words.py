@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 from quarry_dagster.digests import digest
 from quarry_dagster.plural import plural
@@ -37,19 +38,21 @@ _MARKS_BETWEEN_WORDS = re.compile("[\u0f0b-\u0f14\u1361-\u1368]")
 """What stands between words in place of a blank, or with it: in Tibetan, in Ethiopic script."""
 
 _MARKDOWN = [
-    (re.compile(r"(?:```+|~~~+)(?:[^\s`]*(?!\S))?"), ""),  # fences, and the language of what is in them
-    (re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])"), r"\1"),  # signs that are meant as such
-    (re.compile(r"`+|\*\*+|~~+|(?<![^\W_])[*_]+|[*_]+(?![^\W_])"), ""),  # code and emphasis, not snake_case
-    (re.compile(r"\|"), " "),  # bars between cells
-    (re.compile(r"(?<!\S)(?:[-+*#=~•>]+|:?-+:?)(?!\S)|(?<!\S)>+"), ""),  # headings, bullets, rules, quotes
+    ("`~", re.compile(r"(?:```+|~~~+)(?:[^\s`]*(?!\S))?"), ""),  # fences, and the language of what is in them
+    ("\\", re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])"), r"\1"),  # signs that are meant as such
+    # Code and emphasis, not snake_case.
+    ("`*_~", re.compile(r"`+|\*\*+|~~+|(?<![^\W_])[*_]+|[*_]+(?![^\W_])"), ""),
+    ("|", re.compile(r"\|"), " "),  # bars between cells
+    # Headings, bullets, rules, quotes.
+    ("-+:*#=~•>", re.compile(r"(?<!\S)(?:[-+*#=~•>]+|:?-+:?)(?!\S)|(?<!\S)>+"), ""),
 ]
-"""Marks that say how a text is to be shown, in the order in which they are taken out, and what stays in their place.
+"""Marks that say how a text is to be shown, in the order in which they are taken out: signs, one of which each has, how
+it is found, and what stays in its place.
 
 They are looked for in each word by itself, so where lines end does not make a text another one. None looks at a
 character more often than a few times, whatever the text."""
-_SIGN = re.compile(r"[`*_~|#>\\=•\-+:]")
-"""Where a mark may be; one of class _AT_BEGIN is one only where a word begins."""
-_AT_BEGIN = "-+:"
+_SIGN = re.compile(r"[`*_~|#>\\=•\-+:](?:(?<![-+:])|(?<= .))[^ ]*")
+"""Where a mark may be, and the word from there on; three signs are marks only where a word begins."""
 
 
 def kept_form(text: str) -> str:
@@ -89,20 +92,27 @@ def normal_form(text: str) -> str:
     parts: list[str] = []
     at = 0
     for sign in _SIGN.finditer(plain):
-        start = sign.start()
-        # In the word of the sign before, or no mark where it stands.
-        if start < at or (sign[0] in _AT_BEGIN and plain[start - 1] != " "):
-            continue
-        begin = plain.rfind(" ", 0, start)
-        end = plain.find(" ", start)
-        end = len(plain) if end < 0 else end
-        word = plain[begin + 1 : end]
-        for mark, instead in _MARKDOWN:
-            word = mark.sub(instead, word)
-        parts.append(plain[at:begin])
-        parts += (f" {part}" for part in word.split())
-        at = end
+        begin = plain.rfind(" ", 0, sign.start())
+        word = plain[begin + 1 : sign.end()]
+        parts += (plain[at:begin], _unmarked_again(word) if len(word) <= _SHORT else _unmarked(word))
+        at = sign.end()
     return ("".join((*parts, plain[at:])) if parts else plain)[1:]
+
+
+def _unmarked(word: str) -> str:
+    """A word without Markdown's marks: the words that are left, a blank before each."""
+    for signs, mark, instead in _MARKDOWN:
+        for sign in signs:
+            if sign in word:
+                word = mark.sub(instead, word)
+                break
+    word = " ".join(word.split())
+    return f" {word}" if word else ""
+
+
+_SHORT = 40
+"""Characters of a word whose form without marks is remembered: marks stand alone, or at words that come again."""
+_unmarked_again = lru_cache(maxsize=8192)(_unmarked)
 
 
 def is_longer_than(text: str, limit: int) -> bool:
