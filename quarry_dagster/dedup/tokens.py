@@ -22,8 +22,7 @@ import numpy as np
 import polars as pl
 import xxhash
 
-from quarry_dagster.extract import normal_form
-from quarry_dagster.extract.words import ALPHABETIC, IDEOGRAPHIC
+from quarry_dagster.extract.words import ALPHABETIC, IDEOGRAPHIC, folded, without_marks
 
 VERSION = "tokens-1"
 """Changes whenever the same text would give other tokens."""
@@ -46,8 +45,9 @@ _KINDS = {
 digit, what ends a sentence always or with a blank behind it, a blank, what is not seen."""
 _RUNS = ((_IDEOGRAPHIC, 3, 2), (_ALPHABETIC, 6, 1))
 """Scripts without spaces: how many characters are a token, and how long one is in quarters of a word."""
-_LINE_END = ord("\n")
-"""Ends a text where several stand in a row: no normal form has one."""
+_INSIDE = _LETTER | _IDEOGRAPHIC | _ALPHABETIC
+"""The kinds of characters that tokens are made of."""
+_BETWEEN = ord(" ")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 _UNWRITTEN = (*range(0x610, 0x61B), 0x640, *range(0x64B, 0x660), 0x670, *range(0x6D6, 0x6EE), *range(0x8CA, 0x900))
@@ -73,79 +73,109 @@ class Tokens:
 
 def tokens(texts: Sequence[str]) -> tuple[Tokens, np.ndarray]:
     """The tokens of all texts, and how many each text has (int64)."""
-    cut = _Cut.of(texts)
-    hashes = _hashes(cut.words)
-    owner = np.repeat(np.arange(len(texts)), cut.counts)
+    parts, rows, owner = _found(texts)
+    kinds = parts.kinds[rows]
+    is_token = kinds & _INSIDE != 0
+    ends = np.zeros(len(rows), np.bool_)
+    ends[:-1] = ~is_token[1:] & (owner[1:] == owner[:-1])
+    kinds, owner = kinds[is_token], owner[is_token]
+    hashes = _hashes(parts.spelled)[rows[is_token]]
     sizes = np.full(len(hashes), WORD, np.uint8)
     for script, length, size in _RUNS:
-        in_run = cut.kinds & script != 0
+        in_run = kinds & script != 0
         if in_run.any():
             hashes = _runs(hashes, in_run, owner, length)
             sizes[in_run] = size
-    return Tokens(hashes, sizes, cut.kinds & _DIGIT != 0, cut.ends_sentence), cut.counts
+    found = Tokens(hashes, sizes, kinds & _DIGIT != 0, ends[is_token])
+    return found, np.bincount(owner, minlength=len(texts))
 
 
 def spelled(text: str) -> list[str]:
     """The tokens of one text in the form in which they are compared, one by one as :func:`tokens` counts them."""
-    cut = _Cut.of([text])
-    words = cut.words.to_list()
-    out = words.copy()
+    parts, rows, _ = _found([text])
+    rows = rows[parts.kinds[rows] & _INSIDE != 0]
+    single, kinds = parts.spelled.gather(rows).to_list(), parts.kinds[rows]
+    out = single.copy()
     for script, length, _ in _RUNS:
-        for i in np.flatnonzero(cut.kinds & script).tolist():
-            out[i] = "".join(words[i : i + length])
+        for i in np.flatnonzero(kinds & script).tolist():
+            out[i] = "".join(single[i : i + length])
     return out
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """Texts cut into words and, in scripts without spaces, characters; all but `counts` is as long as there are."""
+class _Parts:
+    """What words with blanks around them are cut into: tokens, single characters of scripts without spaces, and ends of
+    sentences."""
 
-    words: pl.Series
+    spelled: pl.Series
     """Each of them: String."""
     kinds: np.ndarray
-    """The kind of the first character of each: uint8."""
-    ends_sentence: np.ndarray
-    """Whether a sentence ends behind it: bool."""
+    """The kind of its first character: uint8."""
     counts: np.ndarray
-    """How many each text has: int64."""
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> _Cut:
-        """Cut these texts: all at once, as one array of bytes, in which a line end stands before and behind each."""
-        encoded = _compared("".join(("\n", *(f"{normal_form(text)}\n" for text in texts)))).encode()
-        data, kinds = np.frombuffer(encoded, np.uint8), _kinds_of_bytes(encoded)
-        is_seen = kinds & _UNSEEN == 0
-        if not is_seen.all():
-            data, kinds = data[is_seen], kinds[is_seen]
-        is_inside = kinds & (_LETTER | _IDEOGRAPHIC | _ALPHABETIC) != 0
-        is_letter = kinds & _LETTER != 0
-        begins = is_inside & _begins_character(data)
-        begins[1:] &= ~(is_letter[1:] & is_letter[:-1])
-        first, line_ends = np.flatnonzero(begins), np.flatnonzero(data == _LINE_END)
-        counts = np.diff(np.searchsorted(first, line_ends))
-        return cls(_words(data, is_inside, begins), kinds[first], _ends_sentence(kinds, first, line_ends), counts)
+    """How many each word has: int64."""
 
 
-def _words(data: np.ndarray, is_inside: np.ndarray, begins: np.ndarray) -> pl.Series:
-    """The words, given all bytes (uint8), which of them are inside of words, and which begin one (bool)."""
+def _found(texts: Sequence[str]) -> tuple[_Parts, np.ndarray, np.ndarray]:
+    """The parts of all distinct words, the part that stands at each place of all texts, and the number of its text.
+
+    What a word is cut into depends on it alone, and a text repeats its words, a language even more so: each distinct
+    word is looked at once.
+    """
+    whole = [folded(text) for text in texts]
+    words = pl.Series("word", [" ".join(filter(None, whole))], pl.String).str.split(" ").explode()
+    words_in = np.array([text.count(" ") + 1 if text else 0 for text in whole], np.int64)
+    distinct, codes = _numbered(words.filter(words != ""))
+    parts = _cut(distinct.to_list())
+    counts = parts.counts[codes]
+    ends = np.cumsum(counts)
+    rows = np.arange(counts.sum()) + np.repeat(np.cumsum(parts.counts)[codes] - ends, counts)
+    return parts, rows, np.repeat(np.repeat(np.arange(len(texts)), words_in), counts)
+
+
+def _cut(words: Sequence[str]) -> _Parts:
+    """Cut words of folded texts: all at once, as one array of bytes."""
+    encoded = _compared(f"{without_marks(words)} ").encode()
+    data, kinds = np.frombuffer(encoded, np.uint8), _kinds_of_bytes(encoded)
+    is_seen = kinds & _UNSEEN == 0
+    if not is_seen.all():
+        data, kinds = data[is_seen], kinds[is_seen]
+    begins_character = data & 0xC0 != 0x80
+    is_letter = kinds & _LETTER != 0
+    is_inside = kinds & (_INSIDE | _END) != 0
+    is_inside[:-1] |= (kinds[:-1] & _STOP != 0) & (kinds[1:] & _BLANK != 0)
+    begins = is_inside & begins_character
+    begins[1:] &= ~(is_letter[1:] & is_letter[:-1])
+    first = np.flatnonzero(begins)
+    counts = np.diff(np.searchsorted(first, np.flatnonzero(data == _BETWEEN)))
+    return _Parts(_spelled(data, is_inside, begins), kinds[first], counts)
+
+
+def _spelled(data: np.ndarray, is_inside: np.ndarray, begins: np.ndarray) -> pl.Series:
+    """The parts, given all bytes (uint8), which of them are inside of parts, and which begin one (bool)."""
     is_kept = is_inside.copy()
-    is_kept[:-1] |= begins[1:]  # before a word one byte is kept, which becomes a line end
-    lines = np.where(is_inside, data, np.uint8(_LINE_END))[is_kept]
-    glued = np.flatnonzero(begins[is_kept][1:] & (lines[:-1] != _LINE_END)) + 1
+    is_kept[:-1] |= begins[1:]  # before a part one byte is kept, which becomes a blank
+    kept = np.where(is_inside, data, np.uint8(_BETWEEN))[is_kept]
+    glued = np.flatnonzero(begins[is_kept][1:] & (kept[:-1] != _BETWEEN)) + 1
     if len(glued):
-        lines = np.insert(lines, glued, _LINE_END)
-    found = lines[1:].tobytes().decode()
-    return pl.Series("word", [found] if found else [], pl.String).str.split("\n").explode()
+        kept = np.insert(kept, glued, _BETWEEN)
+    found = kept[1:].tobytes().decode()
+    return pl.Series("part", [found] if found else [], pl.String).str.split(" ").explode()
 
 
-def _hashes(words: pl.Series) -> np.ndarray:
-    """The hash of each word: uint64. A text repeats its words, a language even more so: each is hashed once."""
+def _numbered(words: pl.Series) -> tuple[pl.Series, np.ndarray]:
+    """The distinct words, and the place there of each (uint32)."""
     # Categories of this call alone are few; those that polars has by itself are of all that the process holds.
     codes = words.cast(pl.Categorical(pl.Categories.random())).to_physical().to_numpy()
     place = np.empty(int(codes.max()) + 1 if len(codes) else 0, np.int64)
     place[codes] = np.arange(len(codes))
-    distinct = words.gather(place).cast(pl.Binary).to_list()
-    return np.array([xxhash.xxh3_64_intdigest(word) for word in distinct], np.uint64)[codes]
+    return words.gather(place), codes
+
+
+def _hashes(words: pl.Series) -> np.ndarray:
+    """The hash of each word: uint64."""
+    distinct, codes = _numbered(words)
+    hashes = [xxhash.xxh3_64_intdigest(word) for word in distinct.cast(pl.Binary).to_list()]
+    return np.array(hashes, np.uint64)[codes]
 
 
 def _compared(text: str) -> str:
@@ -197,28 +227,6 @@ def _kinds(characters: np.ndarray) -> np.ndarray:
     found = np.zeros(len(each), np.uint8)
     for kind, pattern in _KINDS.items():
         found[each.str.contains(pattern).to_numpy()] |= kind
-    return found
-
-
-def _begins_character(data: np.ndarray) -> np.ndarray:
-    """Whether each byte of a text in UTF-8 is the first one of a character: bool."""
-    return data & 0xC0 != 0x80
-
-
-def _ends_sentence(kinds: np.ndarray, first: np.ndarray, line_ends: np.ndarray) -> np.ndarray:
-    """Whether a sentence ends behind each word, before the next one and in the same text: bool.
-
-    Args:
-        kinds: the kinds of the bytes of all texts.
-        first: the first byte of each word.
-        line_ends: the line ends before and behind each text.
-    """
-    stops = np.flatnonzero(kinds & _STOP)
-    ends = np.concatenate([np.flatnonzero(kinds & _END), stops[kinds[stops + 1] & _BLANK != 0]])
-    words_before = np.searchsorted(first, ends)
-    before_text = np.searchsorted(first, line_ends)[np.searchsorted(line_ends, ends) - 1]
-    found = np.zeros(len(first), np.bool_)
-    found[words_before[words_before > before_text] - 1] = True
     return found
 
 

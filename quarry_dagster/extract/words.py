@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from quarry_dagster.digests import digest
@@ -87,16 +88,30 @@ def normal_form(text: str) -> str:
     indented otherwise. Whatever is computed for a `text_digest` (shingles, vectors) is computed from this form: texts
     that share a digest must share it, whichever of them comes first.
     """
-    # A blank before it, so that each word has one.
-    plain = " " + " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return _in_form(f" {folded(text)}", _unmarked_again)[1:]
+
+
+def folded(text: str) -> str:
+    """The text NFKC-normalised and casefolded, its whitespace collapsed: its normal form, but for Markdown's marks."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def without_marks(words: Sequence[str]) -> str:
+    """Words of :func:`folded` without Markdown's marks: a blank before each, and line ends within where it became
+    several; what is left of a word may be nothing."""
+    return _in_form(" ".join(("", *words)), lambda word: " " + _unmarked(word)[1:].replace(" ", "\n"))
+
+
+def _in_form(plain: str, form: Callable[[str], str]) -> str:
+    """A text in which a blank stands before each word, with `form` of each word that may have marks in place of it and
+    of the blank before it."""
     parts: list[str] = []
     at = 0
     for sign in _SIGN.finditer(plain):
         begin = plain.rfind(" ", 0, sign.start())
-        word = plain[begin + 1 : sign.end()]
-        parts += (plain[at:begin], _unmarked_again(word) if len(word) <= _SHORT else _unmarked(word))
+        parts += (plain[at:begin], form(plain[begin + 1 : sign.end()]))
         at = sign.end()
-    return ("".join((*parts, plain[at:])) if parts else plain)[1:]
+    return "".join((*parts, plain[at:])) if parts else plain
 
 
 def _unmarked(word: str) -> str:
@@ -110,9 +125,12 @@ def _unmarked(word: str) -> str:
     return f" {word}" if word else ""
 
 
-_SHORT = 40
-"""Characters of a word whose form without marks is remembered: marks stand alone, or at words that come again."""
-_unmarked_again = lru_cache(maxsize=8192)(_unmarked)
+_remembered = lru_cache(maxsize=8192)(_unmarked)
+
+
+def _unmarked_again(word: str) -> str:
+    """As :func:`_unmarked`; of a short word it is remembered: marks stand alone, or at words that come again."""
+    return _remembered(word) if len(word) <= 40 else _unmarked(word)
 
 
 def is_longer_than(text: str, limit: int) -> bool:
