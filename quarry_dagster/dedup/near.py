@@ -156,7 +156,9 @@ class View:
     @cached_property
     def passages(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each passage starts, and where it ends: places of tokens, int64."""
-        between = np.ones(len(self.is_covered) + 2, np.bool_)  # what stands before and behind the text is no part of one
+        between = np.ones(
+            len(self.is_covered) + 2, np.bool_
+        )  # what stands before and behind the text is no part of one
         between[1:-1] = self.is_covered
         edges = np.flatnonzero(between[1:] != between[:-1])
         return edges[::2], edges[1::2]
