@@ -11,6 +11,7 @@ from quarry_dagster import changes, explain, takedown
 from quarry_dagster.checks import deduped_corpus as checks
 from quarry_dagster.checks import quality_signals as signal_checks
 from quarry_dagster.errors import ConfigError, CorpusShrankError, StoreError
+from quarry_dagster.search import Searcher
 from quarry_dagster.stages import quality_signals as stage
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.redo import adopt
@@ -200,6 +201,16 @@ def test_another_policy_that_takes_much_is_meant_where_somebody_said_so(tmp_path
     other.run()
     assert other.urls() == set()
     assert len(_filtered(other)) == len(many)
+
+
+def test_search_passes_over_what_is_kept_out_unless_it_is_asked_for(tmp_path: Path, policy: Path) -> None:
+    corpus = _corpus(tmp_path / "data", policy)
+    searcher = Searcher(corpus.store, corpus.profile)
+    (text,) = SHORT.values()
+    assert set(searcher.like(text, 20)["url"]) == set(GOOD)
+    found = searcher.like(text, 20, filtered=True)
+    assert found.row(0, named=True)["url"] == "https://b.example/short"
+    assert dict(found.select("url", "is_filtered").iter_rows()) == {url: url not in GOOD for url in TEXTS}
 
 
 def test_what_changed_names_the_rule(tmp_path: Path, policy: Path) -> None:
