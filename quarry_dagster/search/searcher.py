@@ -81,8 +81,8 @@ class Searcher:
 
         Returns the columns cosine, doc_id, url, title, text, metadata, is_filtered.
 
-        The index holds the texts of removed duplicates too, and those that the quality policy keeps out. They are passed
-        over; with `filtered` the latter are found as well.
+        The index holds the texts of removed duplicates too, and those that the quality policy keeps out. They are
+        passed over; with `filtered` the latter are found as well.
 
         Raises:
             ConfigError: there is no corpus yet, or it was made under another model than the profile's.
