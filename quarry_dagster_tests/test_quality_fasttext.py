@@ -101,6 +101,19 @@ def test_a_file_that_is_no_model_is_named_and_nothing_in_it_is_run(
     assert str(path) in str(error.value)
 
 
+def test_a_damaged_model_ends_no_process_and_fills_no_memory(model: Path, tmp_path: Path) -> None:
+    content = model.read_bytes()
+    for at in (12, 60, 76, len(content) // 2, len(content) - 200):
+        damaged = tmp_path / f"{at}.bin"
+        damaged.write_bytes(content[:at] + b"\xff\xff\xff\x0f" + content[at + 4 :])
+        try:
+            scores = fasttext_scorer("edu", str(damaged), "good").score(["the study measures"])
+        except ConfigError as error:
+            assert str(damaged) in str(error)
+        else:
+            assert scores == [None] or isinstance(scores[0], float)
+
+
 def test_a_label_that_the_model_has_not_is_told_with_the_nearest(model: Path) -> None:
     with pytest.raises(ConfigError, match="has no '__label__god'; the nearest of its labels is '__label__good'"):
         fasttext_scorer("edu", str(model), "god")

@@ -72,7 +72,15 @@ def fasttext_scorer(name: str, path: str, label: str) -> Scorer:
 
 _MAGIC = (793712314).to_bytes(4, "little")
 """The first bytes of a model file, as fastText writes it (FASTTEXT_FILEFORMAT_MAGIC_INT32)."""
-_TRY = "import sys, fasttext; fasttext.load_model(sys.argv[1]).predict('a', k=-1)"
+_TRY = """
+import resource, sys, fasttext
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))
+fasttext.load_model(sys.argv[1]).predict("a", k=-1)
+"""
+_ROOM = 1 << 30
+"""Bytes that a process needs besides a model; a model takes about as many as its file has."""
+_SECONDS, _BYTES_A_SECOND = 30, 20_000_000
+"""What reading a model may take: so long, and a second for so many bytes."""
 
 
 @lru_cache(maxsize=8)
@@ -81,8 +89,12 @@ def _problem(path: str, size: int, changed: int) -> str | None:
     with Path(path).open("rb") as file:
         if file.read(4) != _MAGIC:
             return "is no fastText model (.bin or .ftz)"
-    # A file that is cut off or damaged ends the process that loads it, so that is another one.
-    done = subprocess.run([sys.executable, "-c", _TRY, path], capture_output=True, text=True)
+    # A file that is cut off or damaged may end the process that loads it, or fill its memory: that is another one.
+    command = [sys.executable, "-c", _TRY, path, str(2 * size + _ROOM)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS + size / _BYTES_A_SECOND)
+    except subprocess.TimeoutExpired:
+        return "cannot be read as a fastText model: it is damaged, or of another version (its loader does not end)"
     if done.returncode == 0:
         return None
     said = (done.stderr.strip().splitlines() or [""])[-1].rpartition("Error: ")[2][:200]
