@@ -8,7 +8,7 @@ import time
 import pytest
 
 from quarry_dagster.page import read_head
-from quarry_dagster.page.license import has_hint, named, page_license
+from quarry_dagster.page.license import has_hint, named, page_license, shown
 from quarry_dagster.page.tree import parse
 
 CC = "https://creativecommons.org/licenses/by-sa/4.0/"
@@ -51,7 +51,8 @@ def license_of(markup: str) -> tuple[str | None, str | None]:
         ("Creative Commons Attribuzione - Non commerciale - Non opere derivate 4.0", "CC-BY-NC-ND-4.0"),
         ("Creative Commons Naamsvermelding-GeenAfgeleideWerken 4.0", "CC-BY-ND-4.0"),
         (
-            "Creative Commons Paternité-Pas d'Utilisation Commerciale-Partage des Conditions Initiales à l'Identique 2.0",
+            "Creative Commons Paternité-Pas d'Utilisation Commerciale-"
+            "Partage des Conditions Initiales à l'Identique 2.0",
             "CC-BY-NC-SA-2.0",
         ),
         ("Creative Commons Namensnennung - Nicht kommerziell - Keine Bearbeitungen 4.0", "CC-BY-NC-ND-4.0"),
@@ -62,6 +63,18 @@ def license_of(markup: str) -> tuple[str | None, str | None]:
 )
 def test_licences_have_one_name_however_they_are_said(said: str, name: str | None) -> None:
     assert named(said) == name
+
+
+@pytest.mark.parametrize(
+    ("license_", "told"),
+    [
+        *(("CC-BY-SA-3.0-DE", True), ("MIT", True), ("https://creativecommons.org/licenses/by-sa/3.0/fr/", True)),
+        *(("https://creativecommons.org/licenses/by/", True), ("GFDL-1.3-or-later", True), ("CC0-1.0", True)),
+        *(("https://a.test/terms/ann", False), ("ann-smith", False), ("CC-BY-4.0-ann", False)),
+    ],
+)
+def test_no_word_of_a_page_is_in_a_licence_as_it_is_shown(license_: str, told: bool) -> None:
+    assert shown(license_) == (license_ if told else "a URL of its own")
 
 
 @pytest.mark.parametrize(

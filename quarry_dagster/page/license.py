@@ -99,7 +99,8 @@ _CC_NAME = (
 _CC_LONG = re.compile(
     r"Creative[ -]Commons[ ,:–—-]*(?:\(?CC[\w -]{0,12}\)? )?"
     rf"(?:(?P<zero>Zero|CC0|Public Domain Dedication)|{_CC_NAME}"
-    r"[ ,]*(?:(?:public )?(?:licen[sc]e|licencia|lizenz|licença|licenza|licentie|international|unported|generic)[ ,]*){0,3}"
+    r"[ ,]*(?:(?:public )?(?:licen[sc]e|licencia|lizenz|licença|licenza|licentie|international|unported|generic)"
+    r"[ ,]*){0,3}"
     r"\(?(?:v(?:ersion)?\.? ?)?(?P<version>\d\.\d)?)",
     re.IGNORECASE,
 )
@@ -110,12 +111,19 @@ _ALL_OF_NAME = re.compile(
 )
 """What may follow the name of a licence without a version: other words may be of the name, and limit what it grants."""
 _LIMITED = re.compile(
-    r"[\s,/&+–—-]*(?:(?:and|und|et|y|e|en) )?(?:n[cd]\b|sa\b|no[nt]?\b|non[ -]?c|no[ -]?deriv|nicht|keine|n[ãa]o|sin|sem|pas|niet|geen|share|weitergabe|"
-    r"compart|partage|partilha|condividi|gelijk)",
+    r"[\s,/&+–—-]*(?:(?:and|und|et|y|e|en) )?(?:n[cd]\b|sa\b|no[nt]?\b|non[ -]?c|no[ -]?deriv|nicht|keine|n[ãa]o|"
+    r"sin|sem|pas|niet|geen|share|weitergabe|compart|partage|partilha|condividi|gelijk)",
     re.IGNORECASE,
 )
 """What follows a short name that goes on in words."""
 _NAME_IN_SENTENCE = re.compile(_CC_NAME, re.IGNORECASE)
+_OURS = frozenset(
+    [*_SPELLED.values(), *(name for _, name in _OTHER_URLS if name), *(name for _, name in _OTHER_WORDS), "CC0-1.0"]
+)
+_CC_OURS = re.compile(
+    r"CC-(?:BY(?:-NC)?(?:-ND|-SA)?|PDM)-\d\.\d(?:-[A-Z]{2,3})?|"
+    r"https://creativecommons\.org/licenses/by(?:-nc)?(?:-nd|-sa)?/(?:\d\.\d/[a-z]{2,3}/)?"
+)
 _GRANT = re.compile(
     r"licen[sc]ed|licen[sc]e\b|licen[sc]ing|under (?:an? |the )?(?:terms of )?(?:an? |the )?(?:Creative|CC)|"
     r"(?:available|released|published|distributed|shared|provided) (?:\w+ ){0,3}under|"
@@ -130,8 +138,8 @@ _OF_SOMETHING_ELSE = re.compile(
 _FROM_ELSEWHERE = re.compile(
     r"\b(?:adapted|derived|taken|reproduced|reprinted|republished|translated|excerpt(?:ed)?|based|modified)\b"
     r"(?: \w+)? (?:from|on|of)\b|\b(?:courtesy|credit|source:)|"
-    r"\bthe (?:\w+ )?(?:book|text|article|post|paper|publication|story|report|course|guide|journal|work|document|table|chapter)"
-    r" (?:by|of|from) (?!(?:this|our|the (?:page|site|website))\b)",
+    r"\bthe (?:\w+ )?(?:book|text|article|post|paper|publication|story|report|course|guide|journal|work|document|table|"
+    r"chapter) (?:by|of|from) (?!(?:this|our|the (?:page|site|website))\b)",
     re.IGNORECASE,
 )
 """Of a sentence whose licence is that of another work, or of what the page was made from."""
@@ -148,8 +156,8 @@ _OF_PAGE = re.compile(
     re.IGNORECASE,
 )
 _DENIES = re.compile(
-    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\buntil\b|\bif\b|\bwere\b|\bsome\b(?! rights reserved)|\bsuch as\b|\bused to\b|\bread more\b|"
-    r"\babout\b|\bnicht\b|\bkeine?r?\b|\bbis \d|\bne [\w' ]{0,20}pas\b|\bno est|\bnon (?:è|sono)\b|\bniet\b",
+    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\buntil\b|\bif\b|\bwere\b|\bsome\b(?! rights reserved)|\bsuch as\b|"
+    r"\bused to\b|\bread more\b|\babout\b|\bnicht\b|\bkeine?r?\b|\bbis \d|\bne [\w' ]{0,20}pas\b|\bno est|\bnon (?:è|sono)\b|\bniet\b",
     re.IGNORECASE,
 )
 """What makes a sentence about a licence, but for its name, none that grants it."""
@@ -255,6 +263,11 @@ def _in_words(found: re.Match[str]) -> str | None:
     parts = found["parts"]
     kind = ["by", *(short for short, words in _PARTS_OF_LONG.items() if re.search(words, parts, re.IGNORECASE))]
     return _by("-".join(kind), found["version"])
+
+
+def shown(license_: str) -> str:
+    """A licence as it may stand where no takedown reaches it: one that we name, never what a page wrote."""
+    return license_ if license_ in _OURS or _CC_OURS.fullmatch(license_) else "a URL of its own"
 
 
 def _creative_commons(
