@@ -157,7 +157,8 @@ _OF_PAGE = re.compile(
 )
 _DENIES = re.compile(
     r"\?|\bnot\b|n['’]t\b|\bno longer\b|\buntil\b|\bif\b|\bwere\b|\bsome\b(?! rights reserved)|\bsuch as\b|"
-    r"\bused to\b|\bread more\b|\babout\b|\bnicht\b|\bkeine?r?\b|\bbis \d|\bne [\w' ]{0,20}pas\b|\bno est|\bnon (?:è|sono)\b|\bniet\b",
+    r"\bused to\b|\bread more\b|"
+    r"\babout\b|\bnicht\b|\bkeine?r?\b|\bbis \d|\bne [\w' ]{0,20}pas\b|\bno est|\bnon (?:è|sono)\b|\bniet\b",
     re.IGNORECASE,
 )
 """What makes a sentence about a licence, but for its name, none that grants it."""
