@@ -98,6 +98,7 @@ NAMED = [
     ("iban", "{}\u00a0and", "DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000"),
     ("iban", "{} is mine", "de89370400440532013000"),
     ("email", "<{}>", "info@t.co"),
+    ("email", "Mail {}", "ceo@x.com"),
     ("email", "mailto://{}", "ann@shore.org"),
     ("national_id", "personnummer {}", "19811228-9874"),
 ]
@@ -116,7 +117,7 @@ NOTHING = [
     "see RFC 2606, section 4.1.2.13, and 2001:db8::1 or 12:34:56",
     "2024-11-30 12:34:56, 30.11.2024, 11/30/2024, 1999-2024, 2019 – 2021",
     "app_version=110.112.130.5, ver='4.118.205.13', pkg==113.120.5.8, v=110.112.130.5",
-    "https://user:pass@host.org/x, ssh://git@shore.org/x, ftp://ann@shore.org and a@b.com",
+    "https://user:pass@host.org/x, ssh://git@shore.org/x, ftp://ann@shore.org, a@b.com and w1@e.com",
     "taken on 20240115-1238, of 20240115-1246",
     "me@example.com, user@domain.com, icon@2x.png, git@github.com:a/b.git, @ann@mastodon.social, x@localhost",
     "pip install quarry@1.2.3 or left@right and a @ b",

@@ -162,7 +162,7 @@ def _as_written(script: str) -> tuple[str, str]:
 
 
 def _repaired(script: str) -> tuple[str, str]:
-    """The script without what JSON does not allow and pages write all the same; what is cut off at `MAX_DEPTH` is said."""
+    """The script without what JSON does not allow and pages write all the same; a cut at `MAX_DEPTH` is said."""
     if '"' not in script and "&quot;" in script:
         script = html.unescape(script)
     script = _COMMENTED.sub(lambda part: _NO_ESCAPE.sub(_escape, part[1]) if part[1] else " ", script)

@@ -29,7 +29,10 @@ _NOBODYS = frozenset({"example", "test", "invalid", "localhost", "local", "inter
 """The domains that RFC 2606, RFC 6762 and ICANN keep for nobody."""
 _PLACEHOLDERS = re.compile(
     r"@(?:[\w-]+\.)?(?:example|exemple|beispiel|ejemplo|a?domain|yourdomain|yourcompany|mydomain|email|address|site|"
-    r"website|company)\.\w+$|^\w@(?:[\w-]+\.)?[a-z]\.\w+$|^(?:git|hg|svn|name|your[\w.-]*|user(?:name)?|someone|first\.?last(?:name)?)@",
+    r"website|company)\.\w+$|^\w@(?:[\w-]+\.)?[a-z]\.\w+$|"
+    # Of one letter, there are these alone below com, net and org.
+    r"@(?:[\w-]+\.)?(?![qxz]\.com$|[iq]\.net$|x\.org$)[a-z]\.(?:com|net|org)$|"
+    r"^(?:git|hg|svn|name|your[\w.-]*|user(?:name)?|someone|first\.?last(?:name)?)@",
     re.IGNORECASE,
 )
 _IN_URL = re.compile(r"(?<![a-z0-9+.-])(?!mailto:)[a-z][a-z0-9+.-]{1,20}://[^\s/@]{0,100}$", re.IGNORECASE)
