@@ -28,7 +28,9 @@ from pathlib import Path
 import fsspec.implementations.local  # noqa: F401  as numpy.ma: first use would import it, and imports are not counted
 import numpy as np
 import numpy.ma
+import pandas  # noqa: F401  pyarrow imports it where it is installed
 import polars as pl
+import pyarrow.compute  # noqa: F401
 
 from quarry_dagster.dedup import candidates, shingles
 from quarry_dagster.extract import count_words, text_digest

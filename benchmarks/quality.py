@@ -4,9 +4,9 @@
     python -m benchmarks.quality --make-fixture FILE --peer PYTHON
 
 PAGES has the columns `html` (bytes), `url` and `page_type`, which a person gave. Printed are: documents a CPU-second of
-the signals, apart from the score of language; the share of pages of each type that each policy keeps; and how much junk
-(`benchmarks/junk.py`) it finds, planted into articles that `fineweb@1` and `quarry@1` both keep. With --more texts of
-the files `planted*.parquet` in a folder are read too. With --peer, a Python that has datatrove 0.10, spaCy and nltk, the
+the signals, apart from the score of language; the share of pages of each type that each policy keeps; and how much
+junk (`benchmarks/junk.py`) it finds, planted into articles that `fineweb@1` and `quarry@1` both keep. With --more texts
+of the files `planted*.parquet` in a folder are read too. With --peer, a Python that has datatrove 0.10 and spaCy, the
 same texts go through datatrove's filters in the same run, in turns, and verdicts and reasons are compared text by text;
 with --limit only so many texts, evenly spread. With --texts what was extracted is kept in a file.
 
@@ -20,30 +20,26 @@ import json
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from benchmarks.junk import KINDS, SHARES, planted
 from benchmarks.threshold_texts import threshold_texts
 from quarry_dagster.extract import Page, plain_form
 from quarry_dagster.extract.page import extract_page
 from quarry_dagster.profiles.settings import Extraction as Settings
-from quarry_dagster.quality import Text, signals
+from quarry_dagster.quality import SIGNALS, Text, signals
+from quarry_dagster.quality.policy import Policy, Rule, read_policy
 
 POLICIES = ("gopher", "c4", "fineweb", "fineweb2", "quarry")
 _COMPARED = ("gopher_repetition", "gopher_quality", "c4", "fineweb_quality", "chain")
-_FOLDER = Path(signals.__code__.co_filename).parent / "policies"
-_OPERATORS = {"<": pl.Expr.lt, "<=": pl.Expr.le, ">": pl.Expr.gt, ">=": pl.Expr.ge, "==": pl.Expr.eq, "!=": pl.Expr.ne}
 _BATCH = 32
 _BASES = 40
 """Articles that get junk of every kind and step."""
-
-Rule = dict[str, Any]
 
 
 def main() -> int:
@@ -108,7 +104,10 @@ def _print_speed(name: str, texts: list[Text]) -> None:
         signals(each)
         seconds.append(time.process_time() - began)
     size = sum(len(text.text) for text in texts) / len(texts)
-    print(f"\n{len(texts)} {name} of {size:,.0f} characters: {len(texts) / seconds[0]:,.0f} documents a CPU-second", end="")
+    print(
+        f"\n{len(texts)} {name} of {size:,.0f} characters: {len(texts) / seconds[0]:,.0f} documents a CPU-second",
+        end="",
+    )
     print(f", with the score of language {len(texts) / seconds[1]:,.0f}")
 
 
@@ -118,20 +117,22 @@ class _Peer:
     def __init__(self, python: str) -> None:
         script = Path(__file__).with_name("quality_peer.py")
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([python, script], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self._process = subprocess.Popen(
+            [python, script], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
 
     def ask(self, text: str) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(text) + "\n")
         self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
-            raise SystemExit("the peer ended: has its Python datatrove 0.10, spaCy and nltk?")
+            raise SystemExit("the peer ended: has its Python datatrove 0.10 and spaCy?")
         return json.loads(line)
 
 
 def _print_compared(name: str, texts: Sequence[str], python: str) -> None:
     peer = _Peer(python)
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     same: Counter[str] = Counter()
     for begin in range(0, len(texts), _BATCH):
         batch = texts[begin : begin + _BATCH]
@@ -157,54 +158,38 @@ def _print_compared(name: str, texts: Sequence[str], python: str) -> None:
         print(f"| {filtered} | {same[filtered]} of {n} |")
 
 
-def shipped(name: str) -> list[Rule]:
-    """The rules of a shipped policy, in their order."""
-    return yaml.safe_load((_FOLDER / f"{name}@1.yaml").read_text(encoding="utf-8"))["rules"]
+def policy(name: str) -> Policy:
+    """The first version of a shipped policy."""
+    return read_policy(f"{name}@1", [signal.name for signal in SIGNALS])
 
 
-def rules_of(filtered: str) -> list[Rule]:
+def rules_of(filtered: str) -> Sequence[Rule]:
     """The rules of one of datatrove's filters, or of FineWeb's chain, which was given no language."""
-    chain = [rule for rule in shipped("fineweb") if rule["name"] != "language_score"]
+    chain = [rule for rule in policy("fineweb").rules if rule.name != "language_score"]
     if filtered == "chain":
         return chain
     if filtered == "c4":
-        return shipped("c4")
+        return policy("c4").rules
     if filtered == "fineweb_quality":  # on the text as it is, not on what C4 leaves of it
-        return [rule | {"signal": rule["signal"].removeprefix("fineweb_")} for rule in chain[-5:]]
-    gopher = shipped("gopher")
-    names = [rule["name"] for rule in gopher]
-    first = names.index("gopher_short_doc")
+        return [rule.model_copy(update={"signal": rule.signal.removeprefix("fineweb_")}) for rule in chain[-5:]]
+    gopher = policy("gopher").rules
+    first = [rule.name for rule in gopher].index("gopher_short_doc")
     return gopher[:first] if filtered == "gopher_repetition" else gopher[first:]
 
 
 def first_reasons(values: pl.DataFrame, rules: Sequence[Rule]) -> list[str | None]:
-    """The first rule that each row fails, whatever its language and its type of page."""
-    failed = [
-        pl.when(_compared(rule).fill_null(False)).then(pl.lit(rule["name"])) for rule in rules
-    ]
+    """The first rule that each row fails."""
+    failed = [pl.when(rule.holds).then(pl.lit(rule.name)) for rule in rules]
     return values.select(pl.coalesce(failed)).to_series().to_list()
 
 
-def _compared(rule: Rule) -> pl.Expr:
-    return _OPERATORS[rule["op"]](pl.col(rule["signal"]), pl.lit(rule["threshold"], pl.Float32))
-
-
-def _failed(table: pl.DataFrame, policy: str) -> pl.Series:
+def _failed(table: pl.DataFrame, name: str) -> pl.Series:
     """bool: which rows fail a policy."""
-    failed = []
-    for rule in shipped(policy):
-        holds = _compared(rule)
-        for column in ("language", "page_type"):
-            if column in rule:
-                holds &= pl.col(column).is_in(rule[column]).fill_null(False)
-            if f"not_{column}" in rule:
-                holds &= ~pl.col(column).is_in(rule[f"not_{column}"]).fill_null(False)
-        failed.append(holds.fill_null(False).alias(rule["name"]))
-    return table.select(pl.any_horizontal(failed).alias(policy)).to_series()
+    return table.select(pl.any_horizontal([rule.holds for rule in policy(name).rules]).alias(name)).to_series()
 
 
 def _print_kept(table: pl.DataFrame) -> None:
-    print("\n| type | pages | " + " | ".join(POLICIES) + " |\n| --- " * 1 + "| --- " * (len(POLICIES) + 1) + "|")
+    print("\n| type | pages | " + " | ".join(POLICIES) + " |\n" + "| --- " * (len(POLICIES) + 2) + "|")
     for (label,), group in table.sort("label").group_by("label", maintain_order=True):
         kept = [f"{1 - group[name].cast(pl.Float64).sum() / group.height:.1%}" for name in POLICIES]
         print(f"| {label} | {group.height} | " + " | ".join(kept) + " |")
@@ -227,7 +212,9 @@ def _print_junk(table: pl.DataFrame) -> None:
         cells = []
         for step in range(len(SHARES)):
             at = of_kind.filter(pl.col("step") == step)
-            cells.append(" / ".join(f"{at[name].cast(pl.Float64).sum() / at.height:.0%}" for name in ("fineweb", "quarry")))
+            cells.append(
+                " / ".join(f"{at[name].cast(pl.Float64).sum() / at.height:.0%}" for name in ("fineweb", "quarry"))
+            )
         print(f"| {kind} | " + " | ".join(cells) + " |")
 
 

@@ -1,7 +1,7 @@
-"""What datatrove's filters say of texts: run by a Python that has datatrove, spaCy and nltk, and not this project.
+"""What datatrove's filters say of texts: run by a Python that has datatrove and spaCy, and not this project.
 
-A text a line comes in as JSON. Out go, a line a text: its words, what each filter and FineWeb's chain of them say (null,
-or the reason for which the text is dropped), and the CPU seconds that the four filters and the chain took.
+A text a line comes in as JSON. Out go, a line a text: its words, what each filter and FineWeb's chain of them say
+(null, or the reason for which the text is dropped), and the CPU seconds that the four filters and the chain took.
 """
 
 from __future__ import annotations

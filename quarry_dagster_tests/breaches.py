@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from quarry_dagster.store import ShardFiles, Store, Table, VectorNotes
-from quarry_dagster.store.schemas import embeddings_schema
+from quarry_dagster.store.schemas import FILTER_DECISIONS, embeddings_schema
 from quarry_dagster_tests.corpus import as_written, overwrite
 
 
@@ -16,7 +16,7 @@ def rewrite(table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Non
     """A next version of the table's first partition that claims to be what the current one is."""
     segment = next(iter(table.segments().values()))
     rows = change(pl.concat(list(segment.batches())))
-    schema = embeddings_schema(segment.notes.dim) if isinstance(segment.notes, VectorNotes) else table.schema
+    schema = embeddings_schema(segment.notes.dim) if isinstance(segment.notes, VectorNotes) else segment.schema
     with table.write(segment.partition, schema) as writer:
         writer.append(rows)
         writer.note(segment.notes)
@@ -83,6 +83,29 @@ def place_beyond_the_text(store: Store) -> None:
     place = {"type": "email", "rule": "address", "confidence": 0.9, "start": 5, "end": 1_000_000}
     schema = store.personal_data.schema["found"]
     rewrite(store.personal_data, _first("found", pl.lit(pl.Series([[place]], dtype=schema)).first()))
+
+
+def unrated_document(store: Store) -> None:
+    rewrite(store.quality_signals, lambda rows: rows.tail(-1))
+
+
+def signal_that_is_no_number(store: Store) -> None:
+    rewrite(store.quality_signals, _first("words_v1", pl.lit(float("nan"), pl.Float32)))
+
+
+def filtered_for_no_reason(store: Store) -> None:
+    corpus = store.deduped_corpus.current()
+    assert corpus is not None
+    row = corpus.kept().select("doc_id").head(1).collect()
+    rule = {"url": "https://a.example/", "policy": "mine@1 0", "rule": "short", "value": 9.0, "threshold": 5.0}
+    rows = row.with_columns(pl.lit(value).alias(name) for name, value in rule.items())
+    stored = {"policy": {"name": "mine", "version": 1, "rules": []}, "action": "drop"}
+    _published(store, "kept", lambda kept: kept.filter(pl.col("doc_id") != row.item()))
+    corpus = store.deduped_corpus.current()
+    assert corpus is not None
+    filtered = store.filtered.extend((), rows.cast(dict(FILTER_DECISIONS)))
+    layers, inputs = replace(corpus.layers, filtered=filtered), replace(corpus.inputs, policy=stored)
+    overwrite(replace(corpus, layers=layers, inputs=inputs))
 
 
 def vector_of_another_model(store: Store) -> None:
@@ -180,7 +203,8 @@ def duplicate_left(store: Store) -> None:
     missed = decisions.filter(pl.col("level") == "near")
     _published(store, "decisions", lambda rows: rows.join(missed, on="removed_id", how="anti"))
     texts = store.extracted_text.scan().join(missed.lazy(), left_on="doc_id", right_on="removed_id", how="semi")
-    back = texts.select("doc_id", "partition", duplicates=pl.lit(0, pl.Int64)).collect()
+    facts = {"failed": pl.lit(None, pl.String), "duplicates": pl.lit(0, pl.Int64)}
+    back = texts.select("doc_id", "partition", **facts).collect()
     _published(
         store,
         "kept",
@@ -210,6 +234,8 @@ PLANTED = [
     ("page_metadata contract", license_of_no_source),
     ("personal_data contract", unread_document),
     ("personal_data contract", place_beyond_the_text),
+    ("quality_signals contract", unrated_document),
+    ("quality_signals contract", signal_that_is_no_number),
     ("embeddings contract", vector_of_another_model),
     ("embeddings contract", lost_vector),
     ("embeddings vectors", scaled_vector),
@@ -220,6 +246,7 @@ PLANTED = [
     ("faiss_index recall_at_10", index_of_shuffled_vectors),
     ("deduped_corpus contract", unknown_level),
     ("deduped_corpus contract", kept_twice),
+    ("deduped_corpus contract", filtered_for_no_reason),
     ("deduped_corpus conservation", lost_document),
     ("deduped_corpus witnesses", dangling_witness),
     ("deduped_corpus witnesses", unjustified_removal),

@@ -16,6 +16,7 @@ from quarry_dagster import errors
 from quarry_dagster.extract.extractors import EXTRACTORS
 from quarry_dagster.orchestration import assets
 from quarry_dagster.profiles.settings import Extraction
+from quarry_dagster.quality.signals import SIGNALS
 from quarry_dagster.store import schemas
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +116,13 @@ def test_every_column_has_a_meaning_and_a_row_in_the_documents() -> None:
     columns = {column for schema in (*tables, schemas.DEDUP_DECISIONS) for column in schema}
     assert columns - schemas.MEANINGS.keys() == set()
     assert {column for column in columns if f"`{column}`" not in documents} == set()
+
+
+def test_every_signal_is_in_the_documents_with_its_formula_and_source() -> None:
+    rows = (ROOT / "docs" / "quality.md").read_text()
+    missing = [each.name for each in SIGNALS if f"| `{each.name}` | {each.formula} | {each.source} |" not in rows]
+    assert missing == []
+    assert all(re.search(r"_v\d+$", each.name) for each in SIGNALS)
 
 
 def test_every_extractor_is_a_mode_of_the_profile_and_the_other_way_round() -> None:

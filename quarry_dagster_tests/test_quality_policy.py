@@ -1,6 +1,8 @@
 """A policy is a file of rules: what fails them, and what is said of a file that is none."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,11 +14,11 @@ from quarry_dagster.quality.signals import SIGNALS
 NAMES = [signal.name for signal in SIGNALS]
 
 
-def _policy(*rules: dict[str, object]) -> Policy:
+def _policy(*rules: Mapping[str, object]) -> Policy:
     return Policy.model_validate({"name": "test", "version": 1, "rules": rules})
 
 
-def _rule(name: str = "r", signal: str = "x", op: str = ">", threshold: float = 0.3, **among: object) -> dict:
+def _rule(name: str = "r", signal: str = "x", op: str = ">", threshold: float = 0.3, **among: Any) -> dict[str, Any]:
     return {"name": name, "signal": signal, "op": op, "threshold": threshold, **among}
 
 
@@ -45,7 +47,7 @@ def test_a_rule_is_for_the_languages_types_and_hosts_that_it_names() -> None:
         host=["example.org", "a.example.org", "badexample.org", None],
     )
     failing = {
-        name: _policy(_rule(**among)).failures(rows)["row"].to_list()
+        name: _policy(_rule() | among).failures(rows)["row"].to_list()
         for name, among in {
             "language": {"language": ["en"]},
             "not_language": {"not_language": ["en"]},

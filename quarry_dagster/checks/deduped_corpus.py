@@ -20,7 +20,7 @@ from quarry_dagster.stages import faiss_index
 from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.stages.corpus import deduped_corpus as stage
 from quarry_dagster.stages.corpus import evidence, sketches
-from quarry_dagster.stages.corpus.filtering import WAITING
+from quarry_dagster.stages.corpus.filtering import WAITING, Ruling
 from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Corpus, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import HOST, LEVELS, PAIRS, SCORED_LEVELS
@@ -35,7 +35,8 @@ _NONE = Finding(False, "there is no corpus yet: materialize deduped_corpus")
 
 
 def contract(store: Store, profile: HardwareProfile) -> Finding:
-    """Kept documents once each, with a text; decisions once for each removed document, by known levels and rules."""
+    """Kept documents once each, with a text; decisions once for each removed document, by known levels and rules; of
+    what the policy keeps out, rules of the policy that its values fail."""
     corpus = store.deduped_corpus.current()
     if corpus is None:
         return _NONE
@@ -52,6 +53,7 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
             "without run": pl.col("run_id").is_null(),
         },
     )
+    found += _groundless(corpus)
     if not found:
         found += missing(
             "deduped_corpus, texts of kept documents",
@@ -73,6 +75,18 @@ def contract(store: Store, profile: HardwareProfile) -> Finding:
             found.append(f"deduped_corpus: {miscounted.height:,} rows miscount their duplicates (first: {example})")
     rows = corpus.kept_documents
     return Finding.of_breaches(found, f"{rows:,} kept documents", kept=rows)
+
+
+def _groundless(corpus: Corpus) -> list[str]:
+    """A sentence where documents are kept out by what is no rule of the policy, or by a value that satisfies it."""
+    ruling, filtered = Ruling.of(corpus.inputs.policy), corpus.filtered().collect()
+    rules = {rule.name: rule for rule in ruling.policy.rules} if ruling and ruling.drops else {}
+    wrong: list[str] = []
+    for (name,), rows in filtered.group_by("rule", maintain_order=True):
+        rule = rules.get(str(name))
+        groundless = rows if rule is None else rows.filter(~rule.compared("value"))
+        wrong += groundless["doc_id"].to_list()
+    return [f"filter_decisions: {len(wrong):,} rows without ground (first: {wrong[0]})"] if wrong else []
 
 
 def conservation(store: Store, profile: HardwareProfile) -> Finding:

@@ -36,7 +36,7 @@ def list_policies(as_json: bool) -> None:
     """The policies that come with QuarryCore."""
     found = [_read(name) for name in _shipped()]
     if as_json:
-        print_json([{"policy": name, **_facts(each)} for name, each in zip(_shipped(), found, strict=True)])
+        print_json({"policies": [{"policy": n, **_facts(each)} for n, each in zip(_shipped(), found, strict=True)]})
         return
     for name, each in zip(_shipped(), found, strict=True):
         click.echo(

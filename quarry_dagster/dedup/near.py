@@ -114,8 +114,8 @@ def _numbered(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct hashes, sorted, and the place there of each: int32."""
     places = np.argsort(hashes)
     ordered = hashes[places]
-    is_first = np.not_equal(ordered, np.roll(ordered, 1))
-    is_first[:1] = True
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     order = np.empty(len(hashes), np.int32)
     order[places] = np.cumsum(is_first) - 1
     return ordered[is_first], order
@@ -156,7 +156,11 @@ class View:
     @cached_property
     def passages(self) -> tuple[np.ndarray, np.ndarray]:
         """Where each passage starts, and where it ends: places of tokens, int64."""
-        edges = np.flatnonzero(np.diff(self.is_covered, prepend=True, append=True))
+        between = np.ones(
+            len(self.is_covered) + 2, np.bool_
+        )  # what stands before and behind the text is no part of one
+        between[1:-1] = self.is_covered
+        edges = np.flatnonzero(between[1:] != between[:-1])
         return edges[::2], edges[1::2]
 
     @cached_property

@@ -51,7 +51,7 @@ def sketches(texts: Sequence[str]) -> list[np.ndarray]:
 
 def _sketch(grams: np.ndarray) -> np.ndarray:
     """The sketch of a text with these shingles."""
-    sampled = _distinct(_numbers(grams[grams < _LIMIT]))
+    sampled = _distinct(grams[grams < _LIMIT] >> _UNSHARED)
     return sampled if len(sampled) >= SKETCH_MIN else _distinct(_numbers(_distinct(grams)[:SKETCH_MIN]))
 
 
@@ -64,4 +64,6 @@ def _numbers(hashes: np.ndarray) -> np.ndarray:
 def _distinct(hashes: np.ndarray) -> np.ndarray:
     """Each once, sorted: np.unique, which puts them in a hash table first, takes many times as long."""
     ordered = np.sort(hashes)
-    return ordered[np.flatnonzero(np.diff(ordered, prepend=~ordered[:1]))]
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    return ordered[is_first]

@@ -17,9 +17,19 @@ _MIN_LETTERS = 20
 
 def detect_language(text: str) -> str | None:
     """ISO 639-1 code of the language of a text's longest lines, which are prose; None where it is too short to tell."""
-    lines = sorted(text.split("\n", _LINES)[:_LINES], key=len, reverse=True)
-    sample = "\n".join(lines)[:_SAMPLE]
+    sample = _sample(text)
     return likeliest_language(sample)[0] if sum(map(str.isalpha, sample)) >= _MIN_LETTERS else None
+
+
+def language_score(text: str, language: str) -> float:
+    """The probability of a language, by what tells :func:`detect_language`: 0 where another one is likelier."""
+    likeliest, score = likeliest_language(_sample(text))
+    return score if likeliest == language else 0.0
+
+
+def _sample(text: str) -> str:
+    """What is looked at of a text: its longest lines."""
+    return "\n".join(sorted(text.split("\n", _LINES)[:_LINES], key=len, reverse=True))[:_SAMPLE]
 
 
 def likeliest_language(text: str) -> tuple[str, float]:

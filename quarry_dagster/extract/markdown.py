@@ -104,6 +104,8 @@ def plain_form(text: str, text_format: str | None) -> str:
 
 def _without_pairs(line: str) -> str:
     """A line without the marks of emphasis, struck-out text and code that stand in pairs around something."""
+    if not ("*" in line or "`" in line or "~" in line):
+        return line
     opened: dict[str, re.Match[str]] = {}
     marks: list[tuple[int, int]] = []
     for mark in _MARK.finditer(line):

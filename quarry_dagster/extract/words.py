@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from quarry_dagster.digests import digest
 from quarry_dagster.plural import plural
@@ -37,18 +39,21 @@ _MARKS_BETWEEN_WORDS = re.compile("[\u0f0b-\u0f14\u1361-\u1368]")
 """What stands between words in place of a blank, or with it: in Tibetan, in Ethiopic script."""
 
 _MARKDOWN = [
-    (re.compile(r"(?:```+|~~~+)(?:[^\s`]*(?!\S))?"), ""),  # fences, and the language of what is in them
-    (re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])"), r"\1"),  # signs that are meant as such
-    (re.compile(r"`+|\*\*+|~~+|(?<![^\W_])[*_]+|[*_]+(?![^\W_])"), ""),  # code and emphasis, not snake_case
-    (re.compile(r"\|"), " "),  # bars between cells
-    (re.compile(r"(?<!\S)(?:[-+*#=~•>]+|:?-+:?)(?!\S)|(?<!\S)>+"), ""),  # headings, bullets, rules, quotes
+    ("`~", re.compile(r"(?:```+|~~~+)(?:[^\s`]*(?!\S))?"), ""),  # fences, and the language of what is in them
+    ("\\", re.compile(r"\\([\\`*_{}\[\]()#+\-.!|>~])"), r"\1"),  # signs that are meant as such
+    # Code and emphasis, not snake_case.
+    ("`*_~", re.compile(r"`+|\*\*+|~~+|(?<![^\W_])[*_]+|[*_]+(?![^\W_])"), ""),
+    ("|", re.compile(r"\|"), " "),  # bars between cells
+    # Headings, bullets, rules, quotes.
+    ("-+:*#=~•>", re.compile(r"(?<!\S)(?:[-+*#=~•>]+|:?-+:?)(?!\S)|(?<!\S)>+"), ""),
 ]
-"""Marks that say how a text is to be shown, in the order in which they are taken out, and what stays in their place.
+"""Marks that say how a text is to be shown, in the order in which they are taken out: signs, one of which each has, how
+it is found, and what stays in its place.
 
 They are looked for in each word by itself, so where lines end does not make a text another one. None looks at a
 character more often than a few times, whatever the text."""
-_SIGN = re.compile(r"[`*_~|#>\\=•]| [-+:]")
-"""Where a mark may be."""
+_SIGN = re.compile(r"[`*_~|#>\\=•\-+:](?:(?<![-+:])|(?<= .))[^ ]*")
+"""Where a mark may be, and the word from there on; three signs are marks only where a word begins."""
 
 
 def kept_form(text: str) -> str:
@@ -83,22 +88,49 @@ def normal_form(text: str) -> str:
     indented otherwise. Whatever is computed for a `text_digest` (shingles, vectors) is computed from this form: texts
     that share a digest must share it, whichever of them comes first.
     """
-    # A blank before it, so that each word has one.
-    plain = " " + " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return _in_form(f" {folded(text)}", _unmarked_again)[1:]
+
+
+def folded(text: str) -> str:
+    """The text NFKC-normalised and casefolded, its whitespace collapsed: its normal form, but for Markdown's marks."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def without_marks(words: Sequence[str]) -> str:
+    """Words of :func:`folded` without Markdown's marks: a blank before each, and line ends within where it became
+    several; what is left of a word may be nothing."""
+    return _in_form(" ".join(("", *words)), lambda word: " " + _unmarked(word)[1:].replace(" ", "\n"))
+
+
+def _in_form(plain: str, form: Callable[[str], str]) -> str:
+    """A text in which a blank stands before each word, with `form` of each word that may have marks in place of it and
+    of the blank before it."""
     parts: list[str] = []
     at = 0
     for sign in _SIGN.finditer(plain):
-        if sign.start() < at:  # in the word of the sign before
-            continue
-        begin = sign.end() - 1 if sign[0][0] == " " else plain.rfind(" ", 0, sign.start()) + 1
-        end = plain.find(" ", begin)
-        end = len(plain) if end < 0 else end
-        word = plain[begin:end]
-        for mark, instead in _MARKDOWN:
-            word = mark.sub(instead, word)
-        parts += (plain[at:begin], word)
-        at = end
-    return " ".join("".join((*parts, plain[at:])).split()) if parts else plain[1:]
+        begin = plain.rfind(" ", 0, sign.start())
+        parts += (plain[at:begin], form(plain[begin + 1 : sign.end()]))
+        at = sign.end()
+    return "".join((*parts, plain[at:])) if parts else plain
+
+
+def _unmarked(word: str) -> str:
+    """A word without Markdown's marks: the words that are left, a blank before each."""
+    for signs, mark, instead in _MARKDOWN:
+        for sign in signs:
+            if sign in word:
+                word = mark.sub(instead, word)
+                break
+    word = " ".join(word.split())
+    return f" {word}" if word else ""
+
+
+_remembered = lru_cache(maxsize=8192)(_unmarked)
+
+
+def _unmarked_again(word: str) -> str:
+    """As :func:`_unmarked`; of a short word it is remembered: marks stand alone, or at words that come again."""
+    return _remembered(word) if len(word) <= 40 else _unmarked(word)
 
 
 def is_longer_than(text: str, limit: int) -> bool:

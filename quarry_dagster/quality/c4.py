@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from quarry_dagster.quality.code_points import (
     ALNUM,
@@ -48,9 +49,19 @@ _BOILERPLATE = (
     "cookie preferences",
     "terms of service",
     "terms and conditions",
-    "all rights reserved",
 )
 """Further phrases of what a site says of itself; C4 has none of them."""
+_FILLER = (
+    "lorem ipsum",
+    "dolor sit amet",
+    "consectetur adipi",
+    "sed do eiusmod",
+    "ut labore et dolore",
+    "quis nostrud",
+    "duis aute irure",
+    "fugiat nulla pariatur",
+)
+"""Phrases of the text that stands where a text is to come."""
 _LOREM, _SCRIPT = "lorem ipsum", "javascript"
 _MIN_WORDS = 3
 _LONG_WORD = 1_000
@@ -63,8 +74,8 @@ class Lines:
     batch: Batch
     hasher: Hasher
     lines: Spans
-    kept_before: Ints
-    """int64 [characters of the texts + texts + 1]: how many of them came over before each."""
+    kept_before: npt.NDArray[np.int32]
+    """int32 [characters of the texts + texts + 1]: how many of them came over before each."""
     enough: Bools
     """Whether a line has words enough, none of which is too long."""
     ends_well: Bools
@@ -77,15 +88,18 @@ class Lines:
     """int64 [lines]."""
     boilerplate: Ints
     """int64: where phrases of boilerplate begin in the texts as they were."""
+    filler: Ints
+    """int64 [texts]: how many different phrases of filler each has."""
 
 
 def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, words: Words) -> Lines:
     """The lines as C4's rules see them; `lines` as `str.splitlines` has them, an empty one for an empty text."""
     inner = stripped(lines, tokens)
     kept = _kept(batch, texts, lines, inner)
-    kept_before = np.concatenate(([0], np.cumsum(kept)))
+    kept_before = np.zeros(len(kept) + 1, np.int32)
+    np.cumsum(kept, out=kept_before[1:])
     points = batch.points[kept]
-    ends = kept_before[batch.ends]
+    ends = kept_before[batch.ends].astype(np.int64)
     points[kept_before[lines.ends[_is_inner(lines)]]] = ord("\n")
     points[ends] = END
     cut = Batch(points, ends)
@@ -113,6 +127,7 @@ def read_lines(batch: Batch, texts: list[str], tokens: Spans, lines: Spans, word
         brace=_lines_at(new, cut.where(BRACE)),
         policy=having(*_POLICIES),
         sentences=_sentences(new, _marks(cut, words, kept_before)),
+        filler=_different(ends, low, _FILLER),
         boilerplate=np.flatnonzero(kept)[np.array(places, np.int64)],
     )
 
@@ -148,6 +163,14 @@ def _all(text: str, phrase: str) -> list[int]:
     return places
 
 
+def _different(ends: Ints, text: str, phrases: tuple[str, ...]) -> Ints:
+    """int64 [texts]: how many different ones of some phrases there are before the end of each text."""
+    counts = np.zeros(len(ends), np.int64)
+    for phrase in phrases:
+        counts[np.unique(np.searchsorted(ends, _all(text, phrase)))] += 1
+    return counts
+
+
 def _lines_at(lines: Spans, positions: Ints) -> Bools:
     """bool [lines]: in which of them is one of some positions."""
     found = np.zeros(len(lines.begins), np.bool_)
@@ -155,7 +178,7 @@ def _lines_at(lines: Spans, positions: Ints) -> Bools:
     return found
 
 
-def _marks(cut: Batch, words: Words, kept_before: Ints) -> tuple[Ints, Ints]:
+def _marks(cut: Batch, words: Words, kept_before: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     """int64, int64: where something ends a sentence in the lines, and where there is something that may begin one."""
     return _marks_of_tokens(cut, words, kept_before) if words.given else _marks_of_characters(cut)
 
@@ -171,9 +194,10 @@ def _marks_of_characters(cut: Batch) -> tuple[Ints, Ints]:
     return marks[before_space | ~cut.have(marks, ASCII_END)], begins
 
 
-def _marks_of_tokens(cut: Batch, words: Words, kept_before: Ints) -> tuple[Ints, Ints]:
+def _marks_of_tokens(cut: Batch, words: Words, kept_before: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     """The same as the sentencizer of spaCy 3.8 reads its tokens, of which white space beyond one blank is one."""
-    begins, ends = kept_before[words.spans.begins], kept_before[words.spans.ends]
+    begins = kept_before[words.spans.begins].astype(np.int64)
+    ends = kept_before[words.spans.ends].astype(np.int64)
     left = ends > begins
     is_end, is_begin = (mask[left] for mask in sentence_marks(words))
     begins, ends = begins[left], ends[left]
@@ -208,7 +232,7 @@ def of_walk(read: Lines, prefix: str, *, end_marks: bool) -> tuple[Values, Bools
     values: Values = {
         f"{prefix}lorem_ipsum_v1": (stopped & by_lorem).astype(np.float64),
         f"{prefix}curly_bracket_v1": (stopped & ~by_lorem).astype(np.float64),
-        f"{prefix}sentences_v1": np.bincount(lines.texts, read.sentences * kept, n),
+        f"{prefix}sentences_v1": np.bincount(lines.texts, read.sentences * kept, n).astype(np.float64),
     }
     return values, kept
 
@@ -244,4 +268,7 @@ def of_boilerplate(batch: Batch, read: Lines, lines: Spans) -> Values:
     found = np.unique(np.searchsorted(lines.ends, read.boilerplate))
     n = len(batch)
     spoken = np.bincount(lines.texts[found], minlength=n)
-    return {"boilerplate_lines_v1": ratio(spoken, np.bincount(lines.texts, minlength=n))}
+    return {
+        "boilerplate_lines_v1": ratio(spoken, np.bincount(lines.texts, minlength=n)),
+        "filler_phrases_v1": read.filler.astype(np.float64),
+    }

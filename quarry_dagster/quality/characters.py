@@ -88,12 +88,9 @@ def _entropy(batch: Batch) -> npt.NDArray[np.float64]:
     present = np.zeros(len(table().kinds), np.bool_)
     present[batch.points] = True
     points = np.flatnonzero(present)
-    numbers = np.zeros(len(present), np.int32)
+    numbers = np.zeros(len(present), np.uint32)
     numbers[points] = np.arange(len(points))
-    rows = np.repeat(np.arange(len(batch), dtype=np.int32) * np.int32(len(points)), batch.lengths + 1)
-    rows += numbers.take(batch.points)
-    # The last column is that of END.
-    counts = np.bincount(rows, minlength=len(batch) * len(points)).reshape(len(batch), len(points))[:, :-1]
+    counts = batch.count_each(numbers.take(batch.points), len(points))
     wholes = np.maximum(batch.lengths, 1)
     logs = np.log2(np.maximum(counts, 1)) * counts
     return np.where(batch.lengths > 0, np.log2(wholes) - logs.sum(axis=1) / wholes, np.nan)

@@ -7,9 +7,13 @@ user's profile names.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -49,33 +53,46 @@ def fasttext_scorer(name: str, path: str, label: str) -> Scorer:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"{where}: there is no fastText model {path}")
-    content = file.read_bytes()
-    if content[:4] != _MAGIC:
-        raise ConfigError(f"{where}: {path} is no fastText model (.bin or .ftz)")
-    try:
-        model = fasttext.load_model(path)
-        labels = [found for found, _ in _predict(model, "a", -1)]
-    except Exception as e:
-        raise ConfigError(f"{where}: {path} cannot be read as a fastText model: {e}") from e
+    if problem := _problem(path, file.stat().st_size, file.stat().st_mtime_ns):
+        raise ConfigError(f"{where}: {path} {problem}")
+    model = fasttext.load_model(path)
+    labels = [found for found, _ in _predict(model, "a")]  # none where the model knows neither "a" nor ends of lines
     wanted = label if label.startswith(_PREFIX) else f"{_PREFIX}{label}"
-    if wanted not in labels:
+    if labels and wanted not in labels:
         near = difflib.get_close_matches(wanted, labels, n=1, cutoff=0.0)
         raise ConfigError(f"{where}.label: the model has no {wanted!r}; the nearest of its labels is {near[0]!r}")
 
     def score(texts: Sequence[str]) -> list[float | None]:
-        return [_clean(dict(_predict(model, text, len(labels))).get(wanted, 0.0), name) for text in texts]
+        return [_clean(dict(_predict(model, text)).get(wanted), name) for text in texts]
 
-    return Scorer(f"fasttext {digest(content)[:16]} {wanted}", score)
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Scorer(f"fasttext {sha256[:16]} {wanted}", score)
 
 
 _MAGIC = (793712314).to_bytes(4, "little")
 """The first bytes of a model file, as fastText writes it (FASTTEXT_FILEFORMAT_MAGIC_INT32)."""
+_TRY = "import sys, fasttext; fasttext.load_model(sys.argv[1]).predict('a', k=-1)"
 
 
-def _predict(model: Any, text: str, k: int) -> list[tuple[str, float]]:
-    """The labels that a model gives a text, the likeliest first, with their probabilities; `k` of -1: all."""
+@lru_cache(maxsize=8)
+def _problem(path: str, size: int, changed: int) -> str | None:
+    """Why a file is no model that can be used; None where it can be. Size and time of change are the cache's."""
+    with Path(path).open("rb") as file:
+        if file.read(4) != _MAGIC:
+            return "is no fastText model (.bin or .ftz)"
+    # A file that is cut off or damaged ends the process that loads it, so that is another one.
+    done = subprocess.run([sys.executable, "-c", _TRY, path], capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip().splitlines() or [""])[-1].rpartition("Error: ")[2][:200]
+    return f"cannot be read as a fastText model: it is damaged, or of another version ({said or 'its loader died'})"
+
+
+def _predict(model: Any, text: str) -> list[tuple[str, float]]:
+    """All labels of a model with the probabilities that it gives them; none of a text of which it knows no word."""
     line = " ".join(text.encode("utf-8", "replace").decode().split())
-    labels, probabilities = model.predict(line, k=k, threshold=-1.0)
+    labels, probabilities = model.predict(line, k=-1, threshold=-1.0)
     return [(str(each), float(p)) for each, p in zip(labels, probabilities, strict=True)]
 
 

@@ -32,6 +32,10 @@ HASH, BRACE, ELLIPSIS, BULLET, QUOTE, CARRIAGE_RETURN = 1 << 22, 1 << 23, 1 << 2
 END = 0x110000
 """What stands behind each text: no code point, white space and the end of a line."""
 
+_COUNTED = 1 << 18
+"""Characters that are counted at once: each is eight bytes while it is."""
+_KEPT = 1_000_000
+"""Characters up to which a batch remembers which of them have a property."""
 _ASSIGNED = (range(0x40000), range(0xE0000, 0xE1000))
 """Where characters are; elsewhere are code points for private use, and some that will never be characters."""
 
@@ -177,10 +181,13 @@ class Batch:
         return len(self.ends)
 
     def having(self, flags: int) -> Bools:
-        """bool [characters + texts]: which have one of some properties. It is kept: a copy is changed."""
-        if flags not in self._having:
-            self._having[flags] = table().having(flags).take(self.kinds)
-        return self._having[flags]
+        """bool [characters + texts]: which have one of some properties. Others may have it: a copy is changed."""
+        if flags in self._having:
+            return self._having[flags]
+        found = table().having(flags).take(self.kinds)
+        if len(found) < _KEPT:
+            self._having[flags] = found
+        return found
 
     def have(self, positions: Ints, flags: int) -> Bools:
         """bool [positions]: which of some positions have one of some properties."""
@@ -200,8 +207,12 @@ class Batch:
 
     def histogram(self) -> Ints:
         """int64 [texts, kinds]: how many characters of each kind each text has; END is none."""
-        kinds = len(table().flags)
-        rows = np.repeat(np.arange(len(self), dtype=np.int32) * np.int32(kinds), self.lengths + 1)
-        counts = np.bincount(rows + self.kinds, minlength=len(self) * kinds).reshape(len(self), kinds)
-        counts[:, table().kinds[END]] -= 1
+        return self.count_each(self.kinds, len(table().flags))
+
+    def count_each(self, numbers: npt.NDArray[np.unsignedinteger], different: int) -> Ints:
+        """int64 [texts, different]: of a number a character, how often each text has each."""
+        counts = np.zeros((len(self), different), np.int64)
+        for text, (begin, end) in enumerate(zip(self.begins.tolist(), self.ends.tolist(), strict=True)):
+            for at in range(begin, end, _COUNTED):
+                counts[text] += np.bincount(numbers[at : min(at + _COUNTED, end)], minlength=different)
         return counts

@@ -108,9 +108,10 @@ def _of_characters() -> list[Signal]:
         Signal("parentheses_v1", "Brackets of any kind by characters.", _CURATOR),
         Signal(
             "boilerplate_lines_v1",
-            "Lines that speak of cookies, terms of use or rights reserved by lines that are not blank.",
+            "Lines that speak of cookies, of privacy or of terms of use by lines that are not blank.",
             _CURATOR,
         ),
+        Signal("filler_phrases_v1", "How many of eight phrases of “lorem ipsum dolor …” the text has.", _OURS),
         Signal(
             "broken_characters_v1",
             "Control characters, lone surrogates, characters for private use and U+FFFD by characters.",
@@ -124,7 +125,7 @@ def _of_characters() -> list[Signal]:
         Signal("upper_case_v1", "Capital letters by letters.", _OURS),
         Signal(
             "small_after_end_v1",
-            "Words that begin with a small letter, behind a word that ends a sentence, by words with a capital or a small one there.",
+            "Words behind one that ends a sentence: those with a small letter first by those with that or a capital.",
             _OURS,
         ),
         Signal("entropy_v1", "Bits a character, by how often each is in the text.", _OURS),

@@ -87,9 +87,12 @@ class Rule(_Read):
     @property
     def holds(self) -> pl.Expr:
         """Whether a row fails the rule: the columns of `is_for`, and the signal (Float32)."""
+        return self.is_for & self.compared(self.signal)
+
+    def compared(self, column: str) -> pl.Expr:
+        """Whether a value in a column (Float32) fails the comparison."""
         # In the signal's own type: .3 as float32 is more than .3 as float64.
-        compared = _COMPARISONS[self.op](pl.col(self.signal), pl.lit(self.threshold, pl.Float32))
-        return (self.is_for & compared).fill_null(False)
+        return _COMPARISONS[self.op](pl.col(column), pl.lit(self.threshold, pl.Float32)).fill_null(False)
 
 
 class Policy(_Read):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from quarry_dagster.extract.language import likeliest_language
+from quarry_dagster.extract.language import language_score
 from quarry_dagster.extract.markdown import plain_form
 from quarry_dagster.quality.c4 import left_by_c4, of_boilerplate, of_walk, read_lines
 from quarry_dagster.quality.characters import of_characters
@@ -39,8 +39,6 @@ VERSION = "signals-1"
 _CHARACTERS_A_ROUND = 250_000
 _TEXTS_A_ROUND = 256
 """Texts are read in rounds of so much, for which memory is needed; a longer text is a round of its own."""
-_LINES, _SAMPLE = 1_000, 600
-"""As `extract/language.py` chooses what of a text tells its language."""
 
 
 class Text(NamedTuple):
@@ -90,7 +88,8 @@ def _of_round(texts: list[Text], plain: list[str], given: list[Sequence[str]] | 
     hasher = Hasher(batch)
     tokens, lines = tokens_of(batch), lines_of(batch)
     words = cut_words(batch, hasher) if given is None else located(batch, hasher, plain, given)
-    values = of_words(batch, words) | of_n_grams(batch, hasher, words) | of_lines(batch, hasher, tokens, lines)
+    values = of_characters(batch, plain, tokens)
+    values |= of_words(batch, words) | of_n_grams(batch, hasher, words) | of_lines(batch, hasher, tokens, lines)
     newlines = batch.count(batch.where(NEWLINE))
     every = newline_lines_of(batch)
     filled = every.where(stripped(every, tokens).lengths > 0)
@@ -100,15 +99,8 @@ def _of_round(texts: list[Text], plain: list[str], given: list[Sequence[str]] | 
     values |= of_walk(read, "c4_", end_marks=True)[0]
     by_walk, kept = of_walk(read, "fineweb_", end_marks=False)
     values |= by_walk | left_by_c4(read, words, kept) | of_boilerplate(batch, read, filled)
-    values |= of_characters(batch, plain, tokens)
     values |= of_marks([t.text for t in texts], [t.text_format for t in texts])
-    values["language_score_v1"] = np.array([_language_score(t, form) for t, form in zip(texts, plain, strict=True)])
+    told = [(form, text.language) for form, text in zip(plain, texts, strict=True)]
+    scores = [language_score(form, language) if language else np.nan for form, language in told]
+    values["language_score_v1"] = np.array(scores)
     return values
-
-
-def _language_score(text: Text, plain: str) -> float:
-    if text.language is None:
-        return np.nan
-    lines = sorted(plain.split("\n", _LINES)[:_LINES], key=len, reverse=True)
-    language, score = likeliest_language("\n".join(lines)[:_SAMPLE])
-    return score if language == text.language else 0.0

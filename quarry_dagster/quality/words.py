@@ -148,16 +148,14 @@ def of_words(batch: Batch, words: Words) -> Values:
     is_word = words.are_words
     texts, lengths = words.texts[is_word], words.lengths[is_word]
     count = np.bincount(texts, minlength=n)
-    longest = np.zeros(n)
-    no_urls = is_word & ~_with_addresses(batch, words)
-    np.maximum.at(longest, words.texts[no_urls], words.lengths[no_urls])
+    no_urls = np.where(is_word & ~_with_addresses(batch, words), words.lengths, 0)
     stop = _stop_words(words)
     distinct = np.unique(words.texts[stop >= 0] * len(STOP_WORDS) + stop[stop >= 0]) // len(STOP_WORDS)
     windows, differing = _distinct(words, every)
     return {
         "words_v1": count.astype(np.float64),
         "mean_word_length_v1": ratio(np.bincount(texts, lengths, n), count),
-        "longest_word_v1": np.where(count > 0, longest, np.nan),
+        "longest_word_v1": np.where(count > 0, _most(no_urls, words.texts, n), np.nan),
         "letter_words_v1": ratio(np.bincount(words.texts, words.having(ALPHA), n), every),
         "hashes_per_word_v1": ratio(batch.count(batch.where(HASH)), every),
         "ellipses_per_word_v1": ratio(_ellipses(batch), every),
@@ -165,6 +163,15 @@ def of_words(batch: Batch, words: Words) -> Values:
         "stop_words_per_word_v1": ratio(np.bincount(words.texts, stop >= 0, n), count),
         "distinct_words_v1": ratio(differing, windows * _WINDOW),
     }
+
+
+def _most(values: Ints, texts: Ints, n: int) -> Ints:
+    """int64 [n]: the largest of the values of each text, which are in order; 0 where there is none."""
+    most = np.zeros(n, np.int64)
+    begins = np.flatnonzero(np.diff(texts, prepend=-1))
+    if len(begins):
+        most[texts[begins]] = np.maximum.reduceat(values, begins)
+    return most
 
 
 def _with_addresses(batch: Batch, words: Words) -> Bools:
@@ -179,7 +186,7 @@ def _ellipses(batch: Batch) -> npt.NDArray[np.float64]:
     """float64 [texts]: signs for three dots, and three dots, of which none belongs to two."""
     begins, ends = run_bounds(batch.points == ord("."))
     threes = np.bincount(batch.texts_of(begins), (ends - begins) // 3, len(batch))
-    return threes + batch.count(batch.where(ELLIPSIS))
+    return (threes + batch.count(batch.where(ELLIPSIS))).astype(np.float64)
 
 
 def _stop_words(words: Words) -> Ints:
@@ -272,7 +279,7 @@ def _greedy(found: Groups, first: Ints, texts: Ints, places: Ints, n: int, n_tex
         else:
             seen[group] = 1
     again = np.array(taken, np.int64)
-    return np.bincount(texts[again], places[again + n] - places[again], n_texts)
+    return np.bincount(texts[again], places[again + n] - places[again], n_texts).astype(np.float64)
 
 
 def sentence_marks(words: Words) -> tuple[Bools, Bools]:

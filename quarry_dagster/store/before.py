@@ -21,7 +21,10 @@ from quarry_dagster.urls import FIRST_FORM, FORMS
 if TYPE_CHECKING:
     from quarry_dagster.store.files import Files
 
-TABLES = (*("batches", "raw_pages", "extracted_text", "page_metadata", "personal_data", "embeddings", "sketches"),)
+TABLES = (
+    *("batches", "raw_pages", "extracted_text", "page_metadata", "personal_data", "quality_signals"),
+    *("embeddings", "sketches"),
+)
 ASSETS = ("faiss_index", "deduped_corpus")
 _VALUES = {
     "root.json": "root",

@@ -27,7 +27,7 @@ _LINEAGE = column_lineage(
 )
 _BARS = 10
 _HEIGHTS = "▁▂▃▄▅▆▇█"
-_MEANINGS = {signal.name: f"{signal.formula}; {signal.source}" for signal in SIGNALS}
+_MEANINGS = {signal.name: f"{signal.formula} Source: {signal.source}" for signal in SIGNALS}
 
 
 @dg.asset(

@@ -17,6 +17,8 @@ from quarry_dagster.stages.vectors import read_vectors
 from quarry_dagster.store import SketchSegment, Store, TextSegment, VectorSegment
 from quarry_dagster.store.schemas import EXTRACTED_TEXT, SKETCHES
 
+_BODIES = pl.Schema({"text_digest": pl.String, "text": pl.String})
+
 
 @dataclass(frozen=True)
 class Outlines:
@@ -129,15 +131,14 @@ def scored(
     home = texts.select("text_digest", "partition")
 
     def read(digests: pl.Series) -> pl.DataFrame:
-        homes = home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique()
-        # A filter, not a join: polars then reads no page of a file without a text that is wanted.
-        return (
-            store.files.scan([segments[p].path for p in homes], EXTRACTED_TEXT)
-            .filter(pl.col("text_digest").is_in(digests.implode()))
-            .select("text_digest", "text")
-            .collect()
-            .unique("text_digest", keep="any")
-        )
+        found = [pl.DataFrame(schema=_BODIES)]
+        homes = home.filter(pl.col("text_digest").is_in(digests.implode()))["partition"].unique().sort()
+        for partition in homes:
+            rows = store.files.scan([segments[partition].path], EXTRACTED_TEXT).select(_BODIES.names())
+            mine = rows.filter(pl.col("text_digest").is_in(digests.implode())).collect()
+            # Made anew: rows that were filtered keep all that was read in memory.
+            found.append(pl.DataFrame(mine.to_dict(as_series=False), _BODIES))
+        return pl.concat(found).unique("text_digest", keep="any")
 
     return scoring.scored(pairs, texts, read)
 
