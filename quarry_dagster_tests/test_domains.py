@@ -275,6 +275,17 @@ def test_where_the_markup_has_more_posts_than_are_told_to_machines_these_are_lis
     assert [each["author"] for each in posts] == ["Ann", "Bob", "Cid"]
 
 
+def test_a_date_in_words_is_the_post_s_and_not_its_author_s() -> None:
+    body = "".join(
+        f"<div class='post'><a class='username' href='/u/1'>{who}</a><div>Joined: March 02, 2015</div>"
+        f"<div class='when'>« <b>on:</b> June {day}, 2024, 10:00 »</div>"
+        f"<div class='postbody'><div class='content'>{words(day, 60)}</div></div></div>"
+        for who, day in (("Ann", 14), ("Bob", 15))
+    )
+    posts = fields(described(body=body, url="https://forum.a.test/viewtopic.php?t=1"))["forum"]["posts"]
+    assert [each["date"] for each in posts] == ["2024-06-14", "2024-06-15"]
+
+
 def test_identifiers_of_papers_may_be_addresses() -> None:
     paper = {"@type": "ScholarlyArticle", "headline": "On Lamps", "identifier": "https://doi.org/10.1000/ABC(2)x"}
     told = fields(described(json_ld(paper | {"sameAs": ["https://arxiv.org/abs/2301.01234v2"]})))["scientific"]

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from quarry_dagster.domains.view import MOST, PageView, filled, iso_date, said
+from quarry_dagster.extract.published import day_in
 from quarry_dagster.extract.threads import likely_posts_of, posts_of
 from quarry_dagster.page import Node, types_of
 
@@ -41,6 +42,16 @@ _AROUND = 3_000
 _LONGEST_NAME = 60
 _INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _VOTED = re.compile(r"([+-]?)(\d{1,9}|\d{1,3}(?:[., ]\d{3}){1,2})")
+_NEAR = 200
+"""Elements around a post that are looked at for a day that is written out."""
+_FEW = 3
+_LONGEST_DATE = 80
+_OF_OTHERS = frozenset({"dd", "h1", "h2", "h3", "h4", "h5", "h6"})
+"""What has a date that is not a post's: facts of its author, titles."""
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_OF_AUTHOR = re.compile(
+    r"join|since|regist|birth|last|edit|modif|member|desde|depuis|seit|beigetreten|inscri|dabei", re.IGNORECASE
+)
 _LIKES = ("LikeAction", "AgreeAction")
 
 
@@ -152,7 +163,7 @@ def _around(post: HtmlElement, held: Counter[HtmlElement]) -> Post:
     return filled(
         {
             "author": _author(container, elements),
-            "date": next((day for e in elements if (day := _date_at(e))), None),
+            "date": next((day for e in elements if (day := _date_at(e))), None) or _date_in_words(elements),
             "votes": next((votes for e in elements if (votes := _votes_at(e)) is not None), None),
             "accepted": True if accepted else None,
         }
@@ -201,6 +212,23 @@ def _date_at(element: HtmlElement) -> str | None:
     if len(text) < _LONGEST_NAME and text[:2].isdigit():
         said_in.append(text)
     return next((day for value in said_in if (day := iso_date(value))), None)
+
+
+def _date_in_words(elements: list[HtmlElement]) -> str | None:
+    """The first day that is written out around a post, but for one of its author, such as when they joined."""
+    for element in elements[:_NEAR]:
+        if len(element) > _FEW or _OF_AUTHOR.search(_classes(element)) or not _OF_OTHERS.isdisjoint(_tags(element)):
+            continue
+        parts = [element.text, *(part for child in element for part in (child.text, child.tail))]
+        text = " ".join(filter(None, parts))
+        if len(text) < _LONGEST_DATE and _YEAR.search(text) and not _OF_AUTHOR.search(text):
+            if day := day_in(text):
+                return day
+    return None
+
+
+def _tags(element: HtmlElement) -> list[str]:
+    return [str(up.tag) for up in (element, *islice(element.iterancestors(), _FEW))]
 
 
 def _votes_at(element: HtmlElement) -> int | None:

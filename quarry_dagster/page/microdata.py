@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_ITEMS = 5_000
 MAX_VALUES = 200
 MAX_TEXT = 2_000
-_MOST_EVENTS = 10_000
+_MOST_EVENTS = 2_000
 """Beginnings and ends of elements that the text of a value is looked for in."""
 _BREAK = "\x1e"
 _BLOCKS = frozenset(
