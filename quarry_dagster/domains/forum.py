@@ -221,9 +221,9 @@ def _date_in_words(elements: list[HtmlElement]) -> str | None:
             continue
         parts = [element.text, *(part for child in element for part in (child.text, child.tail))]
         text = " ".join(filter(None, parts))
-        if len(text) < _LONGEST_DATE and _YEAR.search(text) and not _OF_AUTHOR.search(text):
-            if day := day_in(text):
-                return day
+        is_of_post = len(text) < _LONGEST_DATE and _YEAR.search(text) and not _OF_AUTHOR.search(text)
+        if is_of_post and (day := day_in(text)):
+            return day
     return None
 
 
