@@ -176,7 +176,11 @@ class _Counts:
             documents=int(by["language"]["documents"].sum()),
             taken=int(by["language"]["taken"].sum()),
             kept_now=self._kept_now,
-            rules=[OfRule(rule, *self._of_rule[rule.name], nearest[rule.name]) for rule in self._policy.rules],
+            rules=[
+                OfRule(rule, documents, alone, without, nearest[rule.name])
+                for rule in self._policy.rules
+                for documents, alone, without in [self._of_rule[rule.name]]
+            ],
             hosts=by["host"],
             languages=by["language"],
             page_types=by["page_type"],

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from quarry_dagster import explain, takedown
+from quarry_dagster import changes, explain, takedown
 from quarry_dagster.checks import deduped_corpus as checks
 from quarry_dagster.checks import quality_signals as signal_checks
 from quarry_dagster.errors import ConfigError, CorpusShrankError, StoreError
+from quarry_dagster.search import Searcher
 from quarry_dagster.stages import quality_signals as stage
 from quarry_dagster.stages.corpus import deduped_corpus
+from quarry_dagster.stages.redo import adopt
 from quarry_dagster_tests.corpus import Corpus, profile, words
 
 POLICY = """
@@ -180,6 +183,55 @@ def test_a_policy_that_takes_much_is_refused_until_somebody_means_it(tmp_path: P
     with pytest.raises(CorpusShrankError, match="60 fails the policy: too_short"):
         corpus.run()
     assert corpus.urls() == set(many), "the corpus of before stands"
+
+
+def test_another_policy_that_takes_much_is_meant_where_somebody_said_so(tmp_path: Path, policy: Path) -> None:
+    many = {f"https://c.example/{i}": words(i, 80) for i in range(60)}
+    corpus = Corpus(tmp_path / "data", profile(quality={"policy": str(policy)}))
+    corpus.seed_texts("texts.jsonl", many)
+    adopt(corpus.store, corpus.profile, confirmed=False, how="")
+    corpus.run()
+    strict = policy.with_name("strict.yaml")
+    strict.write_text(POLICY.replace("threshold: 40", "threshold: 81"))
+    other = _with(corpus, quality={"policy": str(strict)})
+    adopt(other.store, other.profile, confirmed=False, how="")
+    with pytest.raises(CorpusShrankError, match="The settings in quality are others than it was made with"):
+        other.run()
+    adopt(other.store, other.profile, confirmed=True, how="")
+    other.run()
+    assert other.urls() == set()
+    assert len(_filtered(other)) == len(many)
+
+
+def test_search_passes_over_what_is_kept_out_unless_it_is_asked_for(tmp_path: Path, policy: Path) -> None:
+    corpus = _corpus(tmp_path / "data", policy)
+    searcher = Searcher(corpus.store, corpus.profile)
+    (text,) = SHORT.values()
+    assert set(searcher.like(text, 20)["url"]) == set(GOOD)
+    found = searcher.like(text, 20, filtered=True)
+    assert found.row(0, named=True)["url"] == "https://b.example/short"
+    assert dict(found.select("url", "is_filtered").iter_rows()) == {url: url not in GOOD for url in TEXTS}
+
+
+def test_what_changed_names_the_rule(tmp_path: Path, policy: Path) -> None:
+    corpus = _corpus(tmp_path / "data", policy, action="annotate")
+    _with(corpus, quality={"action": "drop"}).run()
+    corpus.run()
+    first, second, third = (each.number for each in reversed(corpus.store.deduped_corpus.latest(3)))
+    short = pl.col("url") == "https://b.example/short"
+    gone = changes(corpus.root, since=first, until=second)
+    assert gone.height == len(TEXTS) - len(GOOD)
+    assert gone.filter(short).select("change", "cause", "detail").row(0) == (
+        "removed",
+        "settings changed",
+        "fails the policy: too_short",
+    )
+    back = changes(corpus.root, since=second, until=third)
+    assert back.filter(short).select("change", "cause", "detail").row(0) == (
+        "added",
+        "settings changed",
+        "was kept out by rule too_short",
+    )
 
 
 def test_a_takedown_takes_the_signals_too_and_keeps_out_what_was_kept_out(tmp_path: Path, policy: Path) -> None:

@@ -20,11 +20,14 @@ from quarry_dagster.store import Store
 @click.command()
 @click.argument("text", default="")
 @click.option("--like", metavar="URL-or-ID", help="Search for what is near this document, in place of TEXT.")
+@click.option("--filtered", is_flag=True, help="Find what the quality policy keeps out of the corpus as well.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many documents.")
 @data_option
 @profile_option
 @json_option
-def search(text: str, like: str | None, k: int, data: str | None, profile: str | None, as_json: bool) -> None:
+def search(
+    text: str, like: str | None, filtered: bool, k: int, data: str | None, profile: str | None, as_json: bool
+) -> None:
     """The K documents of the corpus nearest to TEXT by meaning, with their cosines."""
     from quarry_dagster.search import Searcher
 
@@ -38,7 +41,7 @@ def search(text: str, like: str | None, k: int, data: str | None, profile: str |
     searcher = Searcher(store, choose_for(store, profile_name(profile)).profile)
     rows: list[dict[str, Any]] = []
     if searcher.index.vectors:
-        nearest = searcher.like(this.text or "" if this else text, k + bool(this))
+        nearest = searcher.like(this.text or "" if this else text, k + bool(this), filtered=filtered)
         others = nearest.filter(pl.col("doc_id") != this.doc_id) if this else nearest
         rows = others.head(k).rows(named=True)
     if as_json:
@@ -49,4 +52,7 @@ def search(text: str, like: str | None, k: int, data: str | None, profile: str |
         click.echo(f"the corpus in {root} has no documents")
     for row in rows:
         start = " ".join(row["text"].split())[:160]
-        click.echo(f"{row['cosine']:.3f}  {safe(row['url'])}\n       {safe(row['title'] or '')}\n       {safe(start)}")
+        note = "  (kept out by the quality policy)" if row["is_filtered"] else ""
+        click.echo(
+            f"{row['cosine']:.3f}  {safe(row['url'])}{note}\n       {safe(row['title'] or '')}\n       {safe(start)}"
+        )

@@ -76,12 +76,13 @@ class Searcher:
             answers.append([(digest_at[at], cosine) for cosine, at in ranked[:k]])
         return answers
 
-    def like(self, text: str, k: int) -> pl.DataFrame:
+    def like(self, text: str, k: int, *, filtered: bool = False) -> pl.DataFrame:
         """The k kept documents nearest to a text by meaning, best first.
 
-        Returns the columns cosine, doc_id, url, title, text, metadata.
+        Returns the columns cosine, doc_id, url, title, text, metadata, is_filtered.
 
-        The index holds the texts of removed duplicates too; they are passed over.
+        The index holds the texts of removed duplicates too, and those that the quality policy keeps out. They are
+        passed over; with `filtered` the latter are found as well.
 
         Raises:
             ConfigError: there is no corpus yet, or it was made under another model than the profile's.
@@ -94,7 +95,7 @@ class Searcher:
         while rows.height < k:
             asked *= MORE
             found = self.nearest(query, asked)[0]
-            rows = _kept(self.corpus, found, k)
+            rows = _documents(self.corpus, found, k, filtered=filtered)
             if len(found) < asked:
                 break
         return rows
@@ -140,8 +141,9 @@ class Searcher:
         return np.array([[query @ vectors.get(at, nothing) for at in row] for query, row in rows], np.float32)
 
 
-def _kept(corpus: Corpus, found: list[Neighbour], k: int) -> pl.DataFrame:
-    """The first k kept documents with these texts, best first: the columns of :meth:`Searcher.like`."""
+def _documents(corpus: Corpus, found: list[Neighbour], k: int, *, filtered: bool) -> pl.DataFrame:
+    """The first k kept documents with these texts, best first, or those kept out as well: the columns of
+    :meth:`Searcher.like`."""
     cosine = pl.DataFrame(found, schema={"text_digest": pl.String, "cosine": pl.Float64}, orient="row")
     # Filters, not joins alone: polars then reads no page of a file without a document that is wanted.
     ids = (
@@ -151,12 +153,17 @@ def _kept(corpus: Corpus, found: list[Neighbour], k: int) -> pl.DataFrame:
         .join(cosine.lazy(), on="text_digest")
         .collect()
     )
+    columns = ("doc_id", "url", "title", "text", "metadata")
+    tables = [corpus.documents().select(*columns, is_filtered=pl.lit(False))]
+    if filtered:
+        out = corpus.filtered().select("doc_id").unique().collect()["doc_id"]
+        is_out = pl.col("doc_id").is_in(out.implode())
+        tables.append(corpus.texts().filter(is_out).select(*columns, is_filtered=pl.lit(True)))
     return (
-        corpus.documents()
-        .filter(pl.col("doc_id").is_in(ids["doc_id"].implode()))
+        pl.concat(table.filter(pl.col("doc_id").is_in(ids["doc_id"].implode())) for table in tables)
         .join(ids.lazy(), on="doc_id")
         .sort("cosine", "doc_id", descending=[True, False])
         .head(k)
-        .select("cosine", "doc_id", "url", "title", "text", "metadata")
+        .select("cosine", *columns, "is_filtered")
         .collect()
     )
