@@ -4,8 +4,8 @@
 
 PAGES has the columns `html` (bytes), `url` and `page_type`. The types of pages are compared with the labels
 (`collection` counts as `listing`); the fields of products and discussions with `benchmarks/judged_fields.jsonl`, whose
-verdicts were given by rule and looked over (docs/benchmarks.md says how; no page's text is in it). With --hits each
-licence and each piece of personal data is printed with what stands around it, for a person to judge.
+verdicts were given by reading each value beside its page (no page's text is in it). With --hits each licence and each
+piece of personal data is printed with what stands around it, for a person to judge.
 """
 
 from __future__ import annotations

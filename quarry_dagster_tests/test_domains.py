@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quarry_dagster.domains import PROCESSORS, Describing, Facts, PageView, fields_of
-from quarry_dagster.domains.product import number
+from quarry_dagster.domains.money import count, currency, number, price
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import Page
 from quarry_dagster.extract.page import extract_page
@@ -143,11 +143,202 @@ def test_variants_and_a_range_of_prices() -> None:
         ("-5", None),
         ("١٢٣٫٤٥", "123.45"),
         ("１２,８００", "12800"),
+        (".99", "0.99"),
         (None, None),
     ],
 )
-def test_a_price_is_a_decimal_however_it_is_written(said: str | None, value: str | None) -> None:
+def test_a_number_is_a_decimal_however_it_is_written(said: str | None, value: str | None) -> None:
     assert number(said) == value
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("US$49.00", ("49.00", None, "USD")),
+        ("CA$49.00", ("49.00", None, "CAD")),
+        ("AU$ 49", ("49", None, "AUD")),
+        ("NT$490", ("490", None, "TWD")),
+        ("MX$490", ("490", None, "MXN")),
+        ("HK$490", ("490", None, "HKD")),
+        ("NZ$490", ("490", None, "NZD")),
+        ("S$490", ("490", None, "SGD")),
+        ("R$ 1.299,90", ("1299.90", None, "BRL")),
+        ("TT$49", ("49", None, None)),
+        ("$.99", ("0.99", None, "USD")),
+        ("€ 1.299,-", ("1299", None, "EUR")),
+        ("1.299,--", ("1299", None, None)),
+        ("1.299 €", ("1299", None, "EUR")),
+        ("1.299", ("1.299", None, None)),
+        ("€ 0.125", ("0.125", None, "EUR")),
+        ("KWD 1.250", ("1.250", None, "KWD")),
+        ("Rp 150.000", ("150000", None, "IDR")),
+        ("1.250.000 ₫", ("1250000", None, "VND")),
+        ("￥12,000", ("12000", None, "JPY")),
+        ("12,000円", ("12000", None, "JPY")),
+        ("EUR 1.299,00", ("1299.00", None, "EUR")),
+        ("49.00 USD", ("49.00", None, "USD")),
+        ("20% off: $8.00", ("8.00", None, "USD")),
+        ("2 for $10.00", (None, None, None)),
+        ("was $20.00 now $15.00", (None, None, None)),
+        ("9.99–19.99", ("9.99", "19.99", None)),
+        ("$9.99 to $19.99", ("9.99", "19.99", "USD")),
+        ("10 - 20 EUR", ("10", "20", "EUR")),
+        ("Now - $9.99", ("9.99", None, "USD")),
+        ("€10 / $12", ("10", None, "EUR")),
+        ("4.99 per 100 g", ("4.99", None, None)),
+        ("-$5", (None, None, None)),
+        ("free", (None, None, None)),
+    ],
+)
+def test_a_price_has_the_currency_and_the_range_that_are_written(said: str, value: tuple[str | None, ...]) -> None:
+    assert price(said) == value
+
+
+def test_a_count_is_whole_and_a_currency_has_a_code() -> None:
+    counts = [count(said) for said in ("1.234", "1,234", "1 234", "12 reviews", "2.5k", "2k", "4.5")]
+    assert counts == ["1234", "1234", "1234", "12", None, None, None]
+    assert [currency(said) for said in ("US$", "€", "eur", "Dollars")] == ["USD", "EUR", "EUR", None]
+    assert price("€10 / $12", "USD").amount == "12", "the one of the currency that the page names beside it"
+
+
+def test_a_price_of_an_offer_may_be_written_for_people() -> None:
+    offer = {"@type": "Offer", "price": "$9.99 - $19.99", "priceCurrency": "CAD", "gtin13": "4006381333931"}
+    rating = {"ratingValue": "4,5", "reviewCount": "1.234"}
+    head = json_ld({"@type": "Product", "name": "Rug", "offers": offer, "aggregateRating": rating})
+    assert fields(described(head))["product"] == {
+        **{"name": "Rug", "gtin": "4006381333931", "price": "9.99", "high_price": "19.99", "currency": "CAD"},
+        "rating": {"value": "4.5", "count": "1234"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("context", "prefix"),
+    [
+        ({"schema": "https://schema.org/"}, "schema:"),
+        ({"s": "http://schema.org/", "@vocab": "http://x.test/"}, "s:"),
+        (["https://x.test/c", {"so": "https://www.schema.org/"}], "so:"),
+        ("https://schema.org", "schema:"),
+        ("https://schema.org", "https://schema.org/"),
+        ("https://schema.org", "http://schema.org/"),
+    ],
+)
+def test_names_with_an_address_or_a_prefix_are_those_without(context: Any, prefix: str) -> None:
+    named = {f"{prefix}{name}" if name[0] != "@" else name: value for name, value in PRODUCT.items()}
+    named["@type"] = f"{prefix}Product"
+    named[f"{prefix}offers"] = {f"{prefix}{name}": value for name, value in PRODUCT["offers"].items() if name[0] != "@"}
+    assert fields(described(json_ld({"@context": context} | named)))["product"] == LAMP
+    other = {"@context": {"x": "https://x.test/"}, "@type": "Product", "name": "Lamp", "x:sku": "1"}
+    assert "product" not in fields(described(json_ld(other)))
+
+
+def test_microdata_fills_what_json_ld_lacks_and_a_name_has_no_site_behind_it() -> None:
+    head = "<meta property='og:site_name' content='The Shore'>" + json_ld(
+        {"@context": "https://schema.org", "@type": "Product", "name": "Lamp — The Shore", "sku": "L-1"}
+    )
+    microdata = (
+        "<div itemscope itemtype='https://schema.org/Product'><span itemprop='name'>{}</span><b itemprop='sku'>M</b>"
+        "<div itemprop='offers' itemscope itemtype='http://schema.org/Offer'><b itemprop='price'>$12.50</b></div></div>"
+    )
+    lamp = {"name": "Lamp", "sku": "L-1"}
+    assert fields(described(head, microdata.format("Lamp")))["product"] == lamp | {"price": "12.50", "currency": "USD"}
+    assert fields(described(head, microdata.format("Rug")))["product"] == lamp, "which is another one"
+
+
+def test_posts_that_hang_on_posts_are_listed_after_these() -> None:
+    def post(who: str, *comments: Any, **more: Any) -> dict[str, Any]:
+        return {"@type": "Comment", "author": {"name": who}, "dateCreated": "2024-01-02", "comment": comments} | more
+
+    likes = {"interactionType": "https://schema.org/LikeAction", "userInteractionCount": 3}
+    thread = post("Ann", post("Bob", post("Cid", post("Dan"))), post("Eve", interactionStatistic=[likes]))
+    thread |= {"@type": "DiscussionForumPosting", "upvoteCount": "1,234"}
+    posts = fields(described(json_ld(thread)))["forum"]["posts"]
+    assert [each["author"] for each in posts] == ["Ann", "Bob", "Cid", "Dan", "Eve"]
+    assert [each.get("votes") for each in posts] == [1234, None, None, None, 3]
+    answer = post("Bob", post("Kim"))
+    question = post("Ann", post("Lee"), acceptedAnswer=answer, suggestedAnswer=[post("Cid")])
+    page = {"@type": "QAPage", "mainEntity": question | {"@type": "Question"}}
+    posts = fields(described(json_ld(page)))["forum"]["posts"]
+    assert [each["author"] for each in posts] == ["Ann", "Lee", "Bob", "Kim", "Cid"]
+    circle = {"@id": "#a", "@type": "DiscussionForumPosting", "author": "Ann", "comment": [{"@id": "#a"}] * 9}
+    assert fields(described(json_ld(circle)))["forum"]["posts"] == [{"author": "Ann"}]
+
+
+def test_where_the_markup_has_more_posts_than_are_told_to_machines_these_are_listed() -> None:
+    told = [{"@type": "Comment", "author": {"name": who}, "dateCreated": "2024-01-02"} for who in ("Ann", "Bob")]
+    head = json_ld(told[0] | {"@type": "DiscussionForumPosting", "comment": told[1:]})
+    body = "".join(
+        f"<div class='post'><a class='PostUser-name' href='/x'>{who}</a><time datetime='2024-02-03'>x</time>"
+        f"<div class='postbody'><div class='content'>{words(i, 60)}</div></div></div>"
+        for i, who in enumerate(("Ann", "Bob", "Cid"))
+    )
+    posts = fields(described(head, body, "https://forum.a.test/viewtopic.php?t=1"))["forum"]["posts"]
+    assert [each["author"] for each in posts] == ["Ann", "Bob", "Cid"]
+
+
+def test_a_date_in_words_is_the_post_s_and_not_its_author_s() -> None:
+    body = "".join(
+        f"<div class='post'><a class='username' href='/u/1'>{who}</a><div>Joined: March 02, 2015</div>"
+        f"<div class='when'>« <b>on:</b> June {day}, 2024, 10:00 »</div>"
+        f"<div class='postbody'><div class='content'>{words(day, 60)}</div></div></div>"
+        for who, day in (("Ann", 14), ("Bob", 15))
+    )
+    posts = fields(described(body=body, url="https://forum.a.test/viewtopic.php?t=1"))["forum"]["posts"]
+    assert [each["date"] for each in posts] == ["2024-06-14", "2024-06-15"]
+
+
+def test_identifiers_of_papers_may_be_addresses() -> None:
+    paper = {"@type": "ScholarlyArticle", "headline": "On Lamps", "identifier": "https://doi.org/10.1000/ABC(2)x"}
+    told = fields(described(json_ld(paper | {"sameAs": ["https://arxiv.org/abs/2301.01234v2"]})))["scientific"]
+    assert (told["doi"], told["arxiv"]) == ("10.1000/abc(2)x", "2301.01234")
+    head = "<meta name='citation_title' content='T'><meta name='citation_doi' content='http://dx.doi.org/10.1000/a'>"
+    assert fields(described(head))["scientific"]["doi"] == "10.1000/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("It was Regulation 32016R0679 then.", "other"),
+        ("Regulation CELEX:32016R0679 is in force.", "legal"),
+        ("Regulations 32016R0679 and 32018R1725 are in force.", "legal"),
+        ("Part 12345AB6789 and serial 11234E5678 of lot 99999X1234.", "other"),
+        ("Results: 3 U.S. 2, Canada 1.", "other"),
+        ("See ECLI:EU:C:2014:317.", "legal"),
+    ],
+)
+def test_one_identifier_in_passing_makes_no_page_of_law(text: str, kind: str) -> None:
+    assert described(body=f"<p>{text}</p>").page_type == kind
+
+
+def test_what_is_past_a_limit_is_told_and_a_number_too_long_costs_itself() -> None:
+    deep = '{"@type": "Thing", "a": ' * 150 + "1" + "}" * 150
+    told = described(f'<script type="application/ld+json">{deep}</script>')
+    assert told.detail == "JSON-LD: what is nested deeper than 100 levels is left out"
+    many = described(json_ld({"@graph": [{"@type": "Thing", "name": str(i)} for i in range(10_050)]}))
+    assert many.detail == "JSON-LD: of its nodes 10,000 are read"
+    long = '{"@type": "Product", "name": "Lamp", "sku": "L", "offers": {"price": ' + "9" * 5_000 + "}}"
+    told = described(f'<script type="application/ld+json">{long}</script>')
+    assert fields(told)["product"] == {"name": "Lamp", "sku": "L"} and told.detail is None
+
+
+def test_the_steps_of_microdata_are_apart_and_a_change_after_the_page_was_fetched_is_none() -> None:
+    steps = "<p>Mix it.</p><p>Bake <b>it</b>.</p>"
+    body = f"<div itemscope itemtype='https://schema.org/Recipe'><div itemprop='recipeInstructions'>{steps}</div></div>"
+    assert fields(described(body=body))["recipe"]["steps"] == ["Mix it.", "Bake it."]
+    for day, modified in (("2025-12-31", "2025-12-31"), ("2026-01-02", "2026-01-02"), ("2026-01-03", None)):
+        assert described(f"<meta property='article:modified_time' content='{day}'>").modified == modified
+
+
+@pytest.mark.parametrize("unit", ['{{"@id": "#{i}", "@type": "Product", "name": "n{i}", "offers": {{"@id": "#{j}"}}}}'])
+def test_nodes_that_name_each_other_take_linear_time(unit: str) -> None:
+    def cost(n: int) -> float:
+        nodes = ",".join(unit.format(i=i, j=(i + 1) % n) for i in range(n))
+        head = f'<script type="application/ld+json">{{"@graph": [{nodes}]}}</script>'
+        began = time.process_time()
+        described(head)
+        return time.process_time() - began
+
+    short, long = (min(cost(n) for _ in range(2)) for n in (1_000, 4_000))
+    assert long < 9 * short + 0.1, "of quadratic time it would be sixteen times"
 
 
 def test_posts_of_a_discussion_in_json_ld() -> None:
@@ -303,6 +494,18 @@ def broken(page: PageView):
 def a_list(page: PageView):
     return ["x"]
 
+def leaves(page: PageView):
+    raise SystemExit(3)
+
+def spoils(page: PageView):
+    for node in page.nodes("Event"):
+        node.clear()
+    page.tree.clear()
+    return {"title": "mine"}
+
+def late(page: PageView):
+    return {"name": page.nodes("Event")[0]["name"], "heading": page.tree.findtext(".//h1")}
+
 def endless(page: PageView):
     return {"all": "x" * 2_000_000}
 """
@@ -317,9 +520,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_processor_of_ones_own_and_one_that_fails_costs_its_own_fields(own: str) -> None:
-    mine = {name: f"{own}:{name}" for name in ("events", "broken", "a_list", "endless")}
+    mine = {name: f"{own}:{name}" for name in ("spoils", "events", "broken", "a_list", "endless", "leaves", "late")}
     told = described(json_ld({"@type": "Event", "name": "Regatta"}), own=mine)
-    assert fields(told) == {"events": {"name": "Regatta"}}
+    assert fields(told) == {
+        **{"spoils": {"title": "mine"}, "events": {"name": "Regatta"}},
+        "late": {"name": "Regatta", "heading": "A page"},
+    }, "what one does to the page no other sees"
+    assert told.schema_types == ("Event",)
+    assert told.detail and "leaves: SystemExit: 3" in told.detail
     assert told.detail and "broken: RuntimeError: no <events> today" in told.detail
     assert "a_list: TypeError: it returned list, and fields are a mapping" in told.detail
     assert "endless: its fields have 2,000," in told.detail

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from quarry_dagster.checks.personal_data import contract
 from quarry_dagster.explain import history
+from quarry_dagster.orchestration.assets.page_metadata import page_metadata as facts
+from quarry_dagster.orchestration.assets.personal_data import personal_data as places
+from quarry_dagster.orchestration.resources import Quarry as Resource
 from quarry_dagster.stages import page_metadata, personal_data
 from quarry_dagster.stages.pages import raw_pages
 from quarry_dagster.takedown import forget
@@ -94,3 +99,27 @@ def test_explain_and_the_report_say_it_and_show_no_value(quarry: Quarry, crawled
     assert status == 0 and told["page_metadata"]["license"] == "CC-BY-4.0"
     status, out, _ = quarry("explain", site.url("/0"), "--data", crawled_pages.root)
     assert "article, told by schema.org" in out and "for those who pay" in out and "news: section" in out
+
+
+def test_the_assets_show_what_users_read_and_no_word_of_a_page(crawled_pages: Corpus, site: Site) -> None:
+    site.pages["/1"] = _page(1, "<link rel=license href='/terms-of-quokka'>")
+    _refetch(crawled_pages)
+    crawled_pages.run()
+    (partition,) = crawled_pages.store.batches.segments()
+    shown = {asset.key.to_user_string(): _shown(asset, crawled_pages, partition) for asset in (facts, places)}
+    assert shown["page_metadata"]["dagster/row_count"].value == crawled_pages.read("page_metadata").height
+    assert shown["personal_data"]["dagster/row_count"].value == crawled_pages.read("personal_data").height == 3
+    assert "| a URL of its own | 1 |" in str(shown["page_metadata"]["licenses"].value)
+    assert "quokka" not in str(shown)
+    told = contract(crawled_pages.store, crawled_pages.profile, [partition])
+    assert told.passed and told.summary.startswith("3 rows of 4 documents")
+
+
+def _shown(asset: dg.AssetsDefinition, corpus: Corpus, partition: str) -> dict[str, dg.MetadataValue]:
+    """The metadata of an asset that Dagster materializes for one partition."""
+    quarry = Resource(data=str(corpus.root), profile="test", settings=corpus.profile.model_dump(mode="json"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("crawl_batches", [partition])
+        result = dg.materialize([asset], instance=instance, partition_key=partition, resources={"quarry": quarry})
+    (made,) = result.asset_materializations_for_node(asset.key.to_user_string())
+    return dict(made.metadata)

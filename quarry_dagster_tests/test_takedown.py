@@ -27,6 +27,7 @@ MARKS = {
     "own column": "ownbandicoot",
     "a text that is too short": "shortpotoroo",
     "a bad line": "badlinebettong",
+    "an address of a licence": "licencequoll",
 }
 """Words that stand in forgotten documents alone, by where they stand."""
 
@@ -45,6 +46,9 @@ def full(quarry: Quarry, tmp_path: Path, site: Site) -> Corpus:
     site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(6)}
     site.pages["/secret"] = _page(
         f"The {MARKS['title']}", f"Ann {MARKS['author']}", f"{words(90)}\n\n{MARKS['text']} {words(91)}"
+    )
+    site.pages["/secret"] = site.pages["/secret"].replace(
+        b"</head>", f"<link rel=license href='/{MARKS['an address of a licence']}'></head>".encode()
     )
     site.pages["/short"] = html("Short", MARKS["a text that is too short"])
     bad = f"http://given.test/{MARKS['a bad line']} dicsover=links:1\n"

@@ -18,12 +18,12 @@ from quarry_dagster.store.schemas import ACCEPTED, PERSONAL_DATA_BY_DOCUMENT
 def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) -> Finding:
     """One row for every accepted document; known types; each place within the document's text, none over another."""
     found: list[str] = []
-    rows = 0
+    rows = documents = 0
     for partition in partitions:
         segment, texts = store.personal_data.segment(partition), store.extracted_text.segment(partition)
         if segment is None or texts is None:
             continue
-        rows += segment.rows
+        documents += segment.rows
         if wrong := wrong_columns(segment, PERSONAL_DATA_BY_DOCUMENT):
             found += wrong
             continue
@@ -48,6 +48,7 @@ def contract(store: Store, profile: HardwareProfile, partitions: Sequence[str]) 
             "with a confidence that is none": ~pl.col("confidence").is_between(0, 1),
             "over another one": pl.col("start") < pl.col("end").shift(1).over("doc_id", order_by="start"),
         }
+        rows += places.select(pl.len()).collect().item()
         counts = places.select(test.fill_null(False).sum().alias(name) for name, test in wrong_places.items()).collect()
         found += [f"{partition}: {n:,} places {name}" for name, n in counts.row(0, named=True).items() if n]
-    return Finding.of_breaches(found, f"{rows:,} rows", rows=rows)
+    return Finding.of_breaches(found, f"{rows:,} rows of {documents:,} documents", rows=rows, documents=documents)

@@ -58,7 +58,7 @@ def run(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Take in SEEDS (and whatever waits in the inbox), make all five assets and their report, print a summary.
+    """Take in SEEDS (and whatever waits in the inbox), make all assets from pages to the report, print a summary.
 
     Seeds: .txt, .csv, .jsonl, .parquet, .xml (sitemap), .warc, .warc.gz, .wacz, and folders of these; they are copied
     to the inbox.

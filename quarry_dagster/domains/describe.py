@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
+from quarry_dagster.domains.legal import is_of_law
+from quarry_dagster.domains.medical import is_of_medicine
 from quarry_dagster.domains.news import is_free
 from quarry_dagster.domains.registry import fields_of, load
 from quarry_dagster.domains.view import PageView, iso_date, said
@@ -19,11 +22,8 @@ from quarry_dagster.workers import Workers
 
 IDENTIFIERS = "identifiers"
 """What told the type of a page that identifiers of law or medicine made one of these."""
-_BY_IDENTIFIERS = {
-    "legal": ("ecli", "celex", "us_citations"),
-    "medical": ("pmid", "pmcid", "nct"),
-}
-"""Domains that make a page one of theirs, and the fields that do so, where extraction found nothing more telling."""
+_BY_IDENTIFIERS = {"legal": is_of_law, "medical": is_of_medicine}
+"""Domains that make a page one of theirs by their fields, where extraction found nothing more telling."""
 _UNTOLD = ("article", "other", None)
 _WORKS = (
     *("Article", "NewsArticle", "BlogPosting", "WebPage", "TechArticle", "ScholarlyArticle", "Recipe", "Report"),
@@ -117,16 +117,16 @@ def describe(page: Page, text: Mapping[str, Any], own: Mapping[str, str]) -> Fac
         text["text_format"] or "plain",
         *(text[name] for name in ("page_type", "title", "author", "date")),
     )
-    fields, problems = fields_of(view, processors)
+    fields, problems = fields_of(view, processors, own)
     problems += head.json_ld.problems
     license_, license_source = page_license(head, view.tree if source and has_hint(source) else None, page.url or None)
     return _from_text(
         page.key,
         text,
-        **_told_by(text, fields),
+        **_told_by(view, text, fields),
         schema_types=_types(view),
         site_name=_site_name(head),
-        modified=_modified(head),
+        modified=_modified(head, page.fetched_on),
         paywalled=_paywalled(head),
         license=license_,
         license_source=license_source,
@@ -147,12 +147,12 @@ def _utf8(value: Any) -> Any:
     return tuple(map(_utf8, value)) if isinstance(value, tuple) else value
 
 
-def _told_by(text: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _told_by(view: PageView, text: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The type that identifiers give a page of which extraction could tell nothing more than that it is an article."""
     if text["page_type"] not in _UNTOLD:
         return {}
-    for name, telling in _BY_IDENTIFIERS.items():
-        if any(fields.get(name, {}).get(field) for field in telling):
+    for name, is_of in _BY_IDENTIFIERS.items():
+        if is_of(view, fields.get(name, {})):
             return {"page_type": name, "page_type_source": IDENTIFIERS}
     return {}
 
@@ -170,9 +170,16 @@ def _site_name(head: Head) -> str | None:
     return named[0][:_SITE_NAME] if named else None
 
 
-def _modified(head: Head) -> str | None:
+def _modified(head: Head, fetched_on: str) -> str | None:
+    """When the page was changed; None where it says that this was later than it was fetched.
+
+    A day later may be the same one in another time zone.
+    """
     told = [said(node.get("dateModified")) for node in typed(head.json_ld.main, _WORKS)]
-    return next((day for value in (*told, *head.contents(*_MODIFIED)) if value and (day := iso_date(value))), None)
+    days = (iso_date(value) for value in (*told, *head.contents(*_MODIFIED)) if value)
+    day = next(filter(None, days), None)
+    is_later = day is not None and date.fromisoformat(day[:10]) - date.fromisoformat(fetched_on) > timedelta(days=1)
+    return None if is_later else day
 
 
 def _paywalled(head: Head) -> bool | None:

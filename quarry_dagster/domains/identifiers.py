@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from quarry_dagster.domains.view import MOST, PageView
 
-DOI = re.compile(r"(?<![\w./-])10\.\d{4,9}/(?:[\w.;()/:<>\[\]+-])*[\w)>\]]", re.ASCII)
+DOI = re.compile(r"(?:(?<![\w./-])|(?<=doi\.org/))10\.\d{4,9}/[\w.;()/:<>\[\]+-]{0,300}[\w)>\]]", re.ASCII)
 """A DOI, as https://www.crossref.org/blog/dois-and-matching-regular-expressions/ writes it."""
 PMID = re.compile(r"\b(?:PMID|PubMed(?: ID)?)[:#\s]{1,3}(\d{4,8})\b|pubmed\.ncbi\.nlm\.nih\.gov/(\d{4,8})\b", re.ASCII)
 PMCID = re.compile(r"\bPMC\d{5,8}\b", re.ASCII)
@@ -17,6 +17,21 @@ ECLI = re.compile(r"\bECLI:[A-Z]{2}:[A-Z0-9]{1,7}:\d{4}:[A-Z0-9.]{0,24}[A-Z0-9]\
 """The European Case Law Identifier: OJ C 127/01 of 29.4.2011."""
 CELEX = re.compile(r"(?<![\w/.-])(?:CELEX:)?([1-9CE]\d{4}(?:[A-Z]{1,2})\d{4}(?:\(\d{2}\))?)(?![\w-])", re.ASCII)
 """The number of a document of EU law: sector, year, type, number."""
+CELEX_LABEL = re.compile(r"CELEX(?::|%3A)[1-9CE]\d{4}[A-Z]{1,2}\d{4}", re.ASCII)
+"""A CELEX number that is called one, in words or in an address of EUR-Lex."""
+_TYPE_OF_SECTOR = {
+    "1": "[A-Z]{1,2}",
+    "2": "[ADPX]",
+    "3": "[A-HJKLMOQRSXY]",
+    "4": "[ADXYZ]",
+    "5": "[A-Z]{2}",
+    "6": "[CFT][A-Z]",
+    "8": "[A-Z]{2}",
+    "9": "[A-Z]",
+    "C": "[A-Z]?",
+    "E": "[ACGJOPX]",
+}
+"""Letters of the types of documents by sector: https://eur-lex.europa.eu/content/help/eurlex-content/celex-number.html."""
 _CLOSING = {")": "(", "]": "[", ">": "<"}
 _ARXIV = re.compile(r"(?:arxiv:)?(\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})(?:v\d+)?(?:\.pdf)?", re.IGNORECASE)
 
@@ -27,6 +42,12 @@ def all_in(view: PageView, pattern: re.Pattern[str]) -> list[str]:
     found = (match for place in places for match in pattern.finditer(place))
     named = (next((group for group in match.groups() if group), match[0]) for match in found)
     return list(dict.fromkeys(named))[:MOST]
+
+
+def is_celex(number: str) -> bool:
+    """Whether a number with the form of CELEX can be one: of a sector, a year and a type that there are."""
+    sector, year, types = number[0], int(number[1:5]), "".join(filter(str.isalpha, number[5:7]))
+    return 1951 <= year <= 2050 and bool(re.fullmatch(_TYPE_OF_SECTOR.get(sector, "$."), types))
 
 
 def arxiv_id(said: str | None) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from quarry_dagster.domains.identifiers import CELEX, ECLI, all_in
+from quarry_dagster.domains.identifiers import CELEX, CELEX_LABEL, ECLI, all_in, is_celex
 from quarry_dagster.domains.view import MOST, PageView, filled
 
 _HINT = re.compile(
@@ -21,7 +22,19 @@ _CITED = 200_000
 
 def legal(view: PageView) -> dict[str, Any] | None:
     """`ecli`, `celex`, and with the extra `research` `us_citations` (by eyecite)."""
-    return filled({"ecli": all_in(view, ECLI), "celex": all_in(view, CELEX), "us_citations": _us_citations(view.text)})
+    celex = [number for number in all_in(view, CELEX) if is_celex(number)]
+    return filled({"ecli": all_in(view, ECLI), "celex": celex, "us_citations": _us_citations(view.text)})
+
+
+def is_of_law(view: PageView, fields: Mapping[str, Any]) -> bool:
+    """Whether these fields make a page one of law.
+
+    An ECLI does, a CELEX number that is called one, or any two different identifiers: a single one may be in passing,
+    or only look like one.
+    """
+    if "ecli" in fields or any(CELEX_LABEL.search(place) for place in (view.text, view.url or "")):
+        return True
+    return sum(map(len, fields.values())) >= 2
 
 
 def _us_citations(text: str) -> list[str]:
@@ -31,8 +44,14 @@ def _us_citations(text: str) -> list[str]:
     from eyecite.models import FullCaseCitation, FullLawCitation
 
     cited = get_citations(text[:_CITED])
-    full = (each.corrected_citation() for each in cited if isinstance(each, FullCaseCitation | FullLawCitation))
-    return list(dict.fromkeys(full))[:MOST]
+    cases = (each for each in cited if isinstance(each, FullCaseCitation) and _is_of_case(each.metadata))
+    laws = (each for each in cited if isinstance(each, FullLawCitation))
+    return list(dict.fromkeys(each.corrected_citation() for each in (*cases, *laws)))[:MOST]
+
+
+def _is_of_case(metadata: Any) -> bool:
+    """Whether a citation names a party or the year of its case: "3 U.S. 2" alone may be a score."""
+    return bool(metadata.year or metadata.plaintiff or metadata.defendant)
 
 
 @cache

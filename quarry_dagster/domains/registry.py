@@ -8,7 +8,7 @@ named in the section `page_metadata` of their profile.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -27,7 +27,7 @@ from quarry_dagster.errors import ConfigError
 
 Processor = Callable[[PageView], Mapping[str, Any] | None]
 
-RULES = 1
+RULES = 2
 """Revision of the processors and of all that `page_metadata` says; raise it with any change of what a page gives."""
 
 PROCESSORS: Mapping[str, Processor] = {
@@ -62,20 +62,25 @@ def load(own: Mapping[str, str]) -> dict[str, Processor]:
     return found
 
 
-def fields_of(view: PageView, processors: Mapping[str, Processor]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What the processors find on a page, by domain, and a sentence about each that failed."""
+def fields_of(
+    view: PageView, processors: Mapping[str, Processor], own: Collection[str] = ()
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What the processors find on a page, by domain, and a sentence about each that failed.
+
+    `own` names those of the user's own: each sees a copy of the page, so that it may change what it is given.
+    """
     found: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     room = MAX_FIELDS
     for name, processor in processors.items():
         try:
-            fields = processor(view)
+            fields = processor(view.copy() if name in own else view)
             if fields is not None and not isinstance(fields, Mapping):
                 raise TypeError(f"it returned {type(fields).__name__}, and fields are a mapping")
             size = len(json.dumps(fields, ensure_ascii=False, allow_nan=False))
         except MemoryError:
             raise
-        except Exception as e:  # noqa: BLE001  a user's processor may raise anything
+        except (Exception, SystemExit) as e:  # noqa: BLE001  a user's processor may raise anything
             problems.append(f"{name}: {type(e).__name__}: {str(e)[:200]}")
             continue
         if fields and size > room:

@@ -35,9 +35,8 @@ def scientific(view: PageView) -> dict[str, Any] | None:
         + [str(node.get("@id") or "")]
     )
     doi = DOI.search(identifiers) or DOI.search(view.url or "")
-    arxiv = next(iter(head.contents("citation_arxiv_id")), None) or (
-        found_in[1] if (found_in := _ARXIV.search(view.url or "")) else None
-    )
+    at_arxiv = _ARXIV.search(view.url or "") or _ARXIV.search(identifiers)
+    arxiv = next(iter(head.contents("citation_arxiv_id")), None) or (at_arxiv[1] if at_arxiv else None)
     abstract = head.contents("citation_abstract", "dcterms.abstract", "dc.description.abstract")
     return filled(
         {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ class PageView:
     author: str | None = None
     date: str | None = None
 
+    def copy(self) -> PageView:
+        """The same page, whose nodes and elements are read anew where they are asked for, and shared with nobody."""
+        return replace(self, head=replace(self.head, links=deepcopy(self.head.links)))
+
     @cached_property
     def tree(self) -> HtmlElement | None:
         """The page's elements; parsed when they are first asked for, which costs some milliseconds."""
@@ -61,7 +66,11 @@ class PageView:
         found = list(typed(self.head.json_ld.main, types))
         if found or self._types_in_markup.isdisjoint(types):
             return found
-        return list(typed(self.items, types))
+        return self.item_nodes(*types)
+
+    def item_nodes(self, *types: str) -> list[Node]:
+        """What the page's microdata says of itself by these types of schema.org."""
+        return [] if self._types_in_markup.isdisjoint(types) else list(typed(self.items, types))
 
     @cached_property
     def _types_in_markup(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 Read are scripts in comments and CDATA, with semicolons or several values in them, with control characters, with
 comments and commas too many, with escapes that JSON has not, and escaped for HTML. What cannot be read costs its
 script alone. It is JSON with ids, no graph: contexts are not loaded and names not expanded, for schema.org's are used
-bare by nearly all pages.
+bare by nearly all pages; its address and the prefixes that stand for it are taken off.
 
 Bounded: `MAX_SIZE` characters of a page, `MAX_DEPTH` levels, `MAX_NODES` nodes. Ids are looked up one at a time and
 never followed by themselves, so that a circle of them is no circle here.
@@ -24,6 +24,9 @@ MAX_DEPTH = 100
 """Levels of nesting; what lies deeper is left out."""
 MAX_NODES = 10_000
 """Nodes that are kept of one page, outermost first."""
+_MAX_DIGITS = 100
+"""Digits of a whole number; a longer one is null."""
+_MAX_PREFIXES = 20
 
 Node = Mapping[str, Any]
 """An object of JSON-LD."""
@@ -40,10 +43,18 @@ _COMMENTED = re.compile(rf"({_STRING})|{_COMMENT}|(?<![:\w])//[^\n]*+", re.DOTAL
 _COMMAS = re.compile(rf"({_STRING})|,(?:\s*+,)*+(\s*+(?:[\]}}]|\Z))?", re.DOTALL)
 _NO_ESCAPE = re.compile(r'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|(.))', re.DOTALL)
 _VOCABULARY = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)", re.IGNORECASE)
+_TOO_DEEP = f"what is nested deeper than {MAX_DEPTH} levels is left out"
 _REFERENCE = {"@id", "@type"}
 _CONTAINERS = 6
 """So many graphs and lists in each other are looked into for what is about the page."""
-_DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
+_IS_VOCABULARY = re.compile(r"https?://(?:www\.)?schema\.org/?#?", re.IGNORECASE)
+_QUALIFIED = re.compile(r'"(?:https?://(?:www\.)?schema\.org/|[A-Za-z][\w-]{0,30}:)[A-Za-z]\w*+"', re.IGNORECASE)
+"""A name with an address or a prefix."""
+_DECODER = json.JSONDecoder(
+    strict=False,
+    parse_constant=lambda _: None,
+    parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else None,
+)
 
 
 @dataclass(frozen=True)
@@ -76,10 +87,14 @@ def read_json_ld(scripts: Iterable[str]) -> JsonLd:
             problems.append(f"JSON-LD script {number}: past the {MAX_SIZE:,} characters that are read of a page")
             break
         found, wrong = _values(script)
+        if _QUALIFIED.search(script):
+            _take_off_prefixes(found)
         values += found
         if wrong:
             problems.append(f"JSON-LD script {number}: {wrong}")
-    nodes = _nodes(values)
+    nodes, wrong = _nodes(values)
+    if wrong and not any(wrong in problem for problem in problems):
+        problems.append(f"JSON-LD: {wrong}")
     by_id: dict[str, Node] = {}
     for node in nodes:
         if isinstance(name := node.get("@id"), str) and len(node) > len(by_id.get(name, ())):
@@ -120,7 +135,7 @@ def _values(script: str) -> tuple[list[Any], str]:
     """The JSON values in a script, and what is wrong where one cannot be read, else ""."""
     wrong = ""
     for attempt in (_as_written, _repaired):
-        text = attempt(script)
+        text, cut = attempt(script)
         found: list[Any] = []
         at = _behind_wrapping(text, 0)
         try:
@@ -133,7 +148,7 @@ def _values(script: str) -> tuple[list[Any], str]:
             if attempt is _repaired:
                 return found, wrong
         else:
-            return found, ""
+            return found, cut
     return [], wrong
 
 
@@ -142,16 +157,18 @@ def _behind_wrapping(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _as_written(script: str) -> str:
-    return script
+def _as_written(script: str) -> tuple[str, str]:
+    return script, ""
 
 
-def _repaired(script: str) -> str:
-    """The script without what JSON does not allow and pages write all the same, and cut off at `MAX_DEPTH`."""
+def _repaired(script: str) -> tuple[str, str]:
+    """The script without what JSON does not allow and pages write all the same; a cut at `MAX_DEPTH` is said."""
     if '"' not in script and "&quot;" in script:
         script = html.unescape(script)
     script = _COMMENTED.sub(lambda part: _NO_ESCAPE.sub(_escape, part[1]) if part[1] else " ", script)
-    return _shallow(_COMMAS.sub(lambda part: part[1] or part[2] or ",", script))
+    whole = _COMMAS.sub(lambda part: part[1] or part[2] or ",", script)
+    shallow = _shallow(whole)
+    return shallow, "" if shallow is whole else _TOO_DEEP
 
 
 def _escape(escape: re.Match[str]) -> str:
@@ -173,8 +190,41 @@ def _shallow(text: str) -> str:
     return "".join([*kept, text[start:]]) if kept else text
 
 
-def _nodes(values: list[Any]) -> list[Node]:
-    """The objects in these values, level by level."""
+def _take_off_prefixes(values: list[Any]) -> None:
+    """Name properties and types by their bare names in schema.org, in place: `schema:name` is `name`.
+
+    Besides `schema`, prefixes are those that the contexts of these values, which are of one script, give its address.
+    """
+    prefixes = "|".join(map(re.escape, _prefixes(values)))
+    vocabulary = re.compile(rf"^(?:https?://(?:www\.)?schema\.org/|(?:{prefixes}):)(?=\w)", re.IGNORECASE)
+    waiting: list[Any] = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for name in [name for name in value if ":" in name]:
+                if (bare := vocabulary.sub("", name)) != name:
+                    value.setdefault(bare, value.pop(name))
+            types = value.get("@type")
+            if isinstance(types, str | list):
+                each = types if isinstance(types, list) else [types]
+                value["@type"] = [vocabulary.sub("", t) if isinstance(t, str) else t for t in each]
+        below = value.values() if isinstance(value, dict) else value
+        waiting += (each for each in below if isinstance(each, list | dict))
+
+
+def _prefixes(values: list[Any]) -> list[str]:
+    found = ["schema"]
+    outermost = [each for value in values for each in (value if isinstance(value, list) else [value])]
+    for context in (each.get("@context") for each in outermost[:MAX_NODES] if isinstance(each, dict)):
+        for names in context if isinstance(context, list) else [context]:
+            if isinstance(names, dict):
+                said = ((name, iri) for name, iri in names.items() if isinstance(iri, str))
+                found += (name for name, iri in said if _IS_VOCABULARY.fullmatch(iri) and not name.startswith("@"))
+    return list(dict.fromkeys(found))[:_MAX_PREFIXES]
+
+
+def _nodes(values: list[Any]) -> tuple[list[Node], str]:
+    """The objects in these values, level by level, and what is wrong where some are left out, else ""."""
     nodes: list[Node] = []
     level = values
     for _ in range(MAX_DEPTH):
@@ -186,10 +236,12 @@ def _nodes(values: list[Any]) -> list[Node]:
                 if "@value" not in value and len(value.keys() - {"@context", "@graph"}) > ("@id" in value):
                     nodes.append(value)
                 below += (each for each in value.values() if isinstance(each, list | dict))
-        if not below or len(nodes) >= MAX_NODES:
+        if not below or len(nodes) > MAX_NODES:
             break
         level = below
-    return nodes[:MAX_NODES]
+    else:
+        return nodes[:MAX_NODES], _TOO_DEEP
+    return nodes[:MAX_NODES], f"of its nodes {MAX_NODES:,} are read" if len(nodes) > MAX_NODES else ""
 
 
 def _main(values: list[Any]) -> list[Node]:

@@ -2,7 +2,8 @@
 
 A licence counts where the page grants it for itself: in its head, its footer or its main part; not in a quotation, a
 comment, another article, beside a picture, or in a sentence about something else. Two that differ are a conflict, and
-none is taken.
+none is taken. Names in words are read in English, German, French, Spanish, Portuguese, Italian and Dutch; one of
+which a word is not understood grants nothing, for it may grant less than the words that are.
 
 Licences are named by SPDX (https://spdx.org/licenses/) where they are known, else by their URL.
 """
@@ -60,7 +61,6 @@ _SPELLED = {
     "bsd-2-clause": "BSD-2-Clause",
     "bsd-3-clause": "BSD-3-Clause",
 }
-_GFDL = r"\bGNU Free Documentation Licen[sc]e,? (?:v(?:ersion)?\.? ?)?1\.3\b"
 _OF_SOFTWARE = ("MIT", "Apache-2.0")
 """Licences that mostly are of a project's code: in words they count only where these name the page or its text."""
 _OTHER_WORDS = (
@@ -74,25 +74,55 @@ _OTHER_WORDS = (
     (re.compile(r"\bOpen Government Licen[sc]e,? (?:v(?:ersion)?\.? ?)?3\.0\b", re.I), "OGL-UK-3.0"),
 )
 _CC_SHORT = re.compile(
-    r"\bCC[ -]?(?:(0|Zero)|(BY(?:[ -]NC)?(?:[ -](?:SA|ND))?))(?:[ -]?(?:v\.? ?)?(\d\.\d)"
+    r"\bCC[ -]?(?:(0|Zero)|(BY(?:[ -]NC)?(?:[ -](?:SA|ND))?))(?:[ /-]?(?:v\.? ?)?(\d\.\d)"
     r"(?: ([A-Z]{2,3})\b)?)?(?![\w.-]*\d)",
     re.IGNORECASE,
 )
+_PARTS_OF_LONG = {
+    "nc": r"Non[ -]?Commercial(?: Use)?|Nicht[ -]?kommerziell|Keine kommerzielle Nutzung|No[ -]?Comercial|"
+    r"(?:Uso )?N[ãa]o[ -]?Comercial|Non[ -]?commerciale|Niet[ -]?commercieel|Pas d['’]Utilisation Commerciale",
+    "nd": r"No[ -]?Deriv(?:at(?:iv)?e)?s?(?: Works)?|Keine[ -]?Bearbeitung(?:en)?|Sin[ -]?Obras?[ -]?Derivadas?|"
+    r"Sin[ -]?Deriv(?:ad[oa]s?|ar)|Sem[ -]?Deriva(?:[çc][õo]es|d[oa]s)|(?:Non|No)[ -]?opere[ -]?derivate|"
+    r"Geen[ -]?Afgeleide[ -]?Werken|Pas de Modifications?",
+    "sa": r"Share[ -]?Alike|Weitergabe unter gleichen Bedingungen|Compartir[ -]?Igual|(?:Com)?partilha[ -]?Igual|"
+    r"Condividi allo stesso modo|Gelijk[ -]?Delen|Partage (?:dans les mêmes conditions|"
+    r"des conditions initiales à l['’]identique)",
+}
+"""What may stand in the name of a licence besides the attribution, in the languages that are read."""
+_ATTRIBUTION = (
+    r"(?:Attribution|Namensnennung|Reconocimiento|Atribución|Atribuição|Attribuzione|Paternité|Naamsvermelding)"
+)
+_CC_NAME = (
+    rf"{_ATTRIBUTION}(?: ?/ ?{_ATTRIBUTION})?"
+    rf"(?P<parts>(?:[ ,/–—-]*(?:and )?(?:{'|'.join(_PARTS_OF_LONG.values())})(?![^\W\d_]))*)"
+)
 _CC_LONG = re.compile(
-    r"Creative[ -]Commons[ ,:–—-]*(?:\(?CC[\w -]{0,12}\)? )?(?:(Zero|CC0|Public Domain Dedication)|"
-    r"(Attribution|Namensnennung|Reconocimiento|Atribución|Atribuição|Attribuzione|Paternité|Naamsvermelding))"
-    r"((?:[ ,/–—-]*(?:and )?(?:Non[ -]?Commercial|Share[ -]?Alike|No[ -]?Deriv(?:at(?:iv)?e)?s?(?: Works)?|"
-    r"Nicht[ -]?kommerziell|"
-    r"Weitergabe unter gleichen Bedingungen|Keine Bearbeitungen?|No ?Comercial|Compartir ?Igual|Sin ?Obra ?Derivada|"
-    r"Pas d['’]Utilisation Commerciale|Partage dans les mêmes conditions|Pas de Modification|Non commerciale|"
-    r"Condividi allo stesso modo|Compartilha ?Igual|NietCommercieel|GelijkDelen))*)"
-    r"[ ,]*(?:licen[sc]e )?(?:v(?:ersion)?\.? ?)?(\d\.\d)?",
+    r"Creative[ -]Commons[ ,:–—-]*(?:\(?CC[\w -]{0,12}\)? )?"
+    rf"(?:(?P<zero>Zero|CC0|Public Domain Dedication)|{_CC_NAME}"
+    r"[ ,]*(?:(?:public )?(?:licen[sc]e|licencia|lizenz|licença|licenza|licentie|international|unported|generic)"
+    r"[ ,]*){0,3}"
+    r"\(?(?:v(?:ersion)?\.? ?)?(?P<version>\d\.\d)?)",
     re.IGNORECASE,
 )
-_PARTS_OF_LONG = (
-    ("nc", re.compile(r"commerci|kommerziell|comercial", re.I)),
-    ("nd", re.compile(r"deriv|bearbeitung|modification", re.I)),
-    ("sa", re.compile(r"alike|gleichen|igual|mêmes|stesso|gelijk", re.I)),
+_ALL_OF_NAME = re.compile(
+    r"(?!.{1,80}\d\.\d)(?:\s*(?:$|[.;:)\]|»”\"'’。、）])|,?\s(?:and|or|but|which|except|unless|where|by|for|in|with|to|und|oder|et|ou|y|e|en|of)\b|"
+    r"\s?\(?(?:licen|lizenz|internat|internacional|internazionale|unported|generic))|(?<=[ (,])$",
+    re.IGNORECASE,
+)
+"""What may follow the name of a licence without a version: other words may be of the name, and limit what it grants."""
+_LIMITED = re.compile(
+    r"[\s,/&+–—-]*(?:(?:and|und|et|y|e|en) )?(?:n[cd]\b|sa\b|no[nt]?\b|non[ -]?c|no[ -]?deriv|nicht|keine|n[ãa]o|"
+    r"sin|sem|pas|niet|geen|share|weitergabe|compart|partage|partilha|condividi|gelijk)",
+    re.IGNORECASE,
+)
+"""What follows a short name that goes on in words."""
+_NAME_IN_SENTENCE = re.compile(_CC_NAME, re.IGNORECASE)
+_OURS = frozenset(
+    [*_SPELLED.values(), *(name for _, name in _OTHER_URLS if name), *(name for _, name in _OTHER_WORDS), "CC0-1.0"]
+)
+_CC_OURS = re.compile(
+    r"CC-(?:BY(?:-NC)?(?:-ND|-SA)?|PDM)-\d\.\d(?:-[A-Z]{2,3})?|"
+    r"https://creativecommons\.org/licenses/by(?:-nc)?(?:-nd|-sa)?/(?:\d\.\d/[a-z]{2,3}/)?"
 )
 _GRANT = re.compile(
     r"licen[sc]ed|licen[sc]e\b|licen[sc]ing|under (?:an? |the )?(?:terms of )?(?:an? |the )?(?:Creative|CC)|"
@@ -105,21 +135,33 @@ _OF_SOMETHING_ELSE = re.compile(
     r"source code|code|software|datasets?|foto\w*|bild\w*|imagen|immagine)\b",
     re.IGNORECASE,
 )
+_FROM_ELSEWHERE = re.compile(
+    r"\b(?:adapted|derived|taken|reproduced|reprinted|republished|translated|excerpt(?:ed)?|based|modified)\b"
+    r"(?: \w+)? (?:from|on|of)\b|\b(?:courtesy|credit|source:)|"
+    r"\bthe (?:\w+ )?(?:book|text|article|post|paper|publication|story|report|course|guide|journal|work|document|table|"
+    r"chapter) (?:by|of|from) (?!(?:this|our|the (?:page|site|website))\b)",
+    re.IGNORECASE,
+)
+"""Of a sentence whose licence is that of another work, or of what the page was made from."""
 _OF_PAGE = re.compile(
     r"\b(?:this|our|all|the|user|its|except|unless)\b(?: \w+){0,2}? (?:work|page|site|website|contents?|texts?|"
-    r"article|post|blog|document|documentation|materials?|contributions?|where|otherwise|noted|book|wiki|publication|paper|story|"
-    r"course|guide|journal)\b|^\W*(?:content|contents|text|contributions?|documentation|except where|unless)\b|"
+    r"article|post|blog|document|documentation|materials?|contributions?|where|otherwise|noted|wiki)\b"
+    r"(?! (?:by|of|from) (?!(?:this|our|the (?:page|site|website))\b))|"
+    r"\b(?:this|our)\b(?: \w+){0,2}? (?:work|page|article|post|text|document|book|publication|paper|story|course|guide|"
+    r"journal)\b|"
+    r"^\W*(?:content|contents|text|contributions?|documentation|except where|unless)\b|"
     r"\b(?:text|content|contents) (?:is|are)\b|"
     r"\b(?:diese[rs]?|der inhalt|alle inhalte|die inhalte|cet|cette|ce|le contenu|este|esta|el contenido|"
     r"o conteúdo|questo|questa|deze|dit|denna|detta|ten|ta)\b|этот|эта|本|この|此|이",
     re.IGNORECASE,
 )
 _DENIES = re.compile(
-    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\buntil\b|\bif\b|\bwere\b|\bsome\b|\bsuch as\b|\bused to\b|\bread more\b|"
+    r"\?|\bnot\b|n['’]t\b|\bno longer\b|\buntil\b|\bif\b|\bwere\b|\bsome\b(?! rights reserved)|\bsuch as\b|"
+    r"\bused to\b|\bread more\b|"
     r"\babout\b|\bnicht\b|\bkeine?r?\b|\bbis \d|\bne [\w' ]{0,20}pas\b|\bno est|\bnon (?:è|sono)\b|\bniet\b",
     re.IGNORECASE,
 )
-"""What makes a sentence about a licence none that grants it."""
+"""What makes a sentence about a licence, but for its name, none that grants it."""
 _BEFORE_SUBJECT = re.compile(
     r"^\W*(?:©|copyright|\(c\))[^.|]*|\b(?:is|are|be|under|released|available|published)\b", re.IGNORECASE
 )
@@ -127,10 +169,13 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;。])\s+(?=[^\sa-z\d])|\s[|·•]\s|\s*\n"
 _NAMED = re.compile(r"Creative|CC|MIT|Apache|Free Documentation|Open Government")
 _BLOCKS = ("p", "li", "div", "td", "dd", "small", "footer", "section", "center", "address", "body")
 _QUOTED = re.compile(
-    r"quote|comment|reply|replies|widget|sidebar|related|recommend|teaser|promo|gallery|caption|credit|thumb|carousel|"
-    r"embed|signature|advert",
+    r"(?<!\S)(?!(?:no|has|with|without|hide|single-format|format)[-_])\S*?"
+    r"(?:quote|comment|reply|replies|widget|related|recommend|teaser|promo|gallery|caption|credit|thumb|carousel|"
+    r"embed|signature|advert)|"
+    r"(?<!\S)(?:sidebar|aside|photo|picture|image|img)(?!\S)",
     re.IGNORECASE,
 )
+"""Classes and ids of what is not the page's own; one that only says what the page has beside it is none."""
 _NOT_OF_PAGE = frozenset({"blockquote", "q", "figure", "figcaption", "aside", "iframe", "template", "noscript", "cite"})
 _FOOTER = re.compile(
     r"(?:^|[\s_-])(?:footer|foot|colophon|copyright|licen[sc]e|legal|imprint|site-?info)", re.IGNORECASE
@@ -152,6 +197,9 @@ _SHORT_HINT = re.compile(r"CC(?:[ -](?:BY|Zero)|0)\b")
 _REL = re.compile(r"""rel\s*=\s*["']?[^"'>]{0,60}\blicen[sc]e\b""")
 _LONGEST = 800
 """Characters of a sentence or block that are looked at for what it grants."""
+_LONGEST_CAPTION = 200
+"""Characters that are said of a picture, at most."""
+_OF_BUTTONS = ("creativecommons", "licensebuttons.net")
 _DEPTH = 256
 """Elements around a link that are looked at."""
 _MOST = 300
@@ -198,15 +246,29 @@ def named(said: str) -> str | None:
         zero, kind, version, port = found.groups()
         if zero:
             return _creative_commons(None, None, None, "zero", version)
+        if not version and _LIMITED.match(said, found.end()):
+            return None
         name = _by(kind.replace(" ", "-"), version)
         return f"{name}-{port}" if port in _PORTED.get(name, ()) else name
     if found := _CC_LONG.search(said):
-        zero, _, parts, version = found.groups()
-        if zero:
-            return "CC0-1.0"
-        kind = "-".join(["by", *(short for short, pattern in _PARTS_OF_LONG if pattern.search(parts))])
-        return _by(kind, version)
+        return _in_words(found)
     return None
+
+
+def _in_words(found: re.Match[str]) -> str | None:
+    """The licence that a name in words means; None where a word of it is not understood: it may grant less."""
+    if found["zero"]:
+        return "CC0-1.0"
+    if not found["version"] and not _ALL_OF_NAME.match(found.string, found.end()):
+        return None
+    parts = found["parts"]
+    kind = ["by", *(short for short, words in _PARTS_OF_LONG.items() if re.search(words, parts, re.IGNORECASE))]
+    return _by("-".join(kind), found["version"])
+
+
+def shown(license_: str) -> str:
+    """A licence as it may stand where no takedown reaches it: one that we name, never what a page wrote."""
+    return license_ if license_ in _OURS or _CC_OURS.fullmatch(license_) else "a URL of its own"
 
 
 def _creative_commons(
@@ -273,16 +335,18 @@ def _at(href: str, head: Head, url: str | None) -> str | None:
 
 def _in_body(head: Head, tree: HtmlElement, url: str | None) -> Iterator[tuple[str, str]]:
     main = _main_part(tree)
+    own = _only_article(tree if main is None else main)
     for link, is_marked in islice(_links(tree), _MOST):
         href = link.get("href") or ""
-        if (place := _place(link, main)) is None:
+        if (place := _place(link, main, own)) is None:
             continue
-        if not (is_marked or _is_badge(link) or _grants(_sentence_of(link), place)):
+        is_granted = not _is_of_picture(link) if is_marked or _is_badge(link) else _grants(_sentence_of(link), place)
+        if not is_granted:
             continue
         if name := _at(href, head, url) if is_marked else named(href):
             yield "rel" if is_marked else "link", name
     for element, words in islice(_words(tree), _MOST):
-        if place := _place(element, main):
+        if place := _place(element, main, own):
             for sentence in _SENTENCE_END.split(words):
                 name = named(sentence)
                 if name and _grants(sentence, "software" if name in _OF_SOFTWARE else place):
@@ -295,13 +359,15 @@ def _grants(sentence: str, place: str) -> bool:
     What it grants something for stands before the words that grant: the page or its text, or, but for a licence of
     `software`, nothing at all.
     """
-    if _DENIES.search(sentence):
+    if _DENIES.search(_NAME_IN_SENTENCE.sub(" ", sentence)):
         return False
     grant = _GRANT.search(sentence)
     if place != "footer" and grant is None:
         return False
     subject = sentence[: grant.start()] if grant else ""
     other, own = _OF_SOMETHING_ELSE.search(subject), _OF_PAGE.search(subject)
+    if _FROM_ELSEWHERE.search(subject):
+        return False
     if other:
         return own is not None and own.end() <= other.start()
     if own is not None or place == "software":
@@ -318,28 +384,43 @@ def _links(tree: HtmlElement) -> Iterator[tuple[HtmlElement, bool]]:
 
 
 def _main_part(tree: HtmlElement) -> HtmlElement | None:
-    """The only article, or the main element; None where the page names none, and all of its body counts."""
-    articles = list(islice(tree.iter("article"), 2))
+    """The main element, or the only article; None where the page names none, and all of its body counts."""
     main = next(tree.iter("main"), None)
     if main is None:
         main = next(iter(tree.xpath("//*[@role='main'][1]")), None)
-    return main if main is not None else articles[0] if len(articles) == 1 else None
+    return main if main is not None else _only_article(tree)
 
 
-def _place(element: HtmlElement, main: HtmlElement | None) -> str | None:
-    """Whether an element is of the page's `footer` or `main` part; None where of neither, or of something quoted."""
+def _only_article(part: HtmlElement) -> HtmlElement | None:
+    """The article that holds all others of a part of a page; None where it has several, or none."""
+    first = next(part.iter("article"), None)
+    for article in islice(part.iter("article"), 1, _MOST):
+        if first not in islice(article.iterancestors(), _DEPTH):
+            return None
+    return first
+
+
+def _place(element: HtmlElement, main: HtmlElement | None, own: HtmlElement | None) -> str | None:
+    """Whether an element is of the page's `footer` or `main` part; None where of neither, or of something quoted.
+
+    `own` is the article that the page is, None where it has several: what stands in one of these is of that one.
+    """
     in_main = main is None
     in_footer = False
-    articles = 0
+    articles, outermost = 0, None
     for up in (element, *islice(element.iterancestors(), _DEPTH)):
         names = f"{up.get('class') or ''} {up.get('id') or ''}"
-        if up.tag in _NOT_OF_PAGE or (up.tag not in ("body", "html") and _QUOTED.search(names)):
+        # What is around the main part is the page's, whatever its layout is called.
+        is_around = in_main and main is not None
+        if up.tag in _NOT_OF_PAGE or (up.tag not in ("body", "html") and not is_around and _QUOTED.search(names)):
             return None
-        articles += up.tag == "article"
+        if up.tag == "article" and not is_around:
+            articles += 1
+            outermost = up
         in_main = in_main or up is main
         # The footer of an article within the page is of that article.
         in_footer = in_footer or up.tag == "footer" or up.get("role") == "contentinfo" or bool(_FOOTER.search(names))
-    if articles > 1:
+    if articles > 1 or (outermost is not None and outermost is not own):
         return None
     if in_footer and (articles == 0 or in_main):
         return "footer"
@@ -361,7 +442,24 @@ def _sentence_of(link: HtmlElement) -> str:
 
 def _is_badge(link: HtmlElement) -> bool:
     """Whether a link is the button that Creative Commons has people put on their pages."""
-    return any("creativecommons" in (image.get("src") or "") for image in link.iter("img"))
+    return next(link.iter("svg"), None) is not None or any(map(_is_button, link.iter("img")))
+
+
+def _is_button(image: HtmlElement) -> bool:
+    source, words = (image.get("src") or "").lower(), (image.get("alt") or "").lower()
+    return any(host in source for host in _OF_BUTTONS) or "creative commons" in words
+
+
+def _is_of_picture(link: HtmlElement) -> bool:
+    """Whether a link stands beside a picture, in a block that is of the picture, or in a sentence about one."""
+    block = _block(link)
+    pictures = (image for image in islice(block.iter("img"), _DEPTH) if not _is_button(image))
+    words = " ".join(block.text_content().split())[:_LONGEST]
+    if len(words) < _LONGEST_CAPTION and block.tag != "body" and next(pictures, None) is not None:
+        return True
+    own = " ".join(link.text_content().split())
+    before = _sentence_of(link).partition(own)[0] if own else ""
+    return _OF_SOMETHING_ELSE.search(before) is not None and _OF_PAGE.search(before) is None
 
 
 def _words(tree: HtmlElement) -> Iterator[tuple[HtmlElement, str]]:

@@ -1,12 +1,14 @@
 """What a page's microdata says, as JSON-LD would say it, so that one reader serves both.
 
 By the algorithm of HTML, section 5.2.5 (https://html.spec.whatwg.org/multipage/microdata.html), without `itemref`.
-Bounded: `MAX_ITEMS` items of a page, `MAX_VALUES` values of an item, `MAX_TEXT` characters of a value.
+Bounded: `MAX_ITEMS` items of a page, `MAX_VALUES` values of an item, `MAX_TEXT` characters of a value, each of its
+blocks in a line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
 MAX_ITEMS = 5_000
 MAX_VALUES = 200
 MAX_TEXT = 2_000
+_MOST_EVENTS = 2_000
+"""Beginnings and ends of elements that the text of a value is looked for in."""
+_BREAK = "\x1e"
+_BLOCKS = frozenset(
+    {
+        *("p", "div", "li", "br", "tr", "dd", "dt", "ol", "ul", "section", "article"),
+        *("h1", "h2", "h3", "h4", "h5", "h6"),
+    }
+)
 
 _URL_OF = {
     **dict.fromkeys(("audio", "embed", "iframe", "img", "source", "track", "video"), "src"),
@@ -72,10 +83,20 @@ def _value(element: HtmlElement) -> str:
     tag = str(element.tag)
     if (attribute := _VALUE_OF.get(tag) or _URL_OF.get(tag)) and (said := element.get(attribute)) is not None:
         return said[:MAX_TEXT]
+    lines = (" ".join(line.split()) for line in _text(element).split(_BREAK))
+    return "\n".join(filter(None, lines))[:MAX_TEXT]
+
+
+def _text(element: HtmlElement) -> str:
+    """The text of an element, with a break where a block of it begins or ends."""
+    from lxml.etree import iterwalk
+
     length, parts = 0, []
-    for text in element.itertext():
-        parts.append(text)
+    for event, inner in islice(iterwalk(element, events=("start", "end")), _MOST_EVENTS):
+        text = (inner.text if event == "start" else inner.tail if inner is not element else None) or ""
+        is_block = inner.tag in _BLOCKS and inner is not element
+        parts.append(_BREAK + text if is_block else text)
         length += len(text)
         if length > MAX_TEXT:
             break
-    return " ".join("".join(parts).split())[:MAX_TEXT]
+    return "".join(parts)

@@ -29,9 +29,14 @@ _NOBODYS = frozenset({"example", "test", "invalid", "localhost", "local", "inter
 """The domains that RFC 2606, RFC 6762 and ICANN keep for nobody."""
 _PLACEHOLDERS = re.compile(
     r"@(?:[\w-]+\.)?(?:example|exemple|beispiel|ejemplo|a?domain|yourdomain|yourcompany|mydomain|email|address|site|"
-    r"website|company|[a-z])\.\w+$|^(?:git|hg|svn|name|your[\w.-]*|user(?:name)?|someone|first\.?last(?:name)?)@",
+    r"website|company)\.\w+$|^\w@(?:[\w-]+\.)?[a-z]\.\w+$|"
+    # Of one letter, there are these alone below com, net and org.
+    r"@(?:[\w-]+\.)?(?![qxz]\.com$|[iq]\.net$|x\.org$)[a-z]\.(?:com|net|org)$|"
+    r"^(?:git|hg|svn|name|your[\w.-]*|user(?:name)?|someone|first\.?last(?:name)?)@",
     re.IGNORECASE,
 )
+_IN_URL = re.compile(r"(?<![a-z0-9+.-])(?!mailto:)[a-z][a-z0-9+.-]{1,20}://[^\s/@]{0,100}$", re.IGNORECASE)
+"""What stands before the last part of a user and password in a URL, which look like an address (RFC 3986, 3.2.1)."""
 _ROLES = re.compile(r"^(?:no-?reply|do-?not-?reply|mailer-daemon)@", re.IGNORECASE)
 
 _IPV4 = re.compile(r"(?<![\w.@-])\d{1,3}(?:\.\d{1,3}){3}(?![\w@-]|\.\w|\s?%)", re.ASCII)
@@ -39,17 +44,18 @@ _IPV6 = re.compile(
     r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){1,7}(?:(?::[0-9A-Fa-f]{1,4}){1,6}|[0-9A-Fa-f]{1,4}|:)(?![\w:]|\.\w)", re.ASCII
 )
 _OF_HOST = re.compile(
-    r"\bIPs?\b|\bIPv[46]\b|\baddress|\badresse|\bdirecci|\bendereço|адрес|地址|アドレス|\bhosts?\b|\bservers?\b|"
+    r"(?<![a-z])(?:IPs?|IPv[46]|src|dst)(?![a-z])|\baddress|\badresse|\bdirecci|\bendereço|адрес|地址|アドレス|\bhosts?\b|\bservers?\b|"
     r"\bserveur|\bping|\bfrom\s*$|\binet\b|\bclient|\blog(?:ged|in)?\b|\bvisitor|\battack|\bconnect|\bssh\b|\bfirewall|"
     r"\bgateway|\btracert|\btraceroute|\bgeoloc|\bproxy|\bVPN\b|\bremote|\bspam|\bban(?:ned)?\b|\bblock",
     re.IGNORECASE,
 )
 _OF_VERSION = re.compile(
-    r"(?:\bv|\bver\.?|\bversions?|\breleases?|\bbuild|\bfirmware|\bdrivers?|\bupdate|\bpatch|\bsoftware|\bapp|"
+    r"(?:(?<![a-z])v|(?<![a-z])ver\.?|versions?|\breleases?|\bbuild|\bfirmware|\bdrivers?|\bupdate|\bpatch|\bsoftware|\bapp|"
     r"\bsection|\bchapter|\bfigure|\btable|\bbios|\bedition|\brev(?:ision)?|\bchrome|\bfirefox|\boid|\bfile|\bdll|"
-    r"§|#|=|[<>~^]=?)[\s:.]{0,3}$",
+    r"§|#|[<>~^]=?|[!=]=)[\s:.=\"']{0,3}$",
     re.IGNORECASE,
 )
+"""What stands before a number of a version; of what has a value behind `=`, names like these alone."""
 _LOGGED = re.compile(r":\d|\]? -|\) ")
 """What stands behind an address in a log: a port, or what the Common Log Format has there."""
 _RESOLVERS = frozenset(
@@ -59,6 +65,7 @@ _RESOLVERS = frozenset(
     }
 )
 """Public resolvers of names: they are nobody's."""
+_LONGEST_IN_URL = 130
 _AROUND = 60
 """Characters before an address that are looked at for what it is of."""
 
@@ -74,6 +81,8 @@ def emails(text: str) -> Iterator[Finding]:
             if last.istitle() and before.islower() and before.rpartition("@")[2].count("."):
                 end -= len(last) + 1  # the first word of the next sentence
             said = text[start:end]
+            if _IN_URL.search(text[max(0, start - _LONGEST_IN_URL) : start]):
+                continue
             top = said.rpartition(".")[2].lower()
             if top in _FILES or top in _NOBODYS or ".." in said or _PLACEHOLDERS.search(said):
                 continue

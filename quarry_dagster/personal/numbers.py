@@ -21,7 +21,11 @@ _OF_CARD = re.compile(
     r"card|credit|visa|master|amex|cvv|cvc|karte|carte|tarjeta|cartão|карт|卡|カード|payment|debit", re.IGNORECASE
 )
 
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", re.ASCII)
+_BLANKS = " \u00a0\u202f"
+_IBAN = re.compile(
+    rf"(?<![a-z0-9])[a-z]{{2}}\d{{2}}(?:[{_BLANKS}]?[a-z0-9]{{4}}){{2,7}}(?:[{_BLANKS}]?[a-z0-9]{{1,3}})?(?![a-z0-9])",
+    re.ASCII | re.IGNORECASE,
+)
 _SHORTEST_IBAN = 15
 
 _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
@@ -40,7 +44,8 @@ _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
     ("il.idnr", r"\d{9}", r"teudat|ת[\"״]ז|תעודת", 0.9),
     ("ie.pps", r"\d{7}[A-W][A-IW]?", r"\bPPS", 0.9),
     ("pl.pesel", r"\d{11}", r"pesel", 0.95),
-    ("se.personnummer", r"(?:19|20)?\d{6}[-+]\d{4}", None, 0.85),
+    ("se.personnummer", r"\d{6}[-+]\d{4}", None, 0.85),
+    ("se.personnummer", r"(?:19|20)\d{6}[-+]\d{4}", r"person-?n(?:ummer|r)|samordningsn|\bpnr\b", 0.95),
     ("fi.hetu", r"\d{6}[-+A]\d{3}[0-9A-Y]", None, 0.9),
     ("no.fodselsnummer", r"\d{6} ?\d{5}", r"f[øo]dsels|personnummer|fnr\b", 0.9),
     ("dk.cpr", r"\d{6}-?\d{4}", r"\bcpr\b", 0.9),
@@ -65,7 +70,8 @@ _ID_RULES: tuple[tuple[str, str, str | None, float], ...] = (
 )
 """Ids of people: the module of python-stdnum, the form, what has to stand near it, and how sure it is then.
 
-A number without a form of its own passes a check digit once in ten times, so its name has to stand beside it."""
+A number without a form of its own passes a check digit once in ten times, so its name has to stand beside it; so has
+that of a number with the form of a date and a time."""
 _IDS = tuple(
     (
         rule,
@@ -100,25 +106,37 @@ def ibans(text: str) -> Iterator[Finding]:
     """The numbers of bank accounts: ISO 13616, right by the remainder of 97 and of their country's form."""
     for found in _IBAN.finditer(text):
         end = found.end()
-        while end - found.start() >= _SHORTEST_IBAN:  # words in capitals may follow
-            if _is_valid("iban", text[found.start() : end]):
+        while end - found.start() >= _SHORTEST_IBAN:  # words may follow
+            if _is_valid("iban", re.sub(rf"[{_BLANKS}]", "", text[found.start() : end])):
                 yield Finding("iban", "mod97", 0.99, found.start(), end)
                 break
-            end = text.rfind(" ", found.start(), end)
+            end = max(text.rfind(blank, found.start(), end) for blank in _BLANKS)
 
 
 def national_ids(text: str) -> Iterator[Finding]:
-    """The numbers that states give people, right by their check digits."""
+    """The numbers that states give people, right by their check digits.
+
+    What stands around a number is looked at for each number, and never more than `_AROUND` characters of it: a list of
+    them takes linear time.
+    """
     for start, end in _windows(text):
-        around = text[max(0, start - _AROUND) : end + _AROUND]
+        beside = _around(text, start, end)
         for rule, form, near, sure in _IDS:
-            if near is not None and not near.search(around):
+            if near is not None and not near.search(beside):
                 continue
             for found in form.finditer(text, start, end):
-                before = text[max(0, found.start() - _AROUND) : found.start()]
-                if (near is not None or not OTHER_NUMBER.search(before)) and _is_valid(rule, found[0]):
-                    is_told = near is None and bool(_OF_ID.search(around))
-                    yield Finding("national_id", rule, 0.97 if is_told else sure, *found.span())
+                if (confidence := _sure_of_id(text, found, near, sure)) and _is_valid(rule, found[0]):
+                    yield Finding("national_id", rule, confidence, *found.span())
+
+
+def _sure_of_id(text: str, found: re.Match[str], near: re.Pattern[str] | None, sure: float) -> float | None:
+    """How sure it is that a number is an id, by what stands around it; None where that speaks against it."""
+    around = _around(text, *found.span())
+    if near is not None:
+        return sure if near.search(around) else None
+    if OTHER_NUMBER.search(text[max(0, found.start() - _AROUND) : found.start()]):
+        return None
+    return 0.97 if _OF_ID.search(around) else sure
 
 
 def _windows(text: str) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """The asset `page_metadata`."""
 
+from collections import Counter
+
 import dagster as dg
 import polars as pl
 
@@ -17,6 +19,7 @@ from quarry_dagster.orchestration.assets.reporting import (
 from quarry_dagster.orchestration.partitions import crawl_batches
 from quarry_dagster.orchestration.resources import Quarry
 from quarry_dagster.orchestration.run_config import WorkConfig
+from quarry_dagster.page.license import shown
 from quarry_dagster.stages import page_metadata as stage
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store.schemas import PAGE_METADATA
@@ -29,6 +32,14 @@ _LINEAGE = column_lineage(
         "raw_pages": dict.fromkeys(_FROM_BODY, "body"),
     }
 )
+
+
+def _licenses(rows: pl.LazyFrame) -> dict[str, int]:
+    """How many rows have each licence that we name; no URL that a page wrote is told to Dagster."""
+    counts: Counter[str] = Counter()
+    for license_, n in counts_of(rows, "license").items():
+        counts[shown(license_)] += n
+    return dict(counts.most_common())
 
 
 @dg.asset(
@@ -52,7 +63,7 @@ def page_metadata(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
             found = {name: n for name, n in domains.row(0, named=True).items() if n}
             return _LINEAGE | {
                 "page_types": count_table("page_type", counts_of(rows, "page_type")),
-                "licenses": count_table("license", counts_of(rows, "license")),
+                "licenses": count_table("license", _licenses(rows)),
                 "domains": count_table("domain", dict(sorted(found.items(), key=lambda each: -each[1]))),
             }
 

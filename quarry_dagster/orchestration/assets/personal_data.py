@@ -43,6 +43,7 @@ def personal_data(context: dg.AssetExecutionContext, config: WorkConfig, quarry:
 
         def show(partition: str) -> Metadata:
             found = store.personal_data.scan([partition]).explode("found").unnest("found").drop_nulls("type")
-            return _LINEAGE | {"types": count_table("type", counts_of(found, "type"))}
+            counts = counts_of(found, "type")
+            return _LINEAGE | {"dagster/row_count": sum(counts.values()), "types": count_table("type", counts)}
 
         return materialize_each(context, config, store, store.personal_data, refresh, show)
