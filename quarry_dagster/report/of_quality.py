@@ -80,9 +80,9 @@ class OfQuality:
 
 
 def of_quality(store: Store, corpus: Corpus | None) -> OfQuality | None:
-    """What the policy of a published corpus says; None where there is none, or it asked nothing of the documents."""
+    """What the policy of a published corpus says; None where there is none, or no document is rated."""
     ruling = Ruling.of(corpus.inputs.policy) if corpus else None
-    if corpus is None or ruling is None:
+    if corpus is None or ruling is None or not corpus.inputs.signals:
         return None
     segments = list(store.quality_signals.segments_at(corpus.inputs.signals).values())
     rows = store.quality_signals.rows(segments)
