@@ -103,7 +103,7 @@ def filtered_for_no_reason(store: Store) -> None:
     _published(store, "kept", lambda kept: kept.filter(pl.col("doc_id") != row.item()))
     corpus = store.deduped_corpus.current()
     assert corpus is not None
-    filtered = store.filtered.extend((), rows.cast(dict(FILTER_DECISIONS)))
+    filtered = store.filtered.extend((), rows.cast(FILTER_DECISIONS))
     layers, inputs = replace(corpus.layers, filtered=filtered), replace(corpus.inputs, policy=stored)
     overwrite(replace(corpus, layers=layers, inputs=inputs))
 
