@@ -48,7 +48,7 @@ def _licenses(rows: pl.LazyFrame) -> dict[str, int]:
     group_name="corpus",
     kinds={"python", "parquet"},
     pool="page_metadata",
-    metadata=column_schema(PAGE_METADATA),
+    metadata=column_schema(PAGE_METADATA, {"detail": "what could not be described, and why; null where all could"}),
 )
 def page_metadata(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
     """What each document's page says of itself: its kind, its licence, the fields of its domain."""
