@@ -81,7 +81,7 @@ def history(data: str, document: str) -> History | None:
         found.steps.append(("quality_signals", _rated(store, rated) if rated else "waits: materialize quality_signals"))
         vector = _row(store.embeddings.scan([text["partition"]]).drop("embedding"), id_)
         found.steps.append(("embeddings", vector["model"] if vector else "waits: materialize embeddings"))
-        absent = "waits: materialize faiss_index and deduped_corpus"
+        absent = f"waits: materialize {'' if rated else 'quality_signals, '}faiss_index and deduped_corpus"
     what = _in_corpus(data, found) + _later(store, text["partition"]) if _is_decided(data, id_) else absent
     found.steps.append(("deduped_corpus", what))
     if reason := store.forgotten().reason(seed["url"]):

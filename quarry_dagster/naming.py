@@ -26,7 +26,7 @@ def seed_of(store: Store, named: str) -> dict[str, Any] | None:
         StoreError: a batch is damaged.
     """
     batches = store.batches.scan().drop("body")
-    found = batches.filter((pl.col("doc_id") == _id(store, named)) | (pl.col("url") == named)).collect()
+    found = batches.filter((pl.col("doc_id") == id_named(store, named)) | (pl.col("url") == named)).collect()
     if found.is_empty():
         found = with_own_id(store, named)
     if found.height > 1:
@@ -56,7 +56,8 @@ def own_id_of(own_columns: str | None) -> str | None:
     return json.loads(own_columns).get("id") if own_columns else None
 
 
-def _id(store: Store, named: str) -> str:
+def id_named(store: Store, named: str) -> str:
+    """The doc_id of a document that is named by its URL, its URN or its doc_id."""
     try:
         return doc_id(named, store.root().urls)
     except InvalidUrl:

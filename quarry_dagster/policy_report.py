@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from quarry_dagster.errors import ConfigError
+from quarry_dagster.naming import id_named
 from quarry_dagster.quality.policy import Policy, Rule, read_policy, shipped
 from quarry_dagster.quality.signals import SIGNALS
 from quarry_dagster.store import SignalSegment, Store
@@ -96,7 +97,7 @@ def policy_report(store: Store, name_or_path: str, *, labels: str | None = None,
     policy = read_policy(name_or_path, names)
     others = {other.title: other for name in shipped() if (other := read_policy(name, names)).digest != policy.digest}
     kept = _kept(store)
-    said = _labels(labels) if labels else None
+    said = _labels(store, labels) if labels else None
     counts = _Counts(policy, others, said, kept)
     asked = list(dict.fromkeys([*policy.signals, *(signal for other in others.values() for signal in other.signals)]))
     near: dict[str, list[pl.DataFrame]] = {rule.name: [] for rule in policy.rules}
@@ -152,8 +153,8 @@ class _Counts:
         ]
         self._documents.append(pl.concat(groups))
         if self._labels is not None:
-            for doc_id, url, goes in rows.select("doc_id", "url", is_taken).iter_rows():
-                if (keep := self._labels.get(doc_id, self._labels.get(url))) is not None:
+            for doc_id, goes in facts.select("doc_id", "is_taken").iter_rows():
+                if (keep := self._labels.get(doc_id)) is not None:
                     self._known += 1
                     self._labelled[0 if keep else 2] += 1
                     self._labelled[1 if keep else 3] += goes
@@ -239,14 +240,14 @@ def _kept(store: Store) -> pl.Series:
     return corpus.kept().select("doc_id").collect()["doc_id"] if corpus else pl.Series("doc_id", [], dtype=pl.String)
 
 
-def _labels(path: str) -> dict[str, bool]:
-    """What a file of labels says of documents, by doc_id or URL as it names them.
+def _labels(store: Store, path: str) -> dict[str, bool]:
+    """What a file of labels says of documents, by doc_id.
 
     Raises:
         ConfigError: a line is none; the message names it.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read as labels: {e}") from e
     found: dict[str, bool] = {}
@@ -260,5 +261,9 @@ def _labels(path: str) -> dict[str, bool]:
         named = isinstance(row, dict) and (row.get("doc_id") or row.get("url"))
         if not isinstance(named, str) or not isinstance(row.get("keep"), bool):
             raise ConfigError(f"{path}, line {number}: a label has doc_id or url, and keep: true or false")
-        found[named] = row["keep"]
+        id_ = str(row.get("doc_id") or id_named(store, named))
+        if found.setdefault(id_, row["keep"]) != row["keep"]:
+            raise ConfigError(f"{path}, line {number}: an earlier line says the contrary of {named[:200]!r}")
+    if not found:
+        raise ConfigError(f"{path}: there is no label in it")
     return found

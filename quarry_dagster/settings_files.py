@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+_SHORT.maxlevel = 2
+"""How a value is told: one that a few lines of YAML name a million times is not told whole."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -40,7 +46,7 @@ def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
         where = ".".join(map(str, e["loc"]))
         valid = _keys_at(model, e["loc"][:-1]) if e["type"] == "extra_forbidden" else []
         if not valid:
-            yield f"{where}: {e['msg']} (got {e['input']!r})" if where else e["msg"]
+            yield f"{where}: {e['msg']} (got {_SHORT.repr(e['input'])})" if where else e["msg"]
             continue
         near = difflib.get_close_matches(str(e["loc"][-1]), valid, n=1, cutoff=0.0)
         yield f"unknown key {where!r}; the nearest valid key is {'.'.join([*map(str, e['loc'][:-1]), *near])!r}"

@@ -94,6 +94,19 @@ def test_labels_say_how_often_a_policy_is_wrong(quarry: Quarry, rated: tuple[Cor
     assert json.loads(out)["labels"] == {"good": 7, "good_taken": 1, "bad": 2, "bad_taken": 2, "unknown": 1}
 
 
+def test_labels_are_of_a_document_however_its_url_is_written_and_may_not_contradict(
+    quarry: Quarry, rated: tuple[Corpus, Path], tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text('\ufeff{"url": "HTTPS://A.example:443/0#top", "keep": true}\n', encoding="utf-8")
+    ask = ("policy", "report", "quarry@1", "--data", str(rated[0].root), "--labels", str(labels))
+    assert json.loads(quarry(*ask, "--json")[1])["labels"]["good"] == 1
+    labels.write_text('{"url": "https://a.example/0", "keep": true}\n{"url": "https://a.example/0", "keep": false}\n')
+    assert "line 2: an earlier line says the contrary" in quarry(*ask)[2]
+    labels.write_text("")
+    assert "there is no label in it" in quarry(*ask)[2]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

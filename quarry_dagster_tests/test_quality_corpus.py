@@ -285,10 +285,13 @@ def test_a_score_of_ones_own_is_a_signal_like_the_others(
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("def f(texts): raise ValueError('no model')", "failed: ValueError: no model"),
+        ("def f(texts): raise ValueError('quoted ' + texts[0])", ":f failed: ValueError, scores_"),
+        ("def f(texts): raise SystemExit(5)", "failed: SystemExit"),
+        ("def f(texts) return []", "can be imported: SyntaxError"),
+        ("raise SystemExit(5)", "can be imported: SystemExit"),
         ("def f(texts): return [1.0]", "was given 4 texts, and returned 1 scores"),
         ("def f(texts): return ['high'] * len(texts)", "a score is a number or None, and one is str"),
-        ("def f(texts): return None", "failed: TypeError"),
+        ("def f(texts): return None", "returned NoneType, and not a score for each text"),
         ("f = 3", "is no function"),
         ("def g(texts): return []", "can be imported"),
     ],
@@ -302,12 +305,27 @@ def test_a_function_that_does_not_score_is_named_with_what_it_did(
     with pytest.raises(ConfigError, match=r"quality\.classifiers\.mine") as error:
         _corpus(tmp_path / "data", "annotate", GOOD, classifiers={"mine": {"python": f"{module}:f"}})
     assert said in str(error.value)
+    assert not any(text[:20] in str(error.value) for text in GOOD.values()), "it goes into Dagster's log"
+
+
+def test_what_a_function_prints_is_no_part_of_what_programs_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loud_scores.py").write_text(
+        "print('here')\ndef f(texts):\n    print('there')\n    return [1] * len(texts)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _corpus(tmp_path / "data", "annotate", GOOD, classifiers={"loud": {"python": "loud_scores:f"}})
+    out, err = capsys.readouterr()
+    assert out == "" and {"here", "there"} <= set(err.split())
 
 
 def test_a_value_that_is_no_number_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "odd_scores.py").write_text("def f(texts): return [float('nan'), float('inf'), None, 1][:len(texts)]")
+    (tmp_path / "odd_scores.py").write_text(
+        "def f(texts): return [1, -1e39, float('nan'), 1e300][:len(texts)]"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    texts = dict(list(GOOD.items())[:4])
+    texts = dict(list(GOOD.items())[:6])
     corpus = _corpus(tmp_path / "data", "annotate", texts, classifiers={"odd": {"python": "odd_scores:f"}})
-    assert sorted(corpus.read("quality_signals")["odd"].to_list(), key=str) == [1.0, None, None, None]
+    assert sorted(corpus.read("quality_signals")["odd"].to_list(), key=str) == [1.0, 1.0, *[None] * 4]
     _all_hold(corpus)

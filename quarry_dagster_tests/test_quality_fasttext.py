@@ -86,7 +86,12 @@ def test_a_profile_names_the_model_from_its_own_folder_and_a_policy_uses_it(
         (None, "good", "there is no fastText model"),
         (b"", "good", "is no fastText model"),
         (b"\x80\x04K\x01.", "good", "is no fastText model"),
-        (struct.pack("<ii", 793712314, 12), "good", "cannot be read as a fastText model"),
+        (
+            struct.pack("<ii", 793712314, 12),
+            "good",
+            "is damaged, or a fastText model of another version: it ends before",
+        ),
+        (struct.pack("<ii", 793712314, 99), "good", "its version is 99"),
     ],
 )
 def test_a_file_that_is_no_model_is_named_and_nothing_in_it_is_run(
@@ -99,6 +104,17 @@ def test_a_file_that_is_no_model_is_named_and_nothing_in_it_is_run(
         fasttext_scorer("edu", str(path), label)
     assert said in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("lacks", [1, 3, 40, 80, 200])
+def test_a_model_that_is_cut_off_is_told_and_never_scores(model: Path, tmp_path: Path, lacks: int) -> None:
+    cut = tmp_path / "cut.bin"
+    cut.write_bytes(model.read_bytes()[:-lacks])
+    with pytest.raises(ConfigError, match="it ends before what it says it holds"):
+        fasttext_scorer("edu", str(cut), "good")
+    cut.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(ConfigError, match="it goes on behind its end"):
+        fasttext_scorer("edu", str(cut), "good")
 
 
 def test_a_damaged_model_ends_no_process_and_fills_no_memory(model: Path, tmp_path: Path) -> None:

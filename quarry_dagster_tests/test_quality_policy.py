@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.quality.policy import Policy, read_policy, shipped
+from quarry_dagster.quality.policy import Policy, Rule, read_policy, shipped
 from quarry_dagster.quality.signals import SIGNALS
 
 NAMES = [signal.name for signal in SIGNALS]
@@ -114,6 +114,17 @@ RULE = "  - {name: a, signal: words_v1, op: '<', threshold: 5}\n"
         (f"{HEAD}{RULE.replace('<', '=<')}", "rules.0.op: Input should be '<'"),
         (f"{HEAD}{RULE}{RULE}", "two rules are named 'a'"),
         (f"{HEAD}{RULE.replace('5}', '5, page_type: [artcle]}')}", "no page type 'artcle'; the nearest is 'article'"),
+        (f"{HEAD}{RULE.replace('5}', '5, host: []}')}", "an empty list is for no document"),
+        (f"{HEAD}{RULE.replace('5}', '5, language: []}')}", "an empty list is for no document"),
+        (
+            f"{HEAD}{RULE.replace('5}', '5, language: [english]}')}",
+            "a code of ISO 639-1, such as en, and not 'english'",
+        ),
+        (f"{HEAD}{RULE.replace('5}', '5, host: [https://a.example/]}')}", "a host is a name such as example.org"),
+        (
+            f"{HEAD}{RULE.replace('5}', '5, host: [*.example]}')}".replace("*.example", "'*.example'"),
+            "a host is a name",
+        ),
         ("name: mine\nversion: 1\nrules: quary@1", "rules: no policy with rules 'quary@1'; the nearest is 'quarry@1'"),
         ("name: mine\nversion: 1\nrules: annotate", "rules: no policy with rules 'annotate'"),
     ],
@@ -127,6 +138,30 @@ def test_a_file_that_is_no_policy_is_named_with_the_key_and_the_nearest_valid_on
         read_policy(str(path), NAMES)
     assert str(path) in str(error.value)
     assert said in str(error.value)
+
+
+def test_a_host_is_meant_however_it_is_written_and_whatever_its_port() -> None:
+    hosts = ["Good.Example", "münchen.example", "dot.example."]
+    rule = Rule.model_validate(_rule(host=hosts))
+    assert rule.host == ("good.example", "xn--mnchen-3ya.example", "dot.example")
+    rows = _rows([1.0] * 3, host=["good.example:8443", "a.dot.example", "xn--mnchen-3ya.example"])
+    assert _policy(_rule(host=hosts)).failures(rows)["row"].to_list() == [0, 1, 2]
+
+
+def test_what_a_few_lines_name_a_million_times_is_not_told_whole(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
+    (tmp_path / "bomb.yaml").write_text("\n".join([*lines, "name: *a6", "version: 1", "rules: []"]))
+    with pytest.raises(ConfigError) as error:
+        read_policy(str(tmp_path / "bomb.yaml"), NAMES)
+    assert len(str(error.value)) < 5_000
+
+
+def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such policy file"):
+        read_policy(str(tmp_path / "mine.yaml"), NAMES)
+    with pytest.raises(ConfigError, match="is no file"):
+        read_policy(str(tmp_path), NAMES)
 
 
 def test_a_name_of_no_policy_is_told_with_the_nearest() -> None:

@@ -92,9 +92,8 @@ def _shipped() -> list[str]:
 
 def _read(name: str) -> Policy:
     from quarry_dagster.quality.policy import read_policy
-    from quarry_dagster.stages.quality_signals import NAMES
 
-    return read_policy(name, NAMES)
+    return read_policy(name, None)
 
 
 def _facts(found: Policy) -> dict[str, Any]:

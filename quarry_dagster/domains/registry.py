@@ -54,8 +54,9 @@ def load(own: Mapping[str, str]) -> dict[str, Processor]:
     for name, where in own.items():
         try:
             processor = resolve_name(where)
-        except (ImportError, AttributeError, ValueError) as e:
-            raise ConfigError(f"page_metadata.processors.{name}: no function {where!r} can be imported: {e}") from e
+        except (Exception, SystemExit) as e:
+            said = f"no function {where!r} can be imported: {type(e).__name__}: {e}"
+            raise ConfigError(f"page_metadata.processors.{name}: {said}") from e
         if not callable(processor):
             raise ConfigError(f"page_metadata.processors.{name}: {where!r} is no function")
         found[name] = cast(Processor, processor)

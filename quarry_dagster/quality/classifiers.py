@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import math
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, cast
+from typing import Any
 
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import ConfigError
+from quarry_dagster.quality.fasttext_file import labels_of
 
 _PREFIX = "__label__"
+_LARGEST = 3.4028234663852886e38
+"""The largest number that a signal, which is a float32, can be."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,12 @@ def fasttext_scorer(name: str, path: str, label: str) -> Scorer:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"{where}: there is no fastText model {path}")
-    if problem := _problem(path, file.stat().st_size, file.stat().st_mtime_ns):
-        raise ConfigError(f"{where}: {path} {problem}")
-    model = fasttext.load_model(path)
-    labels = [found for found, _ in _predict(model, "a")]  # none where the model knows neither "a" nor ends of lines
+    labels = _labels_of(where, path, file.stat().st_size, file.stat().st_mtime_ns)
     wanted = label if label.startswith(_PREFIX) else f"{_PREFIX}{label}"
-    if labels and wanted not in labels:
+    if wanted not in labels:
         near = difflib.get_close_matches(wanted, labels, n=1, cutoff=0.0)
         raise ConfigError(f"{where}.label: the model has no {wanted!r}; the nearest of its labels is {near[0]!r}")
+    model = fasttext.load_model(path)
 
     def score(texts: Sequence[str]) -> list[float | None]:
         return [_clean(dict(_predict(model, text)).get(wanted), name) for text in texts]
@@ -70,8 +72,6 @@ def fasttext_scorer(name: str, path: str, label: str) -> Scorer:
     return Scorer(f"fasttext {sha256[:16]} {wanted}", score)
 
 
-_MAGIC = (793712314).to_bytes(4, "little")
-"""The first bytes of a model file, as fastText writes it (FASTTEXT_FILEFORMAT_MAGIC_INT32)."""
 _TRY = """
 import resource, sys, fasttext
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))
@@ -84,21 +84,27 @@ _SECONDS, _BYTES_A_SECOND = 30, 20_000_000
 
 
 @lru_cache(maxsize=8)
-def _problem(path: str, size: int, changed: int) -> str | None:
-    """Why a file is no model that can be used; None where it can be. Size and time of change are the cache's."""
-    with Path(path).open("rb") as file:
-        if file.read(4) != _MAGIC:
-            return "is no fastText model (.bin or .ftz)"
-    # A file that is cut off or damaged may end the process that loads it, or fill its memory: that is another one.
+def _labels_of(where: str, path: str, size: int, changed: int) -> list[str]:
+    """The labels of a model that can be used; size and time of change are the cache's.
+
+    Raises:
+        ConfigError: the file is no such model.
+    """
+    try:
+        labels = labels_of(path)
+    except (ValueError, OSError) as e:
+        raise ConfigError(f"{where}: {path} {e}") from e
+    # What looks whole may yet end the process that loads it, or fill its memory: that is another one.
     command = [sys.executable, "-c", _TRY, path, str(2 * size + _ROOM)]
+    problem = f"{where}: {path} is damaged, or a fastText model of another version"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS + size / _BYTES_A_SECOND)
     except subprocess.TimeoutExpired:
-        return "cannot be read as a fastText model: it is damaged, or of another version (its loader does not end)"
-    if done.returncode == 0:
-        return None
-    said = (done.stderr.strip().splitlines() or [""])[-1].rpartition("Error: ")[2][:200]
-    return f"cannot be read as a fastText model: it is damaged, or of another version ({said or 'its loader died'})"
+        raise ConfigError(f"{problem}: its loader does not end") from None
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [""])[-1].rpartition("Error: ")[2][:200]
+        raise ConfigError(f"{problem}: {said or 'its loader died'}")
+    return labels
 
 
 def _predict(model: Any, text: str) -> list[tuple[str, float]]:
@@ -116,26 +122,39 @@ def python_scorer(name: str, where: str) -> Scorer:
             number or None for each text.
     """
     place = f"quality.classifiers.{name}"
-    try:
-        function = resolve_name(where)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise ConfigError(f"{place}: no function {where!r} can be imported: {e}") from e
+    with redirect_stdout(sys.stderr):  # what it prints is no part of what a program reads from us
+        try:
+            function = resolve_name(where)
+        except (Exception, SystemExit) as e:
+            said = f"no function {where!r} can be imported: {type(e).__name__}: {e}"
+            raise ConfigError(f"{place}: {said}") from e
     if not callable(function):
         raise ConfigError(f"{place}: {where!r} is no function")
 
     def score(texts: Sequence[str]) -> list[float | None]:
         try:
-            found = [*cast(Iterable[Any], function(list(texts)))]
+            with redirect_stdout(sys.stderr):
+                given: Any = function(list(texts))
         except MemoryError:
             raise
-        except Exception as e:
-            raise ConfigError(f"{place}: {where} failed: {type(e).__name__}: {str(e)[:200]}") from e
+        except (Exception, SystemExit) as e:  # noqa: BLE001  a user's function may raise anything
+            # Not the error's own words: they may quote a text, and what is said here goes into Dagster's log.
+            raise ConfigError(f"{place}: {where} failed: {type(e).__name__}{_raised_at(e)}") from None
+        if not isinstance(given, Iterable):
+            raise ConfigError(f"{place}: {where} returned {type(given).__name__}, and not a score for each text")
+        found = list(given)
         if len(found) != len(texts):
             raise ConfigError(f"{place}: {where} was given {len(texts):,} texts, and returned {len(found):,} scores")
         return [_clean(value, name) for value in found]
 
     version = getattr(resolve_name(where.partition(":")[0]), "VERSION", "")
     return Scorer(f"python {where} {version}", score)
+
+
+def _raised_at(error: BaseException) -> str:
+    """Where an error was raised, such as ", scores.py line 12"."""
+    places = traceback.extract_tb(error.__traceback__)
+    return f", {Path(places[-1].filename).name} line {places[-1].lineno}" if places else ""
 
 
 def _clean(value: Any, name: str) -> float | None:
@@ -151,7 +170,7 @@ def _clean(value: Any, name: str) -> float | None:
     except (TypeError, ValueError) as e:
         what = type(value).__name__
         raise ConfigError(f"quality.classifiers.{name}: a score is a number or None, and one is {what}") from e
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= _LARGEST else None  # not for NaN
 
 
 def version_of(scorers: Mapping[str, Scorer]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -62,6 +63,25 @@ class Rule(_Read):
     host: tuple[str, ...] = ()
     """Only documents of these hosts and the hosts below them."""
 
+    @field_validator("language", "not_language", "page_type", "not_page_type", "host")
+    @classmethod
+    def _names_some(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if not values:
+            raise ValueError("an empty list is for no document: leave the key out, and the rule is for all")
+        return values
+
+    @field_validator("language", "not_language")
+    @classmethod
+    def _are_languages(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := next((code for code in codes if not re.fullmatch("[a-z]{2}", code)), None):
+            raise ValueError(f"a language is a code of ISO 639-1, such as en, and not {wrong[:40]!r}")
+        return codes
+
+    @field_validator("host")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_host, hosts))
+
     @field_validator("page_type", "not_page_type")
     @classmethod
     def _are_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,7 +99,7 @@ class Rule(_Read):
             if without := getattr(self, f"not_{column}"):
                 found.append(~pl.col(column).is_in(without).fill_null(False))
         if self.host:
-            host = pl.col("host")
+            host = pl.col("host").str.replace(r":\d+$", "")
             below = [(host == each) | host.str.ends_with(f".{each}") for each in self.host]
             found.append(pl.any_horizontal(below).fill_null(False))
         return pl.all_horizontal(found)
@@ -163,11 +183,11 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def read_policy(name_or_path: str, signals: Collection[str]) -> Policy:
+def read_policy(name_or_path: str, signals: Collection[str] | None) -> Policy:
     """The policy of a name that is shipped, or of a file.
 
     Args:
-        signals: the signals that there are.
+        signals: the signals that there are; None: rules may name any.
 
     Raises:
         ConfigError: there is none, it is not YAML, or a key, a value or a signal is wrong; the message names the file,
@@ -177,8 +197,10 @@ def read_policy(name_or_path: str, signals: Collection[str]) -> Policy:
         path = _FOLDER / f"{name_or_path}.yaml"
     else:
         path = Path(name_or_path)
+        if not path.is_file() and (path.suffix in (".yaml", ".yml") or path.exists()):
+            raise ConfigError(f"{path}: {'is no file' if path.exists() else 'there is no such policy file'}")
         if not path.is_file():
-            near = difflib.get_close_matches(name_or_path, shipped(), n=1)
+            near = difflib.get_close_matches(name_or_path, shipped(), n=1, cutoff=0.7)
             raise ConfigError(
                 f"no policy {name_or_path!r}: it is neither one of {', '.join(shipped())} nor the path of a YAML"
                 + (f"; did you mean {near[0]!r}?" if near else "")
@@ -193,8 +215,12 @@ def read_policy(name_or_path: str, signals: Collection[str]) -> Policy:
     except ValidationError as e:
         raise ConfigError("\n".join(f"{path}: {line}" for line in explained(e, Policy))) from e
     for i, rule in enumerate(policy.rules):
-        if rule.signal not in signals:
-            raise ConfigError(f"{path}: rules.{i}.signal: {_no('signal', rule.signal, sorted(signals))}")
+        if signals is not None and rule.signal not in signals:
+            said = _no("signal", rule.signal, sorted(signals))
+            scores = (
+                "a score of a model is one where the profile names it in quality.classifiers, and texts are rated by it"
+            )
+            raise ConfigError(f"{path}: rules.{i}.signal: {said}; {scores}")
     return policy
 
 
@@ -209,6 +235,17 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: expected a mapping of a policy's keys, got {type(found).__name__}")
     return found
+
+
+def _host(name: str) -> str:
+    """A host as a URL has it: in small letters, in ASCII, without a dot at its end."""
+    try:
+        host = name.strip().lower().removesuffix(".").encode("idna").decode()
+    except UnicodeError:
+        host = ""
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", host):
+        raise ValueError(f"a host is a name such as example.org, with all below it, and not {name[:80]!r}")
+    return host
 
 
 def _no(what: str, name: str, valid: Sequence[str]) -> str:

@@ -124,7 +124,7 @@ def _chart(rows: pl.LazyFrame, name: str, policy: Policy) -> SignalChart | None:
     """The histogram of a signal; None where no document has a value."""
     rules = [rule for rule in policy.rules if rule.signal == name]
     value = pl.col(name)
-    ends = rows.select(n=value.count(), low=value.quantile(0.005), high=value.quantile(0.995))
+    ends = rows.select(n=value.count(), low=value.quantile(0.01, "higher"), high=value.quantile(0.99, "lower"))
     n, low, high = ends.collect(engine="streaming").row(0)
     if not n:
         return None
@@ -136,7 +136,7 @@ def _chart(rows: pl.LazyFrame, name: str, policy: Policy) -> SignalChart | None:
     counts = rows.drop_nulls(name).group_by(bin=number).len().collect(engine="streaming")
     by_bin: Mapping[int, int] = dict(counts.iter_rows())
     most = max(by_bin.values())
-    thresholds = {round(100 * (rule.threshold - low) / width, 2): rule for rule in rules}
+    thresholds = sorted({(rule.threshold, rule.op) for rule in rules})
     return SignalChart(
         name,
         _FORMULAS.get(name, "the score of a model"),
@@ -144,7 +144,7 @@ def _chart(rows: pl.LazyFrame, name: str, policy: Policy) -> SignalChart | None:
         high,
         [round(100 * by_bin.get(i, 0) / most, 2) for i in range(_BINS)],
         n,
-        [Threshold(at, f"{rule.op} {rule.threshold:g}") for at, rule in sorted(thresholds.items())],
+        [Threshold(round(100 * (at - low) / width, 2), f"{op} {at:g}") for at, op in thresholds],
     )
 
 
