@@ -321,9 +321,7 @@ def test_what_a_function_prints_is_no_part_of_what_programs_read(
 
 
 def test_a_value_that_is_no_number_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "odd_scores.py").write_text(
-        "def f(texts): return [1, -1e39, float('nan'), 1e300][:len(texts)]"
-    )
+    (tmp_path / "odd_scores.py").write_text("def f(texts): return [1, -1e39, float('nan'), 1e300][:len(texts)]")
     monkeypatch.syspath_prepend(str(tmp_path))
     texts = dict(list(GOOD.items())[:6])
     corpus = _corpus(tmp_path / "data", "annotate", texts, classifiers={"odd": {"python": "odd_scores:f"}})
