@@ -371,6 +371,22 @@ def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path:
     assert status == 1 and "docs/hardware.md" in out
 
 
+def test_doctor_tells_what_of_the_profiles_own_is_missing(quarry: Quarry, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(
+        "quality:\n  policy: gone.yaml\n  classifiers: {edu: {fasttext: gone.bin, label: good}}\n"
+        "page_metadata:\n  processors: {events: 'no_such_module:events'}\n"
+    )
+    status, out, _ = quarry("doctor", "--profile", profile, "--data", tmp_path / "data")
+    told = [line for line in out.splitlines() if "would break" in line]
+    assert status == 1
+    assert any(f"{tmp_path / 'gone.yaml'}: there is no such policy file" in line for line in told)
+    assert any(f"there is no fastText model {tmp_path / 'gone.bin'}" in line for line in told)
+    assert any("no function 'no_such_module:events' can be imported" in line for line in told)
+    profile.write_text("quality: {policy: fineweb@1}")
+    assert "policy fineweb@1 " in quarry("doctor", "--profile", profile, "--data", tmp_path / "data")[1]
+
+
 def test_doctor_knows_the_disk_of_a_root_given_as_a_url(quarry: Quarry, tmp_path: Path) -> None:
     status, out, _ = quarry("doctor", "--data", f"file://{tmp_path}/corpus")
     assert status == 0 and "GiB free" in out.split("  disk  ")[1]

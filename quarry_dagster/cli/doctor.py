@@ -20,7 +20,7 @@ from quarry_dagster.cli.options import data_option, json_option, print_json, pro
 from quarry_dagster.crawl import allowed_networks
 from quarry_dagster.environment import allowed_addresses, data_root, profile_name
 from quarry_dagster.errors import QuarryError
-from quarry_dagster.profiles.remembered import choose_for
+from quarry_dagster.profiles.remembered import choose_for, named_classifiers, named_processors
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Files, Store
 
@@ -64,6 +64,7 @@ def doctor(data: str | None, profile: str | None, as_json: bool) -> None:
     else:
         say("profile", f"{choice.profile.name}: {choice.reason}")
         problems += _check_profile(choice.profile, memory.total, say)
+        problems += _check_quality(Store(data_root(data)), profile_name(profile), choice.profile, say)
         problems += _check_model(choice.profile, say)
         problems += _check_faiss(choice.profile, say)
     problems += _check_data(data_root(data), say)
@@ -93,6 +94,27 @@ def _check_profile(profile: HardwareProfile, total: int, say: _Say) -> Iterator[
     else:
         if networks:
             say("private", f"QUARRY_ALLOW_ADDRESSES lets these be crawled: {', '.join(map(str, networks))}")
+
+
+def _check_quality(store: Store, named: str | None, profile: HardwareProfile, say: _Say) -> Iterator[str]:
+    """The policy, and what of a user's own reads pages and scores texts."""
+    from quarry_dagster.domains import load
+    from quarry_dagster.stages.quality_signals import ruling_of, scorers_of
+
+    try:
+        ruling = ruling_of(profile.quality)
+    except QuarryError as e:
+        yield str(e)
+    else:
+        say("quality", f"policy {ruling.policy.stamp}, action {ruling.action}")
+    try:
+        load(named_processors(store, named, profile))
+    except QuarryError as e:
+        yield str(e)
+    try:
+        scorers_of(named_classifiers(store, named, profile))
+    except QuarryError as e:
+        yield str(e)
 
 
 def _check_model(profile: HardwareProfile, say: _Say) -> Iterator[str]:
