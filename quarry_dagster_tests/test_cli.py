@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from warcio.warcwriter import WARCWriter
 from quarry_dagster import scan
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
+from quarry_dagster.gpu import list_gpus
 from quarry_dagster.orchestration import runner
+from quarry_dagster.store.failed_checks import FailedChecks
 from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
 from quarry_dagster_tests.site import Site, html
 
@@ -369,6 +372,33 @@ def test_doctor_tells_the_machine_and_what_would_break(quarry: Quarry, tmp_path:
     (tmp_path / "gpu.yaml").write_text(settings)
     status, out, _ = quarry("doctor", "--profile", tmp_path / "gpu.yaml")
     assert status == 1 and "docs/hardware.md" in out
+
+
+def test_a_probe_loads_no_model_and_tells_the_newest_corpus_and_what_stands_failed(
+    quarry: Quarry, crawled: Corpus, tmp_path: Path
+) -> None:
+    corpus = crawled
+    code = f"""
+import sys
+sys.argv = ["quarry", "doctor", "--quick", "--data", {str(corpus.root)!r}]
+from quarry_dagster.cli import main
+try:
+    main()
+except SystemExit as end:
+    heavy = [name for name in ("torch", "faiss", "dagster", "trafilatura", "openvino") if name in sys.modules]
+    print(end.code or 0, *heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0", done.stdout
+    published = corpus.store.deduped_corpus.current()
+    assert published is not None
+    assert f"{published.number}, published {published.published_at}" in done.stdout
+    FailedChecks.note(corpus.store.files, "embeddings.vectors", ["a"], ["a"], datetime.now(UTC))
+    status, out, _ = quarry("doctor", "--quick", "--data", corpus.root)
+    assert status == 1 and "check embeddings.vectors stands failed since" in out
+    if not list_gpus():
+        status, out, _ = quarry("doctor", "--quick", "--gpu", "--data", tmp_path / "none")
+        assert status == 1 and "there is no GPU" in out
 
 
 def test_doctor_tells_what_of_the_profiles_own_is_missing(quarry: Quarry, tmp_path: Path) -> None:

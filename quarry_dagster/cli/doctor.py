@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,9 +36,11 @@ _FAISS_VECTORS = 10_000
 @click.command()
 @data_option
 @profile_option
+@click.option("--quick", is_flag=True, help="Load no model and measure nothing: for probes, in about a second.")
+@click.option("--gpu", "needs_gpu", is_flag=True, help="Say that it would break where there is no GPU.")
 @json_option
-def doctor(data: str | None, profile: str | None, as_json: bool) -> None:
-    """Hardware, chosen profile and why, versions, model, GPU, FAISS, and what would break.
+def doctor(data: str | None, profile: str | None, quick: bool, needs_gpu: bool, as_json: bool) -> None:
+    """Hardware, chosen profile and why, versions, model, GPU, FAISS, the newest corpus, and what would break.
 
     Exit status 1 when something would break.
     """
@@ -56,7 +59,7 @@ def doctor(data: str | None, profile: str | None, as_json: bool) -> None:
     for g in gpus:
         say("", f"{g.index}: {g.name}, {g.memory_used_mb:,} of {g.memory_total_mb:,} MiB used, {g.utilization} % busy")
     say("versions", ", ".join(f"{p} {version(p)}" for p in _PACKAGES))
-    problems: list[str] = []
+    problems = ["there is no GPU: NVML finds no driver, or no card"] if needs_gpu and not gpus else []
     try:
         choice = choose_for(Store(data_root(data)), profile_name(profile))
     except QuarryError as e:
@@ -64,10 +67,14 @@ def doctor(data: str | None, profile: str | None, as_json: bool) -> None:
     else:
         say("profile", f"{choice.profile.name}: {choice.reason}")
         problems += _check_profile(choice.profile, memory.total, say)
-        problems += _check_quality(Store(data_root(data)), profile_name(profile), choice.profile, say)
-        problems += _check_model(choice.profile, say)
-        problems += _check_faiss(choice.profile, say)
+        if not quick:
+            problems += _check_quality(Store(data_root(data)), profile_name(profile), choice.profile, say)
+            problems += _check_model(choice.profile, say)
+            problems += _check_faiss(choice.profile, say)
     problems += _check_data(data_root(data), say)
+    problems += _check_published(data_root(data), say)
+    if not quick:
+        problems += _check_instance(data_root(data))
     if as_json:
         print_json({"facts": [{"name": name, "text": text} for name, text in facts], "problems": problems})
         sys.exit(1 if problems else 0)
@@ -182,12 +189,37 @@ def _check_data(root: str, say: _Say) -> Iterator[str]:
         say("disk", f"{free:.0f} GiB free")
         if free < _LOW_DISK_GIB:
             yield f"only {free:.1f} GiB are free where the data lies"
-    yield from _check_instance(root)
+
+
+def _check_published(root: str, say: _Say) -> Iterator[str]:
+    """The newest corpus and its age, and what keeps the next from being published."""
+    try:
+        store = Store(root)
+        corpus, standing = store.deduped_corpus.current(), store.failed_checks().standing
+    except QuarryError as e:
+        yield str(e)
+        return
+    if corpus and corpus.published_at:
+        age = datetime.now(UTC) - datetime.fromisoformat(corpus.published_at)
+        hours = age.total_seconds() / 3600
+        ago = f"{hours:.1f} hours" if hours < 48 else f"{age.days} days"
+        say(
+            "corpus",
+            f"{corpus.number}, published {corpus.published_at}, {ago} ago, {corpus.kept_documents:,} documents",
+        )
+    else:
+        say("corpus", "none is published yet")
+    for check, partitions in standing.items():
+        since = min(partitions.values())
+        yield f"check {check} stands failed since {since}, and nothing is published until it passes: quarry check"
 
 
 def _check_instance(root: str) -> Iterator[str]:
     """What the Dagster instance would have taken out, and whose runs it cannot see."""
-    store = Store(root)
+    try:
+        store = Store(root)
+    except QuarryError:  # told already, as what would break
+        return
     has_instance = os.environ.get("DAGSTER_HOME") or (store.files.is_local and store.files.exists(".dagster"))
     if not has_instance or not store.batches.segments():
         return
