@@ -66,6 +66,7 @@ def main() -> int:
             _print_compared(name, texts[:: max(len(texts) // arguments.limit, 1)], arguments.peer)
     table = pl.concat([pages, signals(_texts(pages))], how="horizontal")
     table = table.with_columns(_failed(table, name) for name in POLICIES)
+    _print_deciding(read_policy("quarry@1", [signal.name for signal in SIGNALS]))
     _print_kept(table)
     _print_junk(table)
     return 0
@@ -128,6 +129,22 @@ class _Peer:
         if not (line := self._process.stdout.readline()):
             raise SystemExit("the peer ended: has its Python datatrove 0.10 and spaCy?")
         return json.loads(line)
+
+
+def _print_deciding(policy: Policy) -> None:
+    """What it takes to decide on documents of which every fiftieth fails."""
+    n = 1_000_000
+    fails = pl.int_range(n, eager=True) % 50 == 0
+    columns = {"language": "en", "page_type": "article", "host": "a.example"}
+    rows = pl.DataFrame({"fails": fails}).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    for rule in policy.rules:
+        beyond, within = (1.5, 0.5) if rule.op.startswith(">") else (0.5, 1.5)
+        value = pl.when("fails").then(beyond).otherwise(within) * rule.threshold
+        rows = rows.with_columns(value.cast(pl.Float32).alias(rule.signal))
+    began = time.process_time()
+    failed = policy.failures(rows).height
+    seconds = time.process_time() - began
+    print(f"\n{len(policy.rules)} rules decided on {n:,} documents in {seconds:.2f} CPU-s, {failed:,} failed rules")
 
 
 def _print_compared(name: str, texts: Sequence[str], python: str) -> None:

@@ -77,7 +77,8 @@ class PolicyReport:
     languages: pl.DataFrame
     page_types: pl.DataFrame
     overlaps: Mapping[str, tuple[int, int, int]]
-    """By the title of another policy: documents that both would take, this one alone, the other alone."""
+    """By the name of another policy, one of those with the same rules: documents that both would take, this one alone,
+    the other alone."""
     labelled: Labelled | None
 
 
@@ -95,7 +96,8 @@ def policy_report(store: Store, name_or_path: str, *, labels: str | None = None,
     segments = list(store.quality_signals.segments().values())
     names = dict.fromkeys([*(s.name for s in SIGNALS), *(n for segment in segments for n in segment.notes.names)])
     policy = read_policy(name_or_path, names)
-    others = {other.title: other for name in shipped() if (other := read_policy(name, names)).digest != policy.digest}
+    by_digest = {other.digest: (name, other) for name in shipped() for other in [read_policy(name, names)]}
+    others = dict(each for digest, each in by_digest.items() if digest != policy.digest)
     kept = _kept(store)
     said = _labels(store, labels) if labels else None
     counts = _Counts(policy, others, said, kept)

@@ -81,7 +81,7 @@ def report(name: str, data: str | None, labels: str | None, only: str | None, te
     elif only is not None:
         _print_rule(rules[only])
     else:
-        _print_report(found)
+        _print_report(name, found)
 
 
 def _shipped() -> list[str]:
@@ -111,7 +111,7 @@ def _comparison(rule: Rule) -> str:
     return f"{rule.signal} {rule.op} {rule.threshold:g}" + (f"  ({', '.join(map(safe, among))})" if among else "")
 
 
-def _print_report(found: PolicyReport) -> None:
+def _print_report(name: str, found: PolicyReport) -> None:
     click.echo(
         f"{safe(found.policy.title)} would take {found.taken:,} of {plural(found.documents, 'document')}"
         f" ({_share(found.taken, found.documents)}); {found.kept_now:,} of them are in the corpus now"
@@ -122,8 +122,8 @@ def _print_report(found: PolicyReport) -> None:
     click.echo("\nrule                         documents  by it alone")
     for each in sorted(found.rules, key=lambda each: -each.documents):
         if each.documents:
-            name, what = safe(each.rule.name), _comparison(each.rule)
-            click.echo(f"{name:<28} {each.documents:>9,}  {each.alone:>11,}  {what}")
+            rule, what = safe(each.rule.name), _comparison(each.rule)
+            click.echo(f"{rule:<28} {each.documents:>9,}  {each.alone:>11,}  {what}")
     for title, table in (("host", found.hosts), ("language", found.languages), ("page type", found.page_types)):
         _print_table(title, table)
     click.echo(f"\n{'another policy':<28} {'both':>9}  {'only this':>11}  only that")
@@ -136,7 +136,7 @@ def _print_report(found: PolicyReport) -> None:
             f"of {said.bad:,} others {said.bad_taken:,} ({bad})"
             + (f"; {said.unknown:,} are of no document here" if said.unknown else "")
         )
-    click.echo(f"\nquarry policy report {safe(found.policy.title)} --rule RULE shows the texts nearest its threshold")
+    click.echo(f"\nquarry policy report {safe(name)} --rule RULE shows the texts nearest its threshold")
 
 
 def _print_table(title: str, table: pl.DataFrame) -> None:

@@ -48,8 +48,7 @@ class Quarry(dg.ConfigurableResource):
         Raises:
             ConfigError: the data root alone names them.
         """
-        named = self.profile or "the run's" if self.settings is not None else profile_name(self.profile)
-        return named_classifiers(self.store(), named, self.hardware_profile())
+        return named_classifiers(self.store(), self._named(), self.hardware_profile())
 
     def store(self) -> Store:
         return Store(data_root(self.data))
@@ -73,8 +72,11 @@ class Quarry(dg.ConfigurableResource):
         Raises:
             ConfigError: the data root alone names them.
         """
-        named = self.profile or "the run's" if self.settings is not None else profile_name(self.profile)
-        return named_processors(self.store(), named, self.hardware_profile())
+        return named_processors(self.store(), self._named(), self.hardware_profile())
+
+    def _named(self) -> str | None:
+        """What names the profile: the run's configuration, or the environment; None: the data root alone."""
+        return self.profile or "the run's" if self.settings is not None else profile_name(self.profile)
 
     @contextmanager
     def materializing(self, context: dg.AssetExecutionContext) -> Iterator[tuple[Store, HardwareProfile]]:

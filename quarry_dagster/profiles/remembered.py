@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,6 +19,8 @@ from quarry_dagster.errors import ConfigError
 from quarry_dagster.profiles.choose import Choice, choose_profile
 from quarry_dagster.profiles.settings import NOT_ON_GPU, Classifier, HardwareProfile, Settings
 from quarry_dagster.store import Store
+
+T = TypeVar("T")
 
 
 def choose_for(store: Store, name_or_path: str | None) -> Choice:
@@ -54,13 +56,7 @@ def named_processors(store: Store, name_or_path: str | None, profile: HardwarePr
     Raises:
         ConfigError: the data root alone names them, and no profile of this machine's user.
     """
-    own = profile.page_metadata.processors
-    if own and not name_or_path and store.root().settings:
-        raise ConfigError(
-            f"{store.files.root} was made with page_metadata.processors of somebody's own, and no code is loaded "
-            "because a data root names it: name the profile that it was made with (--profile or QUARRY_PROFILE)"
-        )
-    return own
+    return _named_here(store, name_or_path, "page_metadata.processors", profile.page_metadata.processors)
 
 
 def named_classifiers(store: Store, name_or_path: str | None, profile: HardwareProfile) -> Mapping[str, Classifier]:
@@ -69,12 +65,21 @@ def named_classifiers(store: Store, name_or_path: str | None, profile: HardwareP
     Raises:
         ConfigError: the data root alone names them, and no profile of this machine's user.
     """
-    if profile.quality.classifiers and not name_or_path and store.root().settings:
+    return _named_here(store, name_or_path, "quality.classifiers", profile.quality.classifiers)
+
+
+def _named_here(store: Store, name_or_path: str | None, setting: str, own: Mapping[str, T]) -> Mapping[str, T]:
+    """What a setting names of somebody's own, where a profile of this machine's user does.
+
+    Raises:
+        ConfigError: the data root alone names it.
+    """
+    if own and not name_or_path and store.root().settings:
         raise ConfigError(
-            f"{store.files.root} was made with quality.classifiers, and no model and no code is loaded because a data "
-            "root names it: name the profile that it was made with (--profile or QUARRY_PROFILE)"
+            f"{store.files.root} was made with {setting} of somebody's own, and no code and no model is loaded because "
+            "a data root names it: name the profile that it was made with (--profile or QUARRY_PROFILE)"
         )
-    return profile.quality.classifiers
+    return own
 
 
 def settings_of(store: Store, name_or_path: str | None) -> HardwareProfile:
