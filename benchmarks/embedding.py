@@ -48,7 +48,7 @@ WAYS: dict[str, dict[str, object]] = {
 }
 _ON_GPU: dict[str, dict[str, object]] = {
     f"torch {precision}, {tokens:,} tokens": {"backend": "torch", "precision": precision, "batch_tokens": tokens}
-    for precision in ("float32", "bfloat16", "float16")
+    for precision in ("float32", "tf32", "bfloat16", "float16")
     for tokens in (16_384, 65_536)
 }
 _ENOUGH = 60

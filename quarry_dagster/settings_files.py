@@ -15,6 +15,9 @@ _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 2
 """How a value is told: one that a few lines of YAML name a million times is not told whole."""
 
+_BESIDE = 0.2
+"""How much more a key of the same mapping counts, where 1 is an equal name."""
+
 
 class _Loader(yaml.SafeLoader):
     """Reads plain values alone, and refuses a key that a mapping has twice."""
@@ -44,12 +47,26 @@ def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """A sentence for each thing that is wrong in the values of a model: the key, and for an unknown one the nearest."""
     for e in error.errors():
         where = ".".join(map(str, e["loc"]))
-        valid = _keys_at(model, e["loc"][:-1]) if e["type"] == "extra_forbidden" else []
-        if not valid:
+        near = _nearest(model, e["loc"]) if e["type"] == "extra_forbidden" else None
+        if near:
+            yield f"unknown key {where!r}; the nearest valid key is {near!r}"
+        else:
             yield f"{where}: {e['msg']} (got {_SHORT.repr(e['input'])})" if where else e["msg"]
-            continue
-        near = difflib.get_close_matches(str(e["loc"][-1]), valid, n=1, cutoff=0.0)
-        yield f"unknown key {where!r}; the nearest valid key is {'.'.join([*map(str, e['loc'][:-1]), *near])!r}"
+
+
+def _nearest(model: type[BaseModel], place: Sequence[int | str]) -> str | None:
+    """The key of a model that an unknown one is most like, in the same mapping or in any section; None without keys.
+
+    One of the same mapping counts more, so that a misspelt key is not looked for elsewhere.
+    """
+    *parents, unknown = map(str, place)
+    beside = {".".join([*parents, key]): key for key in _keys_at(model, place[:-1])}
+    elsewhere = {f"{section}.{key}": key for section in model.model_fields for key in _keys_at(model, (section,))}
+    likeness = {
+        path: difflib.SequenceMatcher(None, unknown, key).ratio() + (_BESIDE if path in beside else 0)
+        for path, key in (elsewhere | beside).items()
+    }
+    return max(likeness, key=lambda path: likeness[path]) if beside else None
 
 
 def _keys_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:

@@ -14,6 +14,7 @@ from quarry_dagster.embed import (
     load_encoder,
     model,
     vector_id,
+    work_done,
 )
 from quarry_dagster.embed.backend import choose
 from quarry_dagster.embed.calibration import calibration_texts
@@ -57,10 +58,13 @@ each_way = pytest.mark.parametrize(
 def test_vectors_come_in_the_order_of_the_texts_with_unit_norm(way: str) -> None:
     encoder = load_encoder(WAYS[way], 0.8)
     done: list[int] = []
+    before = work_done()
     vectors = encoder.encode(TEXTS, done.append)
+    work = work_done() - before
     assert vectors.shape == (len(TEXTS), 384)
     assert vectors.dtype == np.float32
-    assert sum(done) == len(TEXTS) < encoder.tokens
+    assert sum(done) == len(TEXTS) == work.texts < work.tokens
+    assert work.texts_per_second == work.texts / work.seconds
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     tolerance = 5e-3 if way == "torch bfloat16" else 1e-5
     for i, text in enumerate(TEXTS):
@@ -171,7 +175,7 @@ def test_auto_is_openvino_for_int8_where_it_is_installed(monkeypatch: pytest.Mon
 
 
 def test_a_precision_that_a_backend_has_not_is_refused() -> None:
-    with pytest.raises(ValidationError, match="backend torch runs float32, bfloat16, float16, not int8"):
+    with pytest.raises(ValidationError, match="backend torch runs float32, tf32, bfloat16, float16, not int8"):
         Embedding(backend="torch", precision="int8")
 
 
@@ -237,7 +241,7 @@ def test_copies_of_a_model_on_several_devices_embed_as_one() -> None:
     assert several._backend.at_once == 3
     done: list[int] = []
     np.testing.assert_array_equal(several.encode(texts, done.append), alone.encode(texts))
-    assert sum(done) == 60 and several.tokens == alone.tokens
+    assert sum(done) == 60
 
 
 def test_a_batch_that_fails_leaves_the_model_usable() -> None:
@@ -246,6 +250,29 @@ def test_a_batch_that_fails_leaves_the_model_usable() -> None:
         model_.forward(np.full((1, 3), 10**9), np.ones((1, 3), np.int64))
     for _ in range(3):
         assert model_.forward(np.ones((1, 3), np.int64), np.ones((1, 3), np.int64)).shape == (1, 384)
+
+
+def test_a_batch_that_a_gpu_has_no_memory_for_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    encoder = load_encoder(SETTINGS, 0.8)
+    whole = encoder.encode(TEXTS)
+    assert isinstance(encoder._backend, TorchModel)
+    compute, sizes = encoder._backend._forward, list[int]()
+
+    def scarce(model: object, device: str, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        sizes.append(len(ids))
+        if len(ids) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(model, device, ids, mask)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(encoder._backend, "_forward", scarce)
+    room = 1
+    np.testing.assert_allclose(encoder.encode(TEXTS), whole, atol=1e-5)
+    assert max(sizes) > 1
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder.encode(TEXTS)
 
 
 def test_cuda_without_a_gpu_is_a_clear_error() -> None:

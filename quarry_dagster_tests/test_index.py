@@ -1,12 +1,23 @@
 """Every index type finds, passes over what was removed, and survives storage; shards are searched as one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quarry_dagster.errors import ConfigError, IndexCorruptError
-from quarry_dagster.index import Shard, Size, VectorIndex, bytes_per_vector, choose_type, nearest, plan, training_size
+from quarry_dagster.index import (
+    Shard,
+    Size,
+    VectorIndex,
+    bytes_per_vector,
+    choose_type,
+    nearest,
+    plan,
+    spread,
+    training_size,
+)
 from quarry_dagster.index.shard import INDEX_TYPES, _gpu_resources
 from quarry_dagster.profiles.settings import Index
 
@@ -37,11 +48,11 @@ def test_a_vector_finds_itself(shard: Shard) -> None:
     assert np.median(cosines[:, 0]) > (0.7 if shard.kind in ("IndexIVFPQ", "IndexIVFRaBitQ") else 0.999)
 
 
-@pytest.mark.parametrize("selects", [True, False])
-def test_what_was_removed_is_not_found_and_others_are_in_its_place(shard: Shard, selects: bool) -> None:
+@pytest.mark.parametrize("gpu", [None, 0])
+def test_what_was_removed_is_not_found_and_others_are_in_its_place(shard: Shard, gpu: int | None) -> None:
     vectors = unit_vectors(2000)
     gone = np.arange(0, 2000, 2)
-    shard = Shard(shard._index, shard.kind, selects)
+    shard = Shard(shard._index, shard.kind, gpu)
     rows, cosines = shard.search(vectors[:200], 20, SETTINGS, gone)
     assert rows.shape == cosines.shape == (200, 20)
     assert not np.isin(rows, gone).any()
@@ -52,7 +63,7 @@ def test_what_was_removed_is_not_found_and_others_are_in_its_place(shard: Shard,
 
 def test_a_gpu_is_asked_for_no_more_than_it_can_find(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = unit_vectors(2600)
-    on_gpu = Shard(shard_of("IndexFlatIP", vectors)._index, "IndexFlatIP", selects=False)
+    on_gpu = Shard(shard_of("IndexFlatIP", vectors)._index, "IndexFlatIP", gpu=0)
     asked: list[int] = []
     search = on_gpu._search
     monkeypatch.setattr(on_gpu, "_search", lambda queries, k, *rest: asked.append(k) or search(queries, k, *rest))
@@ -177,18 +188,38 @@ def test_gpu_search_without_a_gpu_faiss_is_a_clear_error(shard: Shard) -> None:
         shard.on_gpu()
 
 
-def test_shards_share_what_a_gpu_reserves(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, object]]]:
+    """A FAISS that says it has two GPUs, and leaves indices where they are; what it was asked to bring where."""
     import faiss
 
-    used: list[object] = []
+    asked: list[tuple[int, object]] = []
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda of, gpu, index: used.append(of) or index, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    bring = lambda of, gpu, index: asked.append((gpu, of)) or index  # noqa: E731
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", bring, raising=False)
     _gpu_resources.cache_clear()
-    for _ in range(3):
-        assert len(shard_of("IndexFlatIP", unit_vectors(5)).on_gpu()) == 5
+    yield asked
     _gpu_resources.cache_clear()
-    assert len(used) == 3 and len(set(map(id, used))) == 1
+
+
+def test_shards_share_what_a_gpu_reserves(used: list[tuple[int, object]]) -> None:
+    for gpu in (0, 0, 1, 1):
+        assert len(shard_of("IndexFlatIP", unit_vectors(5)).on_gpu(gpu)) == 5
+    assert [gpu for gpu, _ in used] == [0, 0, 1, 1] and len({id(of) for _, of in used}) == 2
+
+
+def test_several_gpus_hold_parts_of_an_index_and_find_what_one_finds(used: list[tuple[int, object]]) -> None:
+    vectors = unit_vectors(900)
+    shards = [shard_of("IndexFlatIP", part) for part in np.split(vectors, [100, 300, 600])]
+    removed = np.array([5, 250, 700])
+    parts = spread(shards)
+    assert [shard.gpu for shard in parts] == [1, 0, 0, 1], "the largest first, where least is held"
+    assert {gpu for gpu, _ in used} == {0, 1}
+    queries = unit_vectors(30, seed=2)
+    alone, several = (VectorIndex(each, removed).search(queries, 9, SETTINGS) for each in (shards, parts))
+    np.testing.assert_array_equal(alone[0], several[0])
+    np.testing.assert_array_equal(alone[1], several[1])
 
 
 def test_exact_neighbours_are_those_of_a_full_sort_however_the_vectors_are_cut() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from quarry_dagster.embed.model import revision_of
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu
 from quarry_dagster.profiles import choose
@@ -29,6 +30,25 @@ def test_a_misspelt_key_is_named_with_the_nearest_valid_one(tmp_path: Path) -> N
     assert "mine.yaml" in str(e.value)
     assert "'embedding.bach_tokens'" in str(e.value)
     assert "'embedding.batch_tokens'" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "nearest"),
+    [
+        ("hardware: {batch_tokens: 8}", "embedding.batch_tokens"),
+        ("embedding: {nprobe: 8}", "index.nprobe"),
+        ("crawl: {treshold: 1, min_word: 3}", "extraction.min_words"),
+        ("max_body_mb: 8", "crawl.max_body_mb"),
+        ("dedup: {mode: strict}", "deduplication"),
+        ("index: {typ: auto}", "index.type"),
+        ("quality: {classifiers: {a: {fastext: x}}}", "quality.classifiers.a.fasttext"),
+    ],
+)
+def test_a_key_of_another_section_is_found_there(tmp_path: Path, written: str, nearest: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(written)
+    with pytest.raises(ConfigError, match=f"the nearest valid key is '{nearest}'"):
+        load_profile(str(path))
 
 
 def test_every_wrong_setting_is_reported_at_once(tmp_path: Path) -> None:
@@ -173,3 +193,112 @@ def test_an_index_type_that_has_no_form_for_gpus_is_kept_on_a_machine_whose_fais
     found = choose_for(store, None)
     assert found.profile.name == "gpu_workstation" and "enterprise_gpu" in found.reason
     assert found.profile.index.large_type == "IndexHNSWFlat" and not found.profile.index.use_gpu_faiss
+
+
+GUIDE = """# config.yaml
+hardware:
+  gpu_enabled: true
+  faiss_gpu: false  # Use CPU FAISS with GPU embeddings
+
+embedding:
+  model: "sentence-transformers/all-MiniLM-L6-v2"
+  device: "cuda"
+  batch_size: 32
+
+deduplication:
+  similarity_threshold: 0.85
+  use_gpu_faiss: false  # CPU FAISS is fast enough
+  index_type: "IndexHNSWFlat"  # Optimized for CPU
+"""
+ENTERPRISE = """# enterprise-config.yaml
+hardware:
+  gpu_enabled: true
+  faiss_gpu: true  # Requires source build
+  gpu_memory_fraction: 0.8
+
+embedding:
+  model: "sentence-transformers/all-mpnet-base-v2"
+  device: "cuda"
+  batch_size: 64
+
+deduplication:
+  similarity_threshold: 0.85
+  use_gpu_faiss: true
+  index_type: "IndexIVFFlat"  # Optimized for GPU
+  nprobe: 128
+"""
+
+
+def chosen(folder: Path, written: str) -> choose.Choice:
+    path = folder / "config.yaml"
+    path.write_text(written)
+    return choose_profile(str(path))
+
+
+def test_the_guides_first_example_means_what_it_says(tmp_path: Path) -> None:
+    choice = chosen(tmp_path, GUIDE)
+    profile = choice.profile
+    assert (profile.embedding.device, profile.embedding.batch_tokens) == ("cuda", 32 * 256)
+    assert (profile.index.type, profile.index.use_gpu_faiss) == ("IndexHNSWFlat", False)
+    told = "\n".join(choice.remarks)
+    for key in ("gpu_enabled", "faiss_gpu", "batch_size", "use_gpu_faiss: false is", "index_type", "similarity_thresh"):
+        assert len([line for line in choice.remarks if f".{key}" in line.split(" is ")[0] + " is "]) == 1, (key, told)
+    assert "similarity_threshold: 0.85 is without effect" in told and "mode aggressive" in told
+
+
+def test_the_guides_second_example_means_what_it_says(tmp_path: Path) -> None:
+    profile = chosen(tmp_path, ENTERPRISE).profile
+    assert profile.embedding.model == "sentence-transformers/all-mpnet-base-v2"
+    assert revision_of(profile.embedding.model, profile.embedding.revision), "its commit is pinned"
+    assert (profile.embedding.device, profile.embedding.batch_tokens) == ("cuda", 64 * 256)
+    assert (profile.index.type, profile.index.nprobe, profile.index.use_gpu_faiss) == ("IndexIVFFlat", 128, True)
+    assert profile.hardware.gpu_memory_fraction == 0.8
+
+
+def test_what_the_guide_names_is_read_as_its_own_key_is(tmp_path: Path) -> None:
+    assert chosen(tmp_path, "hardware: {gpu_enabled: false}").profile.embedding.device == "cpu"
+    assert chosen(tmp_path, "hardware: {gpu_enabled: true}").profile.embedding.device == "auto"
+    cut = chosen(tmp_path, "embedding: {batch_size: 8, max_tokens: 128}").profile
+    assert cut.embedding.batch_tokens == 1024
+    for section, key in (("deduplication", "index_type"), ("index", "type")):
+        flat = chosen(tmp_path, f"{section}: {{{key}: IndexFlatL2}}")
+        assert flat.profile.index.type == "IndexFlatIP" and "IndexFlatL2" in flat.notes[0]
+    by_cosine = chosen(tmp_path, "hardware: {faiss_gpu: false}\ndeduplication: {mode: aggressive}")
+    assert len(by_cosine.remarks) == 1
+    assert not chosen(tmp_path, "deduplication: {similarity_threshold: 0.85}").remarks
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "hardware: {faiss_gpu: true}\ndeduplication: {use_gpu_faiss: false}",
+        "hardware: {gpu_enabled: false}\nembedding: {device: cuda}",
+        "hardware: {gpu_enabled: false, faiss_gpu: true}",
+        "embedding: {batch_size: 8, batch_tokens: 8}",
+        "deduplication: {index_type: IndexIVFPQ}\nindex: {type: auto}",
+    ],
+)
+def test_two_names_of_one_setting_that_differ_are_refused(tmp_path: Path, written: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: .* is set too; write it once"):
+        chosen(tmp_path, written)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("hardware: {gpu_enabled: many}", "hardware.gpu_enabled: true or false"),
+        ("embedding: {batch_size: 0}", "embedding.batch_size: a whole number"),
+        ("embedding: {batch_size: true}", "embedding.batch_size: a whole number"),
+        ("embedding: {batch_size: 8, max_tokens: many}", "embedding.max_tokens: "),
+        ("deduplication: {index_type: [1]}", "index.type: "),
+        (
+            "deduplication: {index_type: IndexLSH}",
+            r"index.type: .*(\n.*)*index_type: IndexLSH is read as",
+        ),
+        ("hardware: [gpu_enabled]", "hardware: "),
+        ("index: 3\nhardware: {faiss_gpu: true}", "index: "),
+    ],
+)
+def test_a_wrong_value_of_the_guides_keys_is_told_by_its_place(tmp_path: Path, written: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: " + said):
+        chosen(tmp_path, written)

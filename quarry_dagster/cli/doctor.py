@@ -66,6 +66,8 @@ def doctor(data: str | None, profile: str | None, quick: bool, needs_gpu: bool, 
         problems.append(str(e))
     else:
         say("profile", f"{choice.profile.name}: {choice.reason}")
+        for remark in choice.remarks:
+            say("note", remark)
         problems += _check_profile(choice.profile, memory.total, say)
         if not quick:
             problems += _check_quality(Store(data_root(data)), profile_name(profile), choice.profile, say)
@@ -90,8 +92,6 @@ def _check_profile(profile: HardwareProfile, total: int, say: _Say) -> Iterator[
             f"profile {profile.name} budgets {profile.hardware.memory_budget_mb} MiB a step, "
             f"the machine has {total >> 20} MiB: choose a smaller profile"
         )
-    if said := profile.deduplication.without_effect:
-        say("note", said)
     if profile.crawl.contact is None:
         say("note", "crawl.contact is not set: site owners cannot write to you")
     try:

@@ -40,6 +40,8 @@ def show_plan(
         terminal.say(text, colour=colour, indent=indent)
 
     say(f"profile  {choice.profile.name}: {choice.reason}", indent=9)
+    for remark in choice.remarks:
+        say(f"         {remark}", "yellow", indent=9)
     print_passed_over(seed_files, say)
     print_reports(found.reports, say)
     terminal.print_rows(_rows(found))

@@ -81,8 +81,8 @@ def prepare(
         raise ConfigError(f"there is no data root {root}: name one by --data, or give seeds to begin it")
     settings = choice.profile
     screen.say(f"profile  {settings.name}: {choice.reason}", indent=9)
-    if said := settings.deduplication.without_effect:
-        screen.say(f"         {said}", "yellow", indent=9)
+    for remark in choice.remarks:
+        screen.say(f"         {remark}", "yellow", indent=9)
     load(named_processors(store, profile_name(profile), settings))  # what is missing is told before anything is done
     scorers_of(named_classifiers(store, profile_name(profile), settings))
     ruling_of(settings.quality)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 
 from quarry_dagster.embed.backend import Backend, Choice, choose
 from quarry_dagster.embed.model import identity
+from quarry_dagster.embed.work import Work, count
 from quarry_dagster.profiles.settings import Embedding
 
 _LONGEST_WORD = 10_000
@@ -53,7 +55,7 @@ class _Piece(NamedTuple):
 
 
 class Encoder:
-    """A loaded model. `tokens` counts what it has read."""
+    """A loaded model."""
 
     def __init__(self, backend: Backend, settings: Embedding, choice: Choice) -> None:
         self._backend = backend
@@ -61,7 +63,6 @@ class Encoder:
         self.choice = choice
         self.device = backend.device
         self.dim = backend.dim
-        self.tokens = 0
         # Its scales are of a whole batch: padding would make a vector depend on the texts beside it.
         self._is_padded = (choice.backend, choice.precision) != ("openvino", "int8")
         self._length = min(settings.max_tokens, backend.max_tokens or settings.max_tokens)
@@ -73,14 +74,16 @@ class Encoder:
 
         `advance` is called with the number of texts done since the last call.
         """
+        began, tokens = time.monotonic(), 0
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
         batches = (batch for pieces in self._pieces(texts) for batch in self._batches(pieces))
         for batch, vectors in self._embedded(batches):
-            self.tokens += sum(len(p.ids) for p in batch)
+            tokens += sum(len(p.ids) for p in batch)
             # In float32 whatever the model's precision, so that a cosine is a plain dot product.
             np.add.at(out, [p.row for p in batch], _unit(vectors))
             if advance:
                 advance(sum(p.is_last for p in batch))
+        count(Work(len(texts), tokens, time.monotonic() - began))
         return out if self._settings.windows == 1 else _unit(out)
 
     def _embedded(self, batches: Iterator[list[_Piece]]) -> Iterator[tuple[list[_Piece], np.ndarray]]:

@@ -14,6 +14,11 @@ from quarry_dagster.errors import ModelError
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+_PINNED = {
+    DEFAULT_MODEL: DEFAULT_REVISION,
+    "sentence-transformers/all-mpnet-base-v2": "e8c3b32edf5434bc2275fc9bab85f82640a19130",
+}
+"""The hub commit that a name without one stands for; of other models it has to be said."""
 
 # The package is a third party's repack of the published model: nothing of it is used that does not match.
 _DEFAULT_FILES = {
@@ -32,8 +37,8 @@ _BRING_IT = (
 
 
 def revision_of(model: str, revision: str | None) -> str | None:
-    """The hub commit that is used for a model: as configured, or the pinned one of the default model."""
-    return revision or (DEFAULT_REVISION if model == DEFAULT_MODEL else None)
+    """The hub commit that is used for a model: as configured, or the one that is pinned here."""
+    return revision or _PINNED.get(model)
 
 
 def identity(model: str, revision: str | None) -> str:

@@ -14,11 +14,15 @@ import numpy as np
 
 from quarry_dagster.embed.model import load_error, resolve_model
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.gpu import count_gpus
+from quarry_dagster.gpu import count_gpus, multiply_float32_as
 from quarry_dagster.profiles.settings import Embedding
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+_TYPES = {"tf32": "float32"}
+"""Torch's type of the numbers of a precision, where it has another name."""
 
 
 def load_sentence_transformer(settings: Embedding, precision: str, device: str) -> SentenceTransformer:
@@ -41,7 +45,7 @@ def load_sentence_transformer(settings: Embedding, precision: str, device: str) 
             device=device,
             trust_remote_code=False,
             # Both win over what the model's own files say: weights that are a pickle could run anything.
-            model_kwargs={"dtype": getattr(torch, precision), "weights_only": True},
+            model_kwargs={"dtype": getattr(torch, _TYPES.get(precision, precision)), "weights_only": True},
         )
     except (MemoryError, torch.OutOfMemoryError):
         raise
@@ -136,6 +140,7 @@ class TorchModel:
         for model, device in [*zip(models, devices, strict=True)] * 2:
             self._free.put((model, device))
         self.device = ", ".join(devices)
+        self._precision = precision
         self.tokenizer = models[0].tokenizer.backend_tokenizer
         self.pad = int(models[0].tokenizer.pad_token_id or 0)
         self.max_tokens = models[0].max_seq_length
@@ -144,12 +149,24 @@ class TorchModel:
     def forward(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         import torch
 
-        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
         model, device = self._free.get()
         try:
-            if device != "cpu":  # from pinned memory, the copy does not hold up what the GPU is doing
-                features = {k: t.pin_memory().to(device, non_blocking=True) for k, t in features.items()}
-            with torch.inference_mode():
-                return model(features)["sentence_embedding"].float().cpu().numpy()
+            return self._forward(model, device, ids, mask)
+        except torch.OutOfMemoryError:  # another program may have taken of the GPU's memory since
+            torch.cuda.empty_cache()
+            half = len(ids) // 2
+            if not half:
+                raise
         finally:
             self._free.put((model, device))
+        return np.concatenate([self.forward(ids[part], mask[part]) for part in (slice(half), slice(half, None))])
+
+    def _forward(self, model: SentenceTransformer, device: str, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        import torch
+
+        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if device != "cpu":  # from pinned memory, the copy does not hold up what the GPU is doing
+            multiply_float32_as("tf32" if self._precision == "tf32" else "ieee")
+            features = {k: t.pin_memory().to(device, non_blocking=True) for k, t in features.items()}
+        with torch.inference_mode():
+            return model(features)["sentence_embedding"].float().cpu().numpy()

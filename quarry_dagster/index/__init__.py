@@ -6,7 +6,7 @@ from quarry_dagster.index.join import ThresholdJoin
 from quarry_dagster.index.kernels import Float16, Float32, Int8, MakeKernel, Pairs, dots, fastest
 from quarry_dagster.index.outlines import OUTLINE_WIDTH, may_reach, outlined
 from quarry_dagster.index.shard import Shard, bytes_per_vector, choose_type, index_type, training_size
-from quarry_dagster.index.vector_index import Size, VectorIndex, plan
+from quarry_dagster.index.vector_index import Size, VectorIndex, plan, spread
 
 __all__ = [
     "OUTLINE_WIDTH",
@@ -30,5 +30,6 @@ __all__ = [
     "nearest",
     "outlined",
     "plan",
+    "spread",
     "training_size",
 ]

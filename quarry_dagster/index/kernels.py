@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from quarry_dagster.gpu import multiply_float32_as
 from quarry_dagster.index.bound import SAMPLE, coordinates, directions, one_thread, rounding, sample
 
 if TYPE_CHECKING:
@@ -268,6 +269,8 @@ class Float16:
         least = self._threshold - rounding(left.vectors.shape[1])
         # Two factors and the sum are rounded to half a unit each; a coordinate of a unit vector is at most one.
         at_bound = least - 2 * torch.finfo(torch.float16).eps
+
+        multiply_float32_as("ieee")
 
         def compare(tile: Tile) -> Pairs:
             mine, theirs = left.bound, right.bound

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -76,11 +79,11 @@ def training_size(kind: IndexType, vectors: int) -> int:
 class Shard:
     """A FAISS index of unit vectors under inner product (the cosine); a vector's id is its row, in order of adding."""
 
-    def __init__(self, index: faiss.Index, kind: IndexType, selects: bool = True) -> None:
-        """`selects`: FAISS can pass over rows while it searches (not on a GPU)."""
+    def __init__(self, index: faiss.Index, kind: IndexType, gpu: int | None = None) -> None:
+        """`gpu`: the number of the GPU that holds the index; None: it is searched on the CPU."""
         self._index = index
         self.kind: IndexType = kind
-        self._selects = selects
+        self.gpu = gpu
 
     @classmethod
     def create(cls, kind: IndexType, training: np.ndarray, expected: int) -> Shard:
@@ -127,9 +130,9 @@ class Shard:
         """The k nearest: ``(rows, cosines)``, int64 and float32 of shape (n, k), best first; row -1 where fewer are.
 
         `queries` are unit vectors, float32 of shape (n, dim). The rows `without` (int64) are not found. A GPU gives
-        no more than :data:`_MOST_FROM_GPU`.
+        no more than :data:`_MOST_FROM_GPU`, and to one thread after the other.
         """
-        if self._selects:
+        if self.gpu is None:  # only there can FAISS pass over rows while it searches
             return self._search(queries, k, settings, without)
         most = min(len(self), _MOST_FROM_GPU)
         if not len(without):
@@ -160,11 +163,12 @@ class Shard:
             parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=ef)  # pyright: ignore
         else:
             parameters = faiss.SearchParametersIVF(sel=selector, nprobe=settings.nprobe)  # pyright: ignore
-        cosines, rows = self._index.search(queries, k, params=parameters)  # pyright: ignore[reportCallIssue]
+        with nullcontext() if self.gpu is None else _gpu_lock(self.gpu):
+            cosines, rows = self._index.search(queries, k, params=parameters)  # pyright: ignore[reportCallIssue]
         return cast(np.ndarray, rows), cast(np.ndarray, cosines)
 
-    def on_gpu(self) -> Shard:
-        """The same on the first GPU. FAISS has IndexFlatIP, IndexIVFFlat, IndexIVFScalarQuantizer and IndexIVFPQ there.
+    def on_gpu(self, gpu: int = 0) -> Shard:
+        """The same on a GPU. FAISS has IndexFlatIP, IndexIVFFlat, IndexIVFScalarQuantizer and IndexIVFPQ there.
 
         Raises:
             ConfigError: FAISS cannot use a GPU, or not for this type (an index of before the profile named another).
@@ -176,14 +180,16 @@ class Shard:
                 "index.use_gpu_faiss is set, but this FAISS was built without GPU support or sees no GPU; "
                 "build it from source (docs/hardware.md) or unset it"
             )
+        if "torch" in sys.modules:
+            sys.modules["torch"].cuda.empty_cache()  # what torch keeps for later, FAISS cannot have
         try:
-            index = faiss.index_cpu_to_gpu(_gpu_resources(), 0, self._index)
+            index = faiss.index_cpu_to_gpu(_gpu_resources(gpu), gpu, self._index)
         except RuntimeError as e:
             raise ConfigError(
                 f"index.use_gpu_faiss is set, but FAISS cannot bring this {self.kind} to a GPU: {e}; "
                 "materialize faiss_index with a type that it can (docs/hardware.md), or unset it"
             ) from e
-        return Shard(index, self.kind, selects=False)
+        return Shard(index, self.kind, gpu)
 
     def write(self, write: Callable[[bytes], object]) -> None:
         """Hand the index in FAISS' own file form to `write`, a part at a time."""
@@ -214,11 +220,17 @@ class Shard:
 
 
 @cache
-def _gpu_resources() -> Any:
-    """One for all shards of a process: each reserves 1.5 GiB of the GPU to compute in."""
+def _gpu_resources(gpu: int) -> Any:
+    """One for all shards of a process on that GPU: each reserves 1.5 GiB of it to compute in."""
     import faiss
 
     return faiss.StandardGpuResources()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@cache
+def _gpu_lock(gpu: int) -> threading.Lock:
+    """What is reserved on a GPU can be used by one thread at a time (FAISS wiki, "Threads and asynchronous calls")."""
+    return threading.Lock()
 
 
 def _cells(vectors: int) -> int:

@@ -8,10 +8,13 @@ small shards and those with much passed over are built anew as one, as in a log-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
+from quarry_dagster.gpu import faiss_gpus
 from quarry_dagster.index.exact import merge
 from quarry_dagster.index.shard import LOSSY, IndexType, Shard, choose_type
 from quarry_dagster.profiles.settings import Index
@@ -47,6 +50,21 @@ def plan(shards: Sequence[Size], fresh: int, settings: Index, capacity: int) -> 
     return stay
 
 
+def spread(shards: Sequence[Shard]) -> list[Shard]:
+    """The same shards, in their order, over all GPUs that FAISS can use: the largest first, each where least is.
+
+    Raises:
+        ConfigError: as :meth:`Shard.on_gpu`.
+    """
+    held = [0] * max(1, faiss_gpus())
+    placed: dict[int, Shard] = {}
+    for i in sorted(range(len(shards)), key=lambda i: -len(shards[i])):
+        gpu = held.index(min(held))
+        placed[i] = shards[i].on_gpu(gpu)
+        held[gpu] += len(shards[i])
+    return [placed[i] for i in range(len(shards))]
+
+
 class VectorIndex:
     """Shards searched as one: a vector's position is its row, counted through the shards in their order.
 
@@ -76,12 +94,21 @@ class VectorIndex:
 
         `queries` are unit vectors, float32 of shape (n, dim).
         """
-        best = np.full((len(queries), k), -np.inf, np.float32)
-        positions = np.full((len(queries), k), -1, np.int64)
-        for shard, start, removed in zip(self._shards, self._starts, self._removed, strict=False):
-            rows, cosines = shard.search(queries, k, settings, removed)
-            there = rows >= 0
-            positions, best = merge(
-                positions, best, np.where(there, rows + start, -1), np.where(there, cosines, -np.inf)
-            )
-        return positions, best
+        each = list(zip(self._shards, self._starts, self._removed, strict=False))
+        places = {shard.gpu for shard in self._shards}
+        parts = [[one for one in each if one[0].gpu == place] for place in places] or [[]]
+
+        def search(part: list[tuple[Shard, np.int64, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+            best = np.full((len(queries), k), -np.inf, np.float32)
+            positions = np.full((len(queries), k), -1, np.int64)
+            for shard, start, removed in part:
+                rows, cosines = shard.search(queries, k, settings, removed)
+                there = rows >= 0
+                found = np.where(there, rows + start, -1), np.where(there, cosines, -np.inf)
+                positions, best = merge(positions, best, *found)
+            return positions, best
+
+        if len(parts) == 1:
+            return search(parts[0])
+        with ThreadPoolExecutor(len(parts)) as threads:  # GPUs search at the same time
+            return reduce(lambda a, b: merge(*a, *b), threads.map(search, parts))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu, faiss_gpus, list_gpus
+from quarry_dagster.profiles.guide import translated
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.settings_files import explained, read_settings
 
@@ -23,6 +24,14 @@ class Choice:
 
     profile: HardwareProfile
     reason: str
+    notes: tuple[str, ...] = ()
+    """What of its file is read otherwise than it is written: a sentence each."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and what is set without effect."""
+        said = self.profile.deduplication.without_effect
+        return (*self.notes, said) if said else self.notes
 
 
 def configs_dir() -> Path:
@@ -38,12 +47,17 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name_or_path: str) -> HardwareProfile:
-    """Read a profile by its name in ``configs/`` or by the path of a YAML.
+    """The profile of a name in ``configs/``, or of the path of a YAML.
 
     Raises:
         ConfigError: there is no such profile, it is not YAML, or a key or value is wrong; the message names
             the file, the key, and the nearest valid key.
     """
+    return _read(name_or_path)[0]
+
+
+def _read(name_or_path: str) -> tuple[HardwareProfile, tuple[str, ...]]:
+    """As :func:`load_profile`, with the notes of a :class:`Choice`."""
     if name_or_path in profile_names():
         path = configs_dir() / f"{name_or_path}.yaml"
     else:
@@ -61,9 +75,19 @@ def load_profile(name_or_path: str) -> HardwareProfile:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
     try:
-        return _with_whole_paths(HardwareProfile.model_validate({"name": path.stem} | data), path.parent)
+        made = translated(data)
+    except ConfigError as e:
+        raise ConfigError(f"{path}: {e}") from e
+    try:
+        profile = HardwareProfile.model_validate({"name": path.stem} | made.values)
     except ValidationError as e:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in explained(e, HardwareProfile))) from e
+        said = (*explained(e, HardwareProfile), *made.notes)
+        raise ConfigError("\n".join(f"{path}: {line}" for line in said)) from e
+    threshold = profile.deduplication
+    states_one = made.notes and "similarity_threshold" in threshold.model_fields_set and not threshold.by_vector
+    if states_one and not threshold.without_effect:
+        made.notes.append(threshold.threshold_alone)
+    return _with_whole_paths(profile, path.parent), tuple(made.notes)
 
 
 def choose_profile(name_or_path: str | None) -> Choice:
@@ -73,7 +97,8 @@ def choose_profile(name_or_path: str | None) -> Choice:
         ConfigError: as :func:`load_profile`.
     """
     if name_or_path:
-        return Choice(load_profile(name_or_path), f"QUARRY_PROFILE or --profile names {name_or_path!r}")
+        profile, notes = _read(name_or_path)
+        return Choice(profile, f"QUARRY_PROFILE or --profile names {name_or_path!r}", notes)
     gpus = list_gpus()
     with_faiss = faiss_gpus() if len(gpus) > 1 else 0
     return _detect(gpus, with_faiss, psutil.virtual_memory().total / 2**30, os.cpu_count() or 1)

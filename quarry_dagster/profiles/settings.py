@@ -177,15 +177,16 @@ class Embedding(Settings):
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None
-    """Hub commit of the model; null: the pinned one for the default model, else required by the hub loader."""
+    """Hub commit of the model; null: the pinned one of all-MiniLM-L6-v2 and all-mpnet-base-v2; others must have one."""
     backend: Literal["auto", "torch", "openvino", "onnx", "static"] = "auto"
     """What runs it. `static`: a table of token vectors distilled from the model, about a hundred times as fast on a
     CPU; `auto`: OpenVINO for int8 where it is installed, else torch; `onnx`: ONNX Runtime."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where torch runs it, and compares very many vectors; the other backends use the CPU."""
-    precision: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
-    """Of the computation; a static model is always float32. int8 is OpenVINO's and ONNX Runtime's, float16 torch's;
-    `auto` takes float32 for int8 where OpenVINO is not installed."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16", "int8"] = "float32"
+    """Of the computation; a static model is always float32. int8 is OpenVINO's and ONNX Runtime's, float16 and tf32
+    torch's; tf32 is float32 whose products a GPU rounds, and float32 on a CPU. `auto` takes float32 for int8 where
+    OpenVINO is not installed."""
     batch_tokens: Positive = 2048
     """Tokens in one batch at most, padding included; a text that has more is a batch of its own."""
     max_tokens: Positive = 256
@@ -196,7 +197,7 @@ class Embedding(Settings):
     @model_validator(mode="after")
     def _can_be_run(self) -> Embedding:
         runs = {
-            "torch": ("float32", "bfloat16", "float16"),
+            "torch": ("float32", "tf32", "bfloat16", "float16"),
             "openvino": ("float32", "bfloat16", "int8"),
             "onnx": ("float32", "int8"),
         }
@@ -211,7 +212,7 @@ class Index(Settings):
     FIT_THE_MACHINE = frozenset({"use_gpu_faiss"})
     ROWS_DEPEND_ON = frozenset({"type", "exact_limit", "large_type"})
 
-    type: Literal["auto", "IndexFlatIP"] | LargeIndex = "auto"
+    type: Literal["auto", "IndexFlatIP", LargeIndex] = "auto"
     """Of a shard; `auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
     exact_limit: Positive = 50_000
     large_type: LargeIndex = "IndexHNSWFlat"
@@ -260,8 +261,11 @@ class Deduplication(Settings):
     def without_effect(self) -> str | None:
         """A sentence about what is set here and changes nothing; None where all that is set counts."""
         default = type(self).model_fields["similarity_threshold"].default
-        if self.by_vector or self.similarity_threshold == default:
-            return None
+        return None if self.by_vector or self.similarity_threshold == default else self.threshold_alone
+
+    @property
+    def threshold_alone(self) -> str:
+        """A sentence that says what a threshold of cosines does by itself: nothing, and how it would."""
         return (
             f"deduplication.similarity_threshold: {self.similarity_threshold:g} is without effect, for cosines decide "
             "in mode aggressive alone, and choose which pairs are looked at with candidates: sketches+vectors"

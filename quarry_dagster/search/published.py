@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from quarry_dagster.errors import IndexCorruptError, StoreError
-from quarry_dagster.index import Shard, VectorIndex, index_type
+from quarry_dagster.index import Shard, VectorIndex, index_type, spread
 from quarry_dagster.store import Files, Index, ShardFiles
 from quarry_dagster.store.schemas import REMOVED_POSITIONS
 
@@ -49,7 +49,9 @@ def load(index: Index, *, on_gpu: bool = False) -> VectorIndex:
         ConfigError: `on_gpu`, and FAISS cannot use one.
     """
     shards = [_open(index, files) for files in index.shards]
-    return VectorIndex([s.on_gpu() for s in shards] if on_gpu else shards, _removed(index).to_numpy())
+    if on_gpu:
+        shards = spread(shards)
+    return VectorIndex(shards, _removed(index).to_numpy())
 
 
 def _open(index: Index, shard: ShardFiles) -> Shard:

@@ -11,7 +11,7 @@ from collections import Counter
 
 import polars as pl
 
-from quarry_dagster.embed import load_encoder, vector_id
+from quarry_dagster.embed import load_encoder, vector_id, work_done
 from quarry_dagster.errors import StoreError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -64,13 +64,13 @@ def _refresh(store: Store, partition: str, profile: HardwareProfile, force: bool
         vectors = known
     else:
         encoder = load_encoder(profile.embedding, profile.hardware.gpu_memory_fraction)
-        began, read = time.monotonic(), encoder.tokens
+        before = work_done()
         with track("embeddings", fresh.height, "texts") as advance:
             array = encoder.encode([normal_form(t) for t in fresh["text"]], advance)
-        seconds, tokens = time.monotonic() - began, encoder.tokens - read
+        done = work_done() - before
         log.debug(
             "embeddings: %d texts, %.0f a second; %d tokens, %.0f a second",
-            *(fresh.height, fresh.height / seconds, tokens, tokens / seconds),
+            *(done.texts, done.texts_per_second, done.tokens, done.tokens_per_second),
         )
         made = pl.DataFrame({"text_digest": fresh["text_digest"], "embedding": array})
         vectors = pl.concat([known, made]) if not known.is_empty() else made

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from quarry_dagster import gpu
+from quarry_dagster.embed import Work, work_done
 from quarry_dagster.orchestration.assets.extracted_text import extracted_text
 from quarry_dagster.orchestration.assets.reporting import (
     Metadata,
@@ -32,19 +33,25 @@ _LINEAGE = column_lineage(
 def embeddings(context: dg.AssetExecutionContext, config: WorkConfig, quarry: Quarry) -> dg.MaterializeResult:
     """A vector for every accepted document; equal texts are embedded once and share it."""
     with quarry.materializing(context) as (store, profile):
-        use = gpu.Use()
+        use, made = gpu.Use(), Work()
 
         def refresh(partition: str, force: bool) -> StageReport:
-            nonlocal use
+            nonlocal use, made
+            before = work_done()
             with gpu.watch() as use:
-                return stage.refresh(store, partition, profile, force=force)
+                report = stage.refresh(store, partition, profile, force=force)
+            made = work_done() - before
+            return report
 
         def show(partition: str) -> Metadata:
             segment = store.embeddings.segment(partition)
             assert segment is not None
             # Here and not with the definition: the model sets the dimension.
             shown = column_schema(embeddings_schema(segment.notes.dim)) | {"model": segment.notes.model}
-            if use.samples:  # plots, on a machine with a GPU
+            if made.texts:  # plots, here and below
+                shown["embeddings_per_second"] = round(made.texts_per_second, 1)
+                shown["tokens_per_second"] = round(made.tokens_per_second)
+            if use.samples:  # there is a GPU
                 shown |= {
                     "gpu_utilization_percent": round(use.utilization, 1),
                     "gpu_utilization_max_percent": use.utilization_max,
