@@ -89,13 +89,13 @@ def _step(at: Path, kind: IndexType) -> int:
     vectors = np.load(at / "vectors.npy", mmap_mode="r")
     before = _held()
     with _timed() as build:
-        shard = _build(kind, vectors)
+        shard = build(kind, vectors)
         digest = _write(shard, at / kind)
     memory = _held() - before
     del shard
     more = np.load(at / "more.npy")
     with _timed() as growth:
-        _write(_build("IndexFlatIP", more), at / "more.faiss")
+        _write(build("IndexFlatIP", more), at / "more.faiss")
     with _timed() as checksum, (at / kind).open("rb") as f:
         assert hashlib.file_digest(f, "sha256").hexdigest() == digest
     with _timed() as opening:
@@ -111,7 +111,7 @@ def _step(at: Path, kind: IndexType) -> int:
     return 0
 
 
-def _build(kind: IndexType, vectors: np.ndarray) -> Shard:
+def build(kind: IndexType, vectors: np.ndarray) -> Shard:
     size = training_size(kind, len(vectors))
     training = vectors[:: max(1, len(vectors) // size)] if size else vectors[:0]
     shard = Shard.create(kind, np.ascontiguousarray(training), len(vectors))

@@ -24,7 +24,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,16 +67,23 @@ def main() -> int:
 
 
 def _speed(parquet: Path | None, count: int, profiles: list[str]) -> None:
+    with served_pages(parquet, count) as folder:
+        print("| profile | documents a minute | guide | documents | kept | s | CPU-s | MiB, in a worker | s by stage |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
+        for profile in profiles:
+            print(_row(profile, run(folder, profile, settings_of(profile))), flush=True)
+
+
+@contextmanager
+def served_pages(parquet: Path | None, count: int) -> Iterator[Path]:
+    """A folder with `seeds.txt`, which names so many pages that are served on loopback meanwhile."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pages").mkdir()
         _write_pages(parquet, count, folder / "pages")
-        print("| profile | documents a minute | guide | documents | kept | s | CPU-s | MiB, in a worker | s by stage |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
         with served(folder / "pages") as port:
             (folder / "seeds.txt").write_text("".join(f"http://127.0.0.1:{port}/{i}\n" for i in range(count)))
-            for profile in profiles:
-                print(_run(folder, profile), flush=True)
+            yield folder
 
 
 def _write_pages(parquet: Path | None, count: int, folder: Path) -> None:
@@ -100,9 +110,33 @@ def with_other_words(page: bytes, seed: int) -> bytes:
     return re.sub(rb">[^<>{}]{20,}<", lambda text: re.sub(rb"[a-zA-Z]{4,}", word, text[0]), page)
 
 
-def _run(folder: Path, name: str) -> str:
-    settings = yaml.safe_load((configs_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
-    settings["crawl"] = settings.get("crawl", {}) | {"delay_per_host": 0}
+def settings_of(name: str) -> dict[str, Any]:
+    """The settings of a shipped profile, as its YAML has them."""
+    return yaml.safe_load((configs_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the pipeline gave and took."""
+
+    documents: int
+    kept: int
+    seconds: float
+    cpu: float
+    memory: dict[str, float]
+    """Peak MiB of the process and of a worker."""
+    stages: dict[str, float]
+    """Seconds of each."""
+
+    @property
+    def per_minute(self) -> float:
+        """Documents."""
+        return 60 * self.documents / self.seconds
+
+
+def run(folder: Path, name: str, settings: dict[str, Any]) -> Run:
+    """Run the pipeline over `seeds.txt` of a folder into a data root of that name, which is new there."""
+    settings = settings | {"crawl": settings.get("crawl", {}) | {"delay_per_host": 0}}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "quarry_dagster.cli", "run", str(folder / "seeds.txt")]
     command += ["--data", str(folder / name), "--profile", str(folder / f"{name}.yaml"), "--json"]
@@ -113,11 +147,15 @@ def _run(folder: Path, name: str) -> str:
     said = json.loads(done.stdout)
     kept = said["pages"]["kept"]
     documents = kept + sum(said["pages"]["duplicates"].values())
-    memory = " / ".join(f"{said['memory'][whose]:,.0f}" for whose in ("process", "worker"))
-    stages = ", ".join(f"{stage} {each}" for stage, each in said["stage_seconds"].items())
+    return Run(documents, kept, seconds, cpu, said["memory"], said["stage_seconds"])
+
+
+def _row(name: str, done: Run) -> str:
+    memory = " / ".join(f"{done.memory[whose]:,.0f}" for whose in ("process", "worker"))
+    stages = ", ".join(f"{stage} {each}" for stage, each in done.stages.items())
     return (
-        f"| {name} | **{60 * documents / seconds:,.0f}** | {_GUIDE.get(name, '')} | {documents:,} | {kept:,} "
-        f"| {seconds:.0f} | {cpu:.0f} | {memory} | {stages} |"
+        f"| {name} | **{done.per_minute:,.0f}** | {_GUIDE.get(name, '')} | {done.documents:,} | {done.kept:,} "
+        f"| {done.seconds:.0f} | {done.cpu:.0f} | {memory} | {stages} |"
     )
 
 

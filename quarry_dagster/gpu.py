@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 import pynvml
@@ -15,6 +16,8 @@ from quarry_dagster.errors import ConfigError
 # pynvml makes its error classes at import, where type checkers do not see them.
 _NO_GPU = tuple(getattr(pynvml, f"NVMLError_{name}") for name in ("LibraryNotFound", "DriverNotLoaded", "NoPermission"))
 _NOT_SUPPORTED = getattr(pynvml, "NVMLError_NotSupported")  # noqa: B009
+
+_FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu11")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class Use:
     utilization: float = 0.0  # mean
     utilization_max: int = 0
     memory_used_mb: int = 0  # peak of the sum
+    memory_total_mb: int = 0
+
+    @property
+    def memory_used_percent(self) -> float:
+        return 100 * self.memory_used_mb / self.memory_total_mb if self.memory_total_mb else 0.0
 
 
 @contextmanager
@@ -78,6 +86,7 @@ def watch(interval: float = 1.0) -> Iterator[Use]:
             use.samples += 1
             use.utilization_max = max(use.utilization_max, *(g.utilization for g in gpus))
             use.memory_used_mb = max(use.memory_used_mb, sum(g.memory_used_mb for g in gpus))
+            use.memory_total_mb = sum(g.memory_total_mb for g in gpus)
             if done.wait(interval):
                 return
 
@@ -97,6 +106,19 @@ def faiss_gpus() -> int:
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
+def faiss_packages() -> dict[str, str]:
+    """The installed packages that bring FAISS, by their names on the package index, and the version of each.
+
+    None where it was built from source. More than one is a fault that pip does not see: each writes over the files of
+    the others, and to uninstall one breaks all.
+    """
+    found = {}
+    for name in _FAISS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def check_faiss() -> None:
     """Look whether FAISS can search on a GPU, as `index.use_gpu_faiss` asks.
 
@@ -105,7 +127,8 @@ def check_faiss() -> None:
     """
     if not faiss_gpus():
         raise ConfigError(
-            "index.use_gpu_faiss is set, but this FAISS cannot use a GPU: build it (docs/hardware.md) or unset it"
+            "index.use_gpu_faiss is set, but this FAISS cannot use a GPU: put faiss-gpu in the place of faiss-cpu, or "
+            "build it (docs/hardware.md), or unset it"
         )
 
 

@@ -16,7 +16,7 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from quarry_dagster import scan
+from quarry_dagster import gpu, scan
 from quarry_dagster.crawl.addresses import REMEDY
 from quarry_dagster.demo.__main__ import SITE, seeds, serve
 from quarry_dagster.gpu import list_gpus
@@ -429,6 +429,14 @@ def test_doctor_needs_no_package_named_faiss_cpu(quarry: Quarry, monkeypatch: py
     status, out, _ = quarry("doctor")
     assert status == 0 and "FAISS  1." in out
     assert asked and not [name for name in asked if "faiss" in name]
+
+
+def test_doctor_names_two_packages_that_lie_over_each_other(quarry: Quarry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip takes faiss-gpu beside faiss-cpu, and `pip check` is content."""
+    monkeypatch.setattr(gpu, "version", lambda name: {"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"}[name])
+    monkeypatch.setattr(gpu, "_FAISS", ("faiss-cpu", "faiss-gpu"))
+    status, out, _ = quarry("doctor", "--quick")
+    assert status == 1 and "faiss-cpu and faiss-gpu lie over each other" in " ".join(out.split())
 
 
 def test_a_killed_run_is_failed_and_its_pool_slot_freed(quarry: Quarry, tmp_path: Path, site: Site) -> None:

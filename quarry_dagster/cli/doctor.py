@@ -58,8 +58,13 @@ def doctor(data: str | None, profile: str | None, quick: bool, needs_gpu: bool, 
     say("GPU", f"driver {gpu.driver_version()}" if gpus else "none")
     for g in gpus:
         say("", f"{g.index}: {g.name}, {g.memory_used_mb:,} of {g.memory_total_mb:,} MiB used, {g.utilization} % busy")
-    say("versions", ", ".join(f"{p} {version(p)}" for p in _PACKAGES))
+    faiss = gpu.faiss_packages()
+    say("versions", ", ".join(f"{p} {v}" for p, v in ({p: version(p) for p in _PACKAGES} | faiss).items()))
     problems = ["there is no GPU: NVML finds no driver, or no card"] if needs_gpu and not gpus else []
+    if len(faiss) > 1:
+        problems.append(
+            f"{' and '.join(faiss)} lie over each other: uninstall all of them, and install the one that is meant"
+        )
     try:
         choice = choose_for(Store(data_root(data)), profile_name(profile))
     except QuarryError as e:

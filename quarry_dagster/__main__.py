@@ -1,0 +1,5 @@
+"""`python -m quarry_dagster` is the command `quarry`."""
+
+from quarry_dagster.cli import main
+
+main()
