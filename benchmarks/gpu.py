@@ -2,10 +2,10 @@
 
     python -m benchmarks.gpu [PAGES.parquet] [--pages 5000] [--texts 50000] [--vectors 1000000] [--out FILE]
 
-Writes `benchmarks/gpu_results.json`, or FILE, with the machine and the date: `benchmarks.guide` prints the rows from it.
-The speedups that the guide states are printed too, each of two measurements in this run: embedding and search on the GPU
-beside the CPU. Where there is no GPU it says so, and writes nothing; without a FAISS for GPUs it leaves out the row that
-needs one, and says so.
+Writes `benchmarks/gpu_results.json`, or FILE, with the machine and the date: the rows that `benchmarks.guide` prints,
+and the speedups that the guide states, each of two measurements in this run: embedding and search on the GPU beside the
+CPU. Where there is no GPU it says so, and writes nothing; without a FAISS for GPUs it leaves out the row that needs one,
+and says so.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ query of the ten nearest of so many vectors: one query at a time, and 500 at onc
 seeds to report over pages served on loopback, as `benchmarks.pipeline` runs it: PAGES.parquet has a column `html`;
 without it the demo's pages are taken.
 
-The rows of machines with a GPU come from `benchmarks/gpu_results.json`, which `benchmarks.gpu` writes there; without that
+The rows of machines with a GPU come from `benchmarks/gpu_results.json`, which `benchmarks.gpu` writes; without that
 file they say "not run".
 """
 
@@ -85,11 +85,8 @@ class Measured:
 def main() -> int:
     options = arguments(__doc__ or "")
     print(f"{machine()}, {datetime.now(UTC):%Y-%m-%d}; {options.vectors:,} vectors\n")
-    print(
-        "| configuration | embedding, documents a minute | guide | search, ms a query, alone / 500 at once | guide |",
-        end="",
-    )
-    print(" pipeline, documents a minute | guide | measured on |")
+    print("| configuration | embedding, documents a minute | guide | search, ms a query, alone / 500 at once ", end="")
+    print("| guide | pipeline, documents a minute | guide | measured on |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for row in ROWS:

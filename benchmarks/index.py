@@ -88,7 +88,7 @@ def _of(folder: str, kind: str) -> list[str]:
 def _step(at: Path, kind: IndexType) -> int:
     vectors = np.load(at / "vectors.npy", mmap_mode="r")
     before = _held()
-    with _timed() as build:
+    with _timed() as building:
         shard = build(kind, vectors)
         digest = _write(shard, at / kind)
     memory = _held() - before
@@ -102,7 +102,7 @@ def _step(at: Path, kind: IndexType) -> int:
         index = VectorIndex([Shard.open(str(at / kind), kind, vectors.shape[1], len(vectors))], np.empty(0, np.int64))
     size_of = (at / kind).stat().st_size
     row = (
-        f"| {kind} | {build['cpu']:,.1f} | {build['wall']:,.1f} | {size_of / len(vectors):,.0f} | {memory:,.0f} "
+        f"| {kind} | {building['cpu']:,.1f} | {building['wall']:,.1f} | {size_of / len(vectors):,.0f} | {memory:,.0f} "
         f"| {growth['cpu']:.2f} | {1000 * (checksum['wall'] + opening['wall']):,.0f} | {1000 * checksum['wall']:,.0f} |"
     )
     searches = [_search(index, kind, settings, at, vectors) for settings in _SETTINGS[kind]]

@@ -177,8 +177,8 @@ class Shard:
 
         if not faiss_gpus():
             raise ConfigError(
-                "index.use_gpu_faiss is set, but this FAISS was built without GPU support or sees no GPU: put faiss-gpu "
-                "in the place of faiss-cpu, or build it (docs/hardware.md), or unset it"
+                "index.use_gpu_faiss is set, but this FAISS was built without GPU support or sees no GPU: put "
+                "faiss-gpu in the place of faiss-cpu, or build it (docs/hardware.md), or unset it"
             )
         if "torch" in sys.modules:
             sys.modules["torch"].cuda.empty_cache()  # what torch keeps for later, FAISS cannot have
