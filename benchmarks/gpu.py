@@ -4,8 +4,7 @@
 
 Writes `benchmarks/gpu_results.json`, or FILE, with the machine and the date: the rows that `benchmarks.guide` prints,
 and the speedups that the guide states, each of two measurements in this run: embedding and search on the GPU beside the
-CPU. Where there is no GPU it says so, and writes nothing; without a FAISS for GPUs it leaves out the row that needs one,
-and says so.
+CPU. Where there is no GPU it says so, and writes nothing; so it does of the row that needs a FAISS for GPUs.
 """
 
 from __future__ import annotations

@@ -90,9 +90,8 @@ def _write_pages(parquet: Path | None, count: int, folder: Path) -> None:
     bodies = [p.read_bytes() for p in sorted(DEMO.rglob("*.html"))]
     if parquet is not None:
         bodies = pl.read_parquet(parquet, columns=["html"])["html"].to_list()
-    print(
-        f"{count:,} pages of {sum(map(len, bodies)) // len(bodies):,} bytes on average, {len(bodies):,} as they were\n"
-    )
+    size = sum(map(len, bodies)) // len(bodies)
+    print(f"{count:,} pages of {size:,} bytes on average, {len(bodies):,} as they were\n", file=sys.stderr)
     for i, body in zip(range(count), itertools.cycle(bodies), strict=False):
         (folder / str(i)).write_bytes(body if i < len(bodies) else with_other_words(body, i))
 
