@@ -2,4 +2,5 @@
 
 from quarry_dagster.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -33,6 +33,7 @@ def test_names_that_users_rely_on() -> None:
         "personal_data": ["extracted_text"],
         "quality_signals": ["extracted_text"],
         "corpus_report": ["deduped_corpus", "page_metadata", "personal_data"],
+        "corpus_export": ["deduped_corpus", "page_metadata", "personal_data", "quality_signals"],
     }
     partitioned = {k.to_user_string() for k in graph.get_all_asset_keys() if graph.get(k).partitions_def}
     described = {"page_metadata", "personal_data", "quality_signals"}
@@ -82,6 +83,7 @@ def test_pools_keep_two_runs_from_writing_one_table() -> None:
         "faiss_index": {"corpus"},
         "deduped_corpus": {"corpus"},
         "corpus_report": {"corpus"},
+        "corpus_export": {"corpus"},
     }
 
 

@@ -332,6 +332,41 @@ class Storage(Settings):
     """So many published corpora are kept, the current one among them, with all tables as they were then."""
 
 
+class Export(Settings):
+    """A dataset that is written of the corpus."""
+
+    format: Literal["parquet", "jsonl", "huggingface"]
+    to: str
+    """Where it is written: a path or an fsspec URL; a relative path is one below `exports` of the data root."""
+    names: Literal["quarry", "dolma"] = "quarry"
+    """How the fields of JSON lines are named: as columns here, or as Dolma has them."""
+    select: str | None = None
+    """A condition on rows, as behind SQL's WHERE; null: all kept documents."""
+    policy: str | None = None
+    """A quality policy whose failing documents are left out, by name or path; null: none."""
+    splits: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Annotated[float, Field(gt=0, lt=1)]] = {}
+    """Shares of documents that are held out, by the name of the split; the rest is `train`."""
+    group: Annotated[str, Field(pattern=r"^(domain|host|seed|document|metadata\..+)$")] = "domain"
+    """What is on one side of a split as a whole: documents of a registered domain, a host, a seed, of one value of a
+    column of your own (`metadata.KEY`), or each document by itself."""
+    salt: str = ""
+    """Another one gives other splits of the same sizes."""
+    redact: tuple[Literal["email", "phone", "ip", "card", "iban", "national_id", "secret"], ...] = ()
+    """Kinds of personal data that are replaced in texts; see docs/tables.md."""
+    redact_with: Literal["placeholder", "pseudonym"] = "placeholder"
+    """A word for the kind, or a name by the key in QUARRY_PSEUDONYM_KEY: equal values keep one name."""
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Export:
+        if sum(self.splits.values()) >= 1:
+            raise ValueError("splits: their shares leave nothing to train on")
+        if "train" in self.splits:
+            raise ValueError("splits: train is what the others leave")
+        if self.names != "quarry" and self.format != "jsonl":
+            raise ValueError(f"names: {self.names} are names of JSON lines, not of {self.format}")
+        return self
+
+
 class HardwareProfile(Settings):
     """All settings of one kind of machine."""
 
@@ -349,3 +384,5 @@ class HardwareProfile(Settings):
     checks: Checks = Checks()
     store: Storage = Storage()
     automation: Automation = Automation()
+    exports: tuple[Export, ...] = ()
+    """What the asset `corpus_export` writes."""

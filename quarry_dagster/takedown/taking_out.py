@@ -18,7 +18,7 @@ from quarry_dagster.errors import ChecksFailedError, ConfigError, CorpusShrankEr
 from quarry_dagster.extract import Extractor
 from quarry_dagster.intake import Ledger
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.stages import corpus_report, embeddings, extracted_text, faiss_index
+from quarry_dagster.stages import corpus_export, corpus_report, embeddings, extracted_text, faiss_index
 from quarry_dagster.stages.backlog import describes
 from quarry_dagster.stages.corpus import deduped_corpus
 from quarry_dagster.stages.pages.crawling import journals
@@ -64,6 +64,7 @@ KINDS: Mapping[str, str] = {
     "faiss_index": "published anew, from vectors alone",
     "deduped_corpus": "published anew, and no publish of before is kept",
     "corpus_report": "made again",
+    "exports": "made again; those that lie elsewhere are named",
     "warc": "rewritten without the records",
     "crawling": "journals of killed crawls are deleted; a crawl under way writes no forgotten page",
     "seeds": "lists of pages that pages named are rewritten; what a user put there is the user's, and is named",
@@ -186,6 +187,7 @@ def finish(store: Store) -> None:
     sweep(store, at_once=True)
     if _something_is_left(store, forgotten):
         return
+    corpus_export.make_again(store)
     with store.files.lock("intake"):
         Ledger.read(store).forget(store, forgotten)
     store.files.log.forget_past()

@@ -1,10 +1,11 @@
 """The assets, one file each, named after it: the five of the lineage, what pages say of themselves,
-personal data, signals of quality, and the report.
+personal data, signals of quality, the report, and what is exported.
 
 Thin: they call a stage and report what it did. A new asset is a file here and a place in `ALL`; jobs, the command
 `quarry`, documents and tests follow from it.
 """
 
+from quarry_dagster.orchestration.assets.corpus_export import corpus_export
 from quarry_dagster.orchestration.assets.corpus_report import corpus_report
 from quarry_dagster.orchestration.assets.deduped_corpus import SHRANK as SHRANK
 from quarry_dagster.orchestration.assets.deduped_corpus import deduped_corpus
@@ -18,7 +19,7 @@ from quarry_dagster.orchestration.assets.raw_pages import raw_pages
 
 ALL = (
     *(raw_pages, extracted_text, embeddings, page_metadata, personal_data, quality_signals),
-    *(faiss_index, deduped_corpus, corpus_report),
+    *(faiss_index, deduped_corpus, corpus_report, corpus_export),
 )
 """All assets, in order of the lineage."""
 PER_PARTITION = tuple(asset for asset in ALL if asset.partitions_def is not None)

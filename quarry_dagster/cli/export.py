@@ -1,0 +1,84 @@
+"""`quarry export`: the corpus as files to publish, to train on, or to hand on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from quarry_dagster.cli.options import data_option, json_option, print_json
+from quarry_dagster.cli.terminal import safe
+from quarry_dagster.environment import data_root
+from quarry_dagster.errors import ConfigError
+from quarry_dagster.plural import plural
+from quarry_dagster.profiles.settings import Export
+from quarry_dagster.settings_files import explained
+
+
+@click.command()
+@click.argument("format_", metavar="FORMAT", type=click.Choice(["parquet", "jsonl", "huggingface"]))
+@click.option("--to", required=True, metavar="DIR", help="Folder or fsspec URL that the export has for itself.")
+@data_option
+@click.option("--select", metavar="CONDITION", help="Only rows of which this holds, as behind SQL's WHERE.")
+@click.option("--policy", metavar="P", help="Leave out what fails this quality policy: a name, or the path of a YAML.")
+@click.option("--split", metavar="S", help="Shares that are held out: test=0.01,validation=0.01; the rest is train.")
+@click.option("--group", default="domain", show_default=True, help="domain, host, seed, document or metadata.KEY.")
+@click.option("--salt", default="", help="Another one gives other splits of the same sizes.")
+@click.option("--redact", metavar="KINDS", help="Replace personal data: all, or some of email,phone,ip,card,iban,...")
+@click.option("--redact-with", type=click.Choice(["placeholder", "pseudonym"]), default="placeholder")
+@click.option(
+    "--names", type=click.Choice(["quarry", "dolma"]), default="quarry", help="Names of fields in JSON lines."
+)
+@click.option("--since", metavar="N", help="Only what came or changed since the corpus of this number or tag.")
+@click.option("--title", default="corpus", show_default=True, help="Name of the dataset, in its card.")
+@click.option("--contact", metavar="ADDRESS", help="Where the card says that one can write to.")
+@click.option("--force", is_flag=True, help="Write it again although nothing changed.")
+@json_option
+def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any) -> None:
+    """Write the published corpus to DIR as FORMAT: parquet, jsonl (zstd), or huggingface (Parquet with a card).
+
+    Beside the rows lie README.md (the dataset's card), manifest.json (digests, settings, seeds) and takedowns.jsonl.
+    The same corpus and settings give the same bytes; where they are there, nothing is written.
+    """
+    from quarry_dagster.exports.known import place_of
+    from quarry_dagster.stages.corpus_export import make
+    from quarry_dagster.store import Store
+
+    own = {name: given.pop(name) for name in ("title", "contact", "since", "force")}
+    store = Store.existing(data_root(data))
+    done = make(store, _settings(format_, to, given), place_of(store, to), **own)
+    if as_json:
+        print_json({"to": to, "written": done.is_new, **vars(done)})
+        return
+    splits = ", ".join(f"{n:,} {name}" for name, n in done.splits.items())
+    said = "written" if done.is_new else "is there, and nothing changed"
+    click.echo(f"{safe(to)}: {said}; corpus {done.corpus}, {splits}")
+    for reason, n in done.left_out.items():
+        click.echo(f"  left out: {n:,} {reason}")
+    click.echo(f"  {plural(done.files, 'file')}, {done.bytes / 2**20:,.1f} MiB")
+
+
+def _settings(format_: str, to: str, given: dict[str, Any]) -> Export:
+    values: dict[str, Any] = {"format": format_, "to": to, "splits": _shares(given.pop("split"))}
+    values["redact"] = _kinds(given.pop("redact"))
+    try:
+        return Export.model_validate(values | given)
+    except ValidationError as e:
+        raise ConfigError("\n".join(explained(e, Export))) from e
+
+
+def _shares(text: str | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in filter(None, (text or "").split(",")):
+        name, equals, share = each.partition("=")
+        if not equals or name.strip() in found:
+            raise ConfigError(f"--split {text}: write NAME=SHARE, each name once, as test=0.01,validation=0.01")
+        found[name.strip()] = share
+    return found
+
+
+def _kinds(text: str | None) -> list[str]:
+    from quarry_dagster.personal.finding import TYPES
+
+    return list(TYPES) if text == "all" else [each.strip() for each in (text or "").split(",") if each.strip()]

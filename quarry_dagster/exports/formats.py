@@ -1,0 +1,168 @@
+"""The files that rows are written to, by format, cut into shards of bounded size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import polars as pl
+
+_SHARD = 450 * 2**20
+"""Bytes after which a shard ends: below the 500 MB from which readers of datasets cut files themselves."""
+_ROW_GROUP = 32 * 2**20
+"""Bytes of rows that are collected for a row group, or a part of JSON lines."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an export."""
+
+    path: str
+    """Relative to the export."""
+    rows: int | None
+    """None for one that holds no rows."""
+    bytes: int
+    sha256: str
+
+
+class Writer(Protocol):
+    """Writes the rows of one shard."""
+
+    def write(self, rows: pl.DataFrame) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ParquetWriter:
+    """Parquet, zstd, with page indices."""
+
+    suffix = "parquet"
+
+    def __init__(self, file: IO[bytes], schema: pl.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self._schema = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd", write_page_index=True)
+
+    def write(self, rows: pl.DataFrame) -> None:
+        self._writer.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class JsonWriter:
+    """JSON lines, zstd, the fields named as the columns."""
+
+    suffix = "jsonl.zst"
+
+    def __init__(self, file: IO[bytes], schema: pl.Schema) -> None:
+        zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        self._file = zstd.ZstdFile(file, "wb")
+
+    def write(self, rows: pl.DataFrame) -> None:
+        lines = (json.dumps(self.named(row), ensure_ascii=False, allow_nan=False) for row in rows.iter_rows(named=True))
+        self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
+
+    def close(self) -> None:
+        self._file.close()
+
+    @staticmethod
+    def named(row: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a row."""
+        own = json.loads(row["metadata"]) if row["metadata"] else None
+        return row | {"fetched_at": _time(row["fetched_at"]), "metadata": own}
+
+
+class DolmaWriter(JsonWriter):
+    """JSON lines as Dolma has them (Soldaini et al. 2024): what has no field of its own is in `metadata`."""
+
+    @staticmethod
+    def named(row: dict[str, Any]) -> dict[str, Any]:
+        fields = JsonWriter.named(row)
+        facts = {name: value for name, value in fields.items() if name not in ("doc_id", "text", "fetched_at", "date")}
+        named = {"id": row["doc_id"], "text": row["text"], "source": "quarry", "added": fields["fetched_at"]}
+        return named | {"created": row["date"], "metadata": facts}
+
+
+WRITERS: Mapping[tuple[str, str], Callable[[IO[bytes], pl.Schema], Writer]] = {
+    ("parquet", "quarry"): ParquetWriter,
+    ("huggingface", "quarry"): ParquetWriter,
+    ("jsonl", "quarry"): JsonWriter,
+    ("jsonl", "dolma"): DolmaWriter,
+}
+"""What writes a format, by its names of fields."""
+
+
+class Shards:
+    """The shards of one split: `data/NAME-00000-of-00003.SUFFIX`."""
+
+    def __init__(self, folder: Path, name: str, make: Any, schema: pl.Schema, size: int = _SHARD) -> None:
+        self._folder, self._name, self._make, self._schema, self._size = folder, name, make, schema, size
+        self._waiting: list[pl.DataFrame] = []
+        self._bytes = 0
+        self._open: tuple[IO[bytes], Writer] | None = None
+        self._rows: list[int] = []
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Add rows; they come out in the order in which they came."""
+        self._waiting.append(rows)
+        self._bytes += rows.estimated_size()
+        if self._bytes >= _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> list[File]:
+        """End the last shard; returns all files, in order."""
+        if self._waiting or not self._rows:
+            self._flush()
+        self._end()
+        count = len(self._rows)
+        files = []
+        for at, rows in enumerate(self._rows):
+            path = f"data/{self._name}-{at:05}-of-{count:05}.{self._make.suffix}"
+            self._part(at).rename(self._folder / path)
+            files.append(described(self._folder, path, rows))
+        return files
+
+    def _flush(self) -> None:
+        rows = pl.concat(self._waiting) if self._waiting else pl.DataFrame(schema=self._schema)
+        self._waiting, self._bytes = [], 0
+        if self._open is None:
+            part = self._part(len(self._rows))
+            part.parent.mkdir(parents=True, exist_ok=True)
+            file = part.open("wb")
+            self._open = file, self._make(file, self._schema)
+            self._rows.append(0)
+        file, writer = self._open
+        writer.write(rows)
+        self._rows[-1] += rows.height
+        if file.tell() >= self._size:
+            self._end()
+
+    def _end(self) -> None:
+        if self._open:
+            file, writer = self._open
+            writer.close()
+            file.close()
+            self._open = None
+
+    def _part(self, at: int) -> Path:
+        return self._folder / "data" / f"{self._name}.{at}.part"
+
+
+def described(folder: Path, path: str, rows: int | None = None) -> File:
+    """What a manifest says of a file that is written."""
+    whole = folder / path
+    with whole.open("rb") as f:
+        return File(path, rows, whole.stat().st_size, hashlib.file_digest(f, "sha256").hexdigest())
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ") if value else None

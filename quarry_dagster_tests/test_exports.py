@@ -1,0 +1,476 @@
+"""Datasets made of a corpus: what is in them, how they split, what is said of them, and that they appear whole."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from quarry_dagster.errors import ConfigError, StoreError
+from quarry_dagster.exports import Exported, export
+from quarry_dagster.exports.card import cell
+from quarry_dagster.exports.export import KEY
+from quarry_dagster.exports.formats import Shards
+from quarry_dagster.exports.rows import WRITTEN
+from quarry_dagster.exports.select import condition
+from quarry_dagster.exports.sides import groups, sides
+from quarry_dagster.profiles.settings import Export
+from quarry_dagster.stages import corpus_export
+from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
+
+
+def documents() -> list[dict[str, Any]]:
+    """Sixty documents on thirty domains, with own columns, and one that holds an address."""
+    rows = [
+        {
+            "url": f"https://www.site{i % 30}.example/{i}",
+            "text": words(i) + (" Write to jo.doe@corp-mail.org or call +44 20 7946 0958." if i == 7 else ""),
+            "topic": "a" if i % 2 else "b",
+            "title": f"Title {i}",
+        }
+        for i in range(60)
+    ]
+    rows[3]["title"] = "<script>alert(1)</script> | `x`\n# \x1b[31mred"
+    return rows
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    corpus = Corpus(tmp_path_factory.mktemp("exports") / "data", profile())
+    corpus.seed("a.jsonl", "".join(json.dumps(row) + "\n" for row in documents()))
+    corpus.run()
+    return corpus
+
+
+@pytest.fixture
+def corpus(made: Corpus, tmp_path: Path) -> Corpus:
+    return made.copy(tmp_path / "data")
+
+
+def write(corpus: Corpus, to: Path, **settings: Any) -> Exported:
+    given = {name: settings.pop(name) for name in ("since", "force", "title", "contact") if name in settings}
+    wanted = Export.model_validate({"format": "parquet", "to": str(to), **settings})
+    return export(corpus.store, wanted, str(to), **given)
+
+
+def rows_of(to: Path, split: str = "*") -> pl.DataFrame:
+    return pl.read_parquet(sorted(to.glob(f"data/{split}-*.parquet")))
+
+
+def lines_of(to: Path) -> list[dict[str, Any]]:
+    zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    return [json.loads(line) for path in sorted(to.glob("data/*.zst")) for line in zstd.open(path, "rt")]
+
+
+def bytes_of(to: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(to)): path.read_bytes() for path in sorted(to.rglob("*")) if path.is_file()}
+
+
+def test_every_kept_document_is_a_row_with_what_it_came_from(made: Corpus, tmp_path: Path) -> None:
+    done = write(made, tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert rows.schema == WRITTEN
+    kept = made.read("deduped_corpus").sort("doc_id")
+    assert done.splits == {"train": kept.height} and done.left_out == {}
+    named = [c for c in kept.columns if c in rows.columns]
+    assert rows.sort("doc_id").select(named).equals(kept.select(named))
+    assert rows["extractor"].null_count() == 0
+    assert rows.filter(pl.col("url").str.ends_with("/4"))["metadata"].to_list() == ['{"topic":"b"}']
+    with pq.ParquetFile(next((tmp_path / "out" / "data").iterdir())) as file:
+        assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+        assert file.metadata.row_group(0).column(0).has_offset_index
+
+
+def test_a_manifest_names_every_file_with_its_digest_and_no_clock(made: Corpus, tmp_path: Path) -> None:
+    write(made, tmp_path / "out", format="huggingface", splits={"test": 0.2})
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    named = {file["path"]: file for file in manifest["files"]}
+    content = bytes_of(tmp_path / "out")
+    assert named.keys() | {"manifest.json"} == content.keys()
+    for path, file in named.items():
+        assert (file["bytes"], file["sha256"]) == (len(content[path]), hashlib.sha256(content[path]).hexdigest())
+    assert sum(file["rows"] or 0 for file in named.values()) == sum(s["documents"] for s in manifest["splits"].values())
+    assert manifest["corpus"]["number"] == 1 and manifest["seeds"]
+    for text in (content["manifest.json"], content["README.md"], content["croissant.json"]):
+        assert str(tmp_path).encode() not in text
+        assert not re.search(rb"20\d\d-\d\d-\d\dT", text)
+
+
+def test_the_same_corpus_and_settings_give_the_same_bytes_and_are_not_written_twice(
+    made: Corpus, tmp_path: Path
+) -> None:
+    how = {"splits": {"test": 0.2}, "redact": ["email"], "format": "huggingface"}
+    assert write(made, tmp_path / "a", **how).is_new
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")}
+    assert not write(made, tmp_path / "a", **how).is_new
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == before
+    write(made, tmp_path / "b", **how)
+    assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
+    assert write(made, tmp_path / "a", force=True, **how).is_new
+    assert write(made, tmp_path / "a", **(how | {"salt": "x"})).is_new, "other settings are another export"
+
+
+def test_json_lines_are_named_as_columns_or_as_dolma_has_them(made: Corpus, tmp_path: Path) -> None:
+    write(made, tmp_path / "ours", format="jsonl")
+    write(made, tmp_path / "dolma", format="jsonl", names="dolma")
+    ours, dolma = lines_of(tmp_path / "ours"), lines_of(tmp_path / "dolma")
+    assert list(ours[0]) == list(WRITTEN)
+    assert set(dolma[0]) == {"id", "text", "source", "added", "created", "metadata"}
+    assert [row["doc_id"] for row in ours] == [row["id"] for row in dolma]
+    assert {row["metadata"]["topic"] for row in ours} == {"a", "b"}
+    assert dolma[0]["metadata"]["url"] == ours[0]["url"] and dolma[0]["metadata"]["metadata"] == ours[0]["metadata"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", ours[0]["fetched_at"])
+
+
+@pytest.mark.parametrize(
+    ("select", "wanted"),
+    [
+        ("metadata.topic = 'a'", lambda i: i % 2 == 1),
+        ("url LIKE '%/1_' AND word_count > 10", lambda i: 10 <= i < 20),
+        ("host IN ('www.site3.example', 'www.site4.example')", lambda i: i % 30 in (3, 4)),
+        ("title = 'Title 5' OR lower(title) = 'title 6'", lambda i: i in (5, 6)),
+        ("NOT (metadata.topic = 'a') AND title IS NOT NULL -- a word", lambda i: i % 2 == 0),
+        ("word_count BETWEEN 1 AND 1000 AND array_length(failed_rules) >= 0", lambda i: True),
+        ("words_v1 >= 0 AND url <> 'select'", lambda i: True),
+    ],
+)
+def test_a_condition_chooses_as_behind_where(made: Corpus, tmp_path: Path, select: str, wanted: Any) -> None:
+    expected = {row["url"] for i, row in enumerate(documents()) if wanted(i)}
+    done = write(made, tmp_path / "out", select=select)
+    assert set(rows_of(tmp_path / "out")["url"]) == expected
+    assert done.left_out.get("not_selected", 0) == 60 - len(expected)
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        ("lang = 'en'", "there is no column 'lang'; the nearest is 'language'"),
+        ("lenght(text) > 3", "there is no function 'lenght'; the nearest is 'length'"),
+        ("sum(word_count) > 3", "there is no function 'sum'"),
+        ("doc_id IN (SELECT doc_id FROM x)", "SELECT has no place in a condition"),
+        ("read_csv('/etc/passwd') = 'x'", "there is no function 'read_csv'"),
+        ("COLUMNS('.*') = 'x'", "COLUMNS has no place"),
+        ("word_count", "is a value .* and no condition"),
+        ("word_count + 1", "is a value .* and no condition"),
+        ("1 = 1", "names no column"),
+        ("language = ", "is no condition"),
+        ("language = 'en'; DROP TABLE x", "is no condition"),
+        ("word_count > 'many'", "cannot be asked of these columns|is no condition|no document is left"),
+        ("language = 'xx'", "no document is left to export: 60 are kept, 60 not_selected"),
+    ],
+)
+def test_what_is_no_condition_is_told_with_the_nearest(made: Corpus, tmp_path: Path, select: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        write(made, tmp_path / "out", select=select)
+    assert not (tmp_path / "out").exists()
+
+
+def test_words_in_quotes_are_no_words_of_sql() -> None:
+    expression, names = condition("title = 'select a(b) from' OR \"url\" = 'x; y'", ["title", "url"])
+    assert names == ["title", "url"]
+    found = pl.DataFrame({"title": ["select a(b) from", "x"], "url": ["", ""]}).filter(expression)
+    assert found.height == 1
+
+
+def test_a_group_stays_on_one_side_and_growth_moves_no_document(corpus: Corpus, tmp_path: Path) -> None:
+    how = {"splits": {"test": 0.25, "validation": 0.15}, "salt": "s"}
+    write(corpus, tmp_path / "out", **how)
+    before = {split: set(rows_of(tmp_path / "out", split)["url"]) for split in ("train", "test", "validation")}
+    assert all(before.values()) and sum(map(len, before.values())) == 60
+    domains = [{url.split("/")[2] for url in urls} for urls in before.values()]
+    assert sum(map(len, domains)) == len(set().union(*domains))
+    more = [{"url": f"https://new{i}.example/{i}", "text": words(1000 + i)} for i in range(6)]
+    corpus.seed("b.jsonl", "".join(json.dumps(row) + "\n" for row in more))
+    corpus.run()
+    write(corpus, tmp_path / "out", **how)
+    for split, urls in before.items():
+        assert urls <= set(rows_of(tmp_path / "out", split)["url"])
+
+
+def test_to_add_a_split_moves_nothing_between_the_others() -> None:
+    names = pl.Series([f"site{i}.example" for i in range(2000)])
+    one, two = sides(names, {"test": 0.1}, ""), sides(names, {"test": 0.1, "validation": 0.1}, "")
+    assert (one == "test").sum() == (two == "test").sum() == ((one == "test") & (two == "test")).sum()
+    assert abs((two == "validation").mean() - 0.1) < 0.03  # pyright: ignore[reportOperatorIssue]
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [
+        ("www.bbc.co.uk", "bbc.co.uk"),
+        ("a.github.io:8080", "a.github.io"),
+        ("127.0.0.1:8000", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("urn:quarry:mine", "id"),
+        (None, "id"),
+    ],
+)
+def test_the_domain_of_a_host_is_the_registered_one(host: str | None, domain: str) -> None:
+    frame = pl.DataFrame({"doc_id": ["id"], "host": [host]}, schema={"doc_id": pl.String, "host": pl.String})
+    assert groups(frame, "domain").to_list() == [domain]
+
+
+def test_what_shares_text_with_another_side_is_left_out_and_stays_out(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "data", profile())
+    texts = {f"http://d{i}.example/": words(i, 300) for i in range(60)}
+    quoted = {f"http://q{i}.example/": words(i, 150) + "\n\n" + words(500 + i, 200) for i in range(20)}
+    corpus.seed_texts("a.jsonl", texts | quoted)
+    corpus.run()
+    how = {"splits": {"test": 0.3}, "group": "document"}
+    done = write(corpus, tmp_path / "out", **how)
+    train, test = (set(rows_of(tmp_path / "out", split)["url"]) for split in ("train", "test"))
+    pairs = [(f"http://d{i}.example/", f"http://q{i}.example/") for i in range(20)]
+    assert not [pair for pair in pairs if len({u in test for u in pair}) == 2 and {*pair} <= train | test]
+    assert done.left_out == {"held_out_conflict": 80 - len(train) - len(test)} and len(test) > 5
+    out = {*texts, *quoted} - train - test
+    assert out, "some pair is parted, or the test proves nothing"
+    corpus.seed_texts("b.jsonl", {f"http://more{i}.example/": words(900 + i, 300) for i in range(8)})
+    copies = {url.replace("http://", "http://copy."): f"{text}\n\nA last line." for url, text in texts.items()}
+    corpus.seed_texts("c.jsonl", copies)
+    corpus.run()
+    write(corpus, tmp_path / "out", **how)
+    assert not out & set(rows_of(tmp_path / "out", "test")["url"])
+
+
+def test_equal_texts_are_never_on_two_sides_whatever_is_kept(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "data", profile(deduplication={"mode": "annotate"}))
+    texts = {f"http://{a}{i}.example/": words(i, 200) for i in range(40) for a in ("a", "b")}
+    corpus.seed_texts("a.jsonl", texts)
+    corpus.run()
+    write(corpus, tmp_path / "out", splits={"test": 0.3})
+    by_split = [set(rows_of(tmp_path / "out", split)["text"]) for split in ("train", "test")]
+    assert all(by_split) and not by_split[0] & by_split[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"splits": {"test": 0.2}, "group": "metadata.topic"},
+            "split test: 0.2 was asked for, and it has .*largest group",
+        ),
+        ({"splits": {"test": 0.2}, "group": "seed"}, "the largest group, a.jsonl, has 60"),
+    ],
+)
+def test_a_split_that_misses_its_share_names_the_largest_group(
+    made: Corpus, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        write(made, tmp_path / "out", **settings)
+
+
+def test_personal_data_is_replaced_and_counted(made: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(made, tmp_path / "out", redact=["email", "phone"])
+    (text,) = [text for text in rows_of(tmp_path / "out")["text"] if "Write to" in text]
+    assert "<EMAIL>" in text and "<PHONE>" in text and "jo.doe" not in text
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["redacted"] == {"email": 1, "phone": 1}
+    assert "email, phone" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(ConfigError, match=KEY):
+        write(made, tmp_path / "names", redact=["email"], redact_with="pseudonym")
+    monkeypatch.setenv(KEY, "a secret")
+    write(made, tmp_path / "names", redact=["email"], redact_with="pseudonym")
+    (text,) = [text for text in rows_of(tmp_path / "names")["text"] if "Write to" in text]
+    assert re.search("<EMAIL:[0-9a-f]{12}>", text)
+    assert b"a secret" not in b"".join(bytes_of(tmp_path / "names").values())
+
+
+def test_without_a_table_that_a_setting_needs_nothing_is_written(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "data", profile())
+    corpus.seed_texts("a.jsonl", {"http://a.example/": words(1)})
+    with pytest.raises(ConfigError, match="there is no corpus"):
+        write(corpus, tmp_path / "out")
+    corpus.run_five()
+    for settings in ({"redact": ["email"]}, {"policy": "gopher@1"}):
+        with pytest.raises(StoreError, match=r"quarry run makes (it|them)"):
+            write(corpus, tmp_path / "out", **settings)
+        assert not (tmp_path / "out").exists()
+    assert write(corpus, tmp_path / "out").splits == {"train": 1}
+
+
+def test_a_policy_leaves_out_what_fails_it(made: Corpus, tmp_path: Path) -> None:
+    policy = tmp_path / "mine.yaml"
+    policy.write_text("name: mine\nversion: 1\nrules:\n  - {name: short, signal: words_v1, op: '<', threshold: 125}\n")
+    done = write(made, tmp_path / "out", policy=str(policy))
+    assert done.left_out["fails_policy"] + done.splits["train"] == 60 and done.splits["train"] < 60
+
+
+def test_what_a_page_wrote_is_text_in_the_card(made: Corpus, tmp_path: Path) -> None:
+    title = "<b>x</b>\n# \x1b[31m `y` | [a](http://evil.example)"
+    write(made, tmp_path / "out", format="huggingface", title=title, contact="a: [b]\n- c")
+    card = (tmp_path / "out" / "README.md").read_text()
+    header, body = card.split("---\n", 2)[1:]
+    told = yaml.safe_load(header)
+    assert told["pretty_name"] == title and told["dataset_info"]["splits"][0]["num_examples"] == 60
+    assert "\x1b" not in body and "<b>" not in body and "[a](" not in body
+    assert cell("a|b\nc") == r"a\|b c"
+
+
+def test_shards_end_by_bytes_and_hold_all_rows(tmp_path: Path) -> None:
+    from quarry_dagster.exports import formats
+
+    schema = pl.Schema({"doc_id": pl.String, "text": pl.String})
+    shards = Shards(tmp_path, "train", formats.ParquetWriter, schema, size=40_000)
+    for i in range(40):
+        random = os.urandom(4000).hex()
+        shards.write(pl.DataFrame({"doc_id": [str(i)], "text": [random]}))
+        shards._flush()
+    files = shards.close()
+    assert len(files) > 3 and files[0].path == f"data/train-00000-of-{len(files):05}.parquet"
+    assert sum(f.rows or 0 for f in files) == 40
+    assert pl.read_parquet([tmp_path / f.path for f in files])["doc_id"].to_list() == [str(i) for i in range(40)]
+
+
+def test_a_folder_of_somebody_else_is_not_touched(made: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds files that are no export"):
+        write(made, tmp_path / "out", force=True)
+    (tmp_path / "out" / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is no manifest of an export"):
+        write(made, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.json", "thesis.txt"]
+    (tmp_path / "file").write_text("x")
+    with pytest.raises((ConfigError, StoreError)):
+        write(made, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+KILLED = """
+import os, sys
+from quarry_dagster.exports import export, place
+from quarry_dagster.profiles.settings import Export
+from quarry_dagster.store import Store
+swap = place.Place._swap
+def killed(self, new):
+    if sys.argv[3] == "before":
+        os._exit(9)
+    target = place.Path(self.disk.full(""))
+    target.rename(target.with_name(f".{target.name}.before"))
+    os._exit(9)
+place.Place._swap = killed
+export(Store(sys.argv[1]), Export(format="jsonl", to=sys.argv[2]), sys.argv[2], force=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["before", "within"])
+def test_a_killed_export_leaves_what_was_there_and_the_next_one_is_whole(
+    made: Corpus, tmp_path: Path, where: str
+) -> None:
+    to = tmp_path / "out"
+    write(made, to)
+    before = bytes_of(to)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(made.root), str(to), where], check=False)
+    assert done.returncode == 9
+    if where == "before":
+        assert bytes_of(to) == before
+    assert not write(made, to).is_new, "what was there is there"
+    assert bytes_of(to) == before
+    assert write(made, to, force=True).is_new
+    assert bytes_of(to) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_exports_to_one_place_do_not_mix(made: Corpus, tmp_path: Path) -> None:
+    from quarry_dagster.exports.place import Place
+
+    with Place(str(tmp_path / "out")).writing() as folder:
+        with pytest.raises(ConfigError, match="another export is being written"):
+            write(made, tmp_path / "out")
+        (folder / "manifest.json").write_text('{"made_by": "quarry-dagster"}')
+    assert write(made, tmp_path / "out").is_new
+
+
+def test_an_object_store_has_the_manifest_last(made: Corpus, tmp_path: Path) -> None:
+    to = f"memory://bucket-{tmp_path.name}/out"
+    wanted = Export(format="parquet", to=to)
+    assert export(made.store, wanted, to).is_new
+    assert not export(made.store, wanted, to).is_new
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    found = {path.rsplit("/out/", 1)[1] for path in fs.find(f"/bucket-{tmp_path.name}/out")}
+    assert {"manifest.json", "README.md", "data/train-00000-of-00001.parquet"} <= found
+    fs.pipe(f"/bucket-{tmp_path.name}/other/a.txt", b"x")
+    with pytest.raises(ConfigError, match="no export"):
+        export(made.store, wanted, f"memory://bucket-{tmp_path.name}/other")
+
+
+def test_only_what_changed_since_a_corpus_and_what_went(corpus: Corpus, tmp_path: Path) -> None:
+    rows = documents()
+    rows[5]["text"] = words(77)
+    rows[6]["topic"] = "z"
+    corpus.seed(
+        "b.jsonl",
+        "".join(json.dumps(r) + "\n" for r in (rows[5], rows[6]))
+        + json.dumps({"url": "http://new.example/", "text": words(88)}),
+    )
+    corpus.run()
+    done = write(corpus, tmp_path / "out", since=1)
+    assert {url.rsplit("/", 1)[1] for url in rows_of(tmp_path / "out")["url"]} == {"5", "6", ""}
+    assert done.corpus == 2 and (tmp_path / "out" / "removed.jsonl").read_text() == ""
+    with pytest.raises(ConfigError, match=r"no corpus|kept"):
+        write(corpus, tmp_path / "other", since=99)
+
+
+def test_a_takedown_reaches_exports_below_the_root_and_names_the_others(quarry: Quarry, tmp_path: Path) -> None:
+    rows = [{"url": f"http://a.test/{i}", "text": words(i) + (" zanzibarquokka" if i == 3 else "")} for i in range(8)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert quarry("run", "a.jsonl")[0] == 0
+    data = tmp_path / "data"
+    for to in (data / "exports" / "mine", tmp_path / "elsewhere"):
+        status, out, err = quarry("export", "jsonl", "--to", to)
+        assert status == 0, err
+    inside = data / "exports" / "mine"
+    assert any("zanzibarquokka" in row["text"] for row in lines_of(inside))
+    status, out, err = quarry("forget", "http://a.test/3")
+    assert status == 0, err
+    assert "elsewhere" in out and "quarry export" in out and "mine" not in out
+    assert len(lines_of(inside)) == 7 and not any("zanzibarquokka" in row["text"] for row in lines_of(inside))
+    taken = [json.loads(line)["doc_id"] for line in (inside / "takedowns.jsonl").read_text().splitlines()]
+    assert len(taken) == 1 and taken[0] not in {row["doc_id"] for row in lines_of(inside)}
+    assert len(lines_of(tmp_path / "elsewhere")) == 8
+
+
+def test_the_command_says_what_it_wrote(quarry: Quarry, made: Corpus, tmp_path: Path) -> None:
+    said = ("export", "huggingface", "--to", "out", "--data", made.root, "--split", "test=0.2", "--redact", "all")
+    status, out, err = quarry(*said)
+    assert status == 0, err
+    assert "train" in out and "test" in out and "written" in out
+    status, out, _ = quarry(*said, "--json")
+    told = json.loads(out)
+    assert status == 0 and told["written"] is False and told["splits"].keys() == {"train", "test"}
+    for wrong, said_of_it in (
+        (("--split", "test"), "write NAME=SHARE"),
+        (("--split", "test=2"), "splits.test"),
+        (("--split", "test=0.6,validation=0.6"), "leave nothing to train on"),
+        (("--split", "train=0.5"), "train is what the others leave"),
+        (("--group", "domains"), "group"),
+        (("--redact", "emails"), "redact"),
+        (("--names", "dolma"), "names"),
+        (("--policy", "none@3"), "no policy 'none@3'"),
+    ):
+        status, out, err = quarry("export", "parquet", "--to", "other", "--data", made.root, *wrong)
+        assert status == 1 and said_of_it in err, (wrong, err)
+    assert quarry("export", "arrow", "--to", "x")[0] == 2
+    assert quarry("export", "jsonl", "--to", "x", "--data", tmp_path / "none")[0] == 1
+
+
+def test_a_profile_asks_for_exports_which_lie_below_the_root(corpus: Corpus, tmp_path: Path) -> None:
+    wanted = ({"format": "parquet", "to": "all"}, {"format": "jsonl", "to": "none", "select": "language = 'xx'"})
+    settings = profile().model_copy(update={"exports": tuple(Export.model_validate(each) for each in wanted)})
+    with pytest.raises(ConfigError, match="exports, none: no document is left"):
+        corpus_export.refresh(corpus.store, settings)
+    assert rows_of(corpus.root / "exports" / "all").height == 60
+    one = settings.model_copy(update={"exports": settings.exports[:1]})
+    report, done = corpus_export.refresh(corpus.store, one)
+    assert report.written == 0 and not done[0].is_new and report.rows == 60
