@@ -17,7 +17,7 @@ from quarry_dagster.errors import ConfigError
 _NO_GPU = tuple(getattr(pynvml, f"NVMLError_{name}") for name in ("LibraryNotFound", "DriverNotLoaded", "NoPermission"))
 _NOT_SUPPORTED = getattr(pynvml, "NVMLError_NotSupported")  # noqa: B009
 
-_FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu11")
+_FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss")
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def faiss_gpus() -> int:
 
 
 def faiss_packages() -> dict[str, str]:
-    """The installed packages that bring FAISS, by their names on the package index, and the version of each.
+    """The installed packages that bring FAISS by their names, and the version of each; a source build is `faiss`.
 
-    None where it was built from source. More than one is a fault that pip does not see: each writes over the files of
+    More than one is a fault that pip does not see: each writes over the files of
     the others, and to uninstall one breaks all.
     """
     found = {}

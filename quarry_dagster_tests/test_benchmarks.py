@@ -7,10 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from benchmarks import embedding
+from benchmarks import embedding, guide
 from benchmarks.dedup import score
 from benchmarks.planted import BASE, CHANGES, HARD_NEGATIVES, generate
 from quarry_dagster.embed import backend
+from quarry_dagster.gpu import list_gpus
 from quarry_dagster_tests.corpus import words
 
 ROOT = Path(__file__).parent.parent
@@ -120,3 +121,24 @@ def test_the_pipeline_is_measured_in_speed_and_memory() -> None:
     assert done.returncode == 0, done.stderr
     assert "| raspberry_pi | **" in done.stdout and "extracted_text" in done.stdout
     assert "\n| 100 | " in done.stdout
+
+
+@pytest.mark.slow
+def test_the_guides_table_is_measured_and_its_gpu_rows_say_that_they_were_not_run() -> None:
+    command = [sys.executable, "-m", "benchmarks.guide", "--pages", "30", "--texts", "80", "--vectors", "2000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[2:]] == [f"| {row.name}" for row in guide.ROWS]
+    measured = not guide.RESULTS.exists()
+    assert done.stdout.count("| not run |") == (6 if measured else 0)
+
+
+def test_gpus_are_measured_where_there_is_one_and_else_it_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "found.json"), "--pages", "30"]
+    if list_gpus():
+        command += ["--texts", "80", "--vectors", "2000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "found.json").exists() == bool(list_gpus())
+    assert ("not run: there is no GPU" in done.stdout) == (not list_gpus())

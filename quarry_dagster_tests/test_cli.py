@@ -439,6 +439,14 @@ def test_doctor_names_two_packages_that_lie_over_each_other(quarry: Quarry, monk
     assert status == 1 and "faiss-cpu and faiss-gpu lie over each other" in " ".join(out.split())
 
 
+def test_the_health_check_of_a_gpu_asks_faiss_too(quarry: Quarry, tmp_path: Path) -> None:
+    if gpu.faiss_gpus():
+        pytest.skip("this FAISS can use a GPU")
+    (tmp_path / "gpu.yaml").write_text("index: {use_gpu_faiss: true, large_type: IndexIVFFlat}\n")
+    status, out, _ = quarry("doctor", "--quick", "--gpu", "--profile", tmp_path / "gpu.yaml")
+    assert status == 1 and "this FAISS cannot use a GPU" in " ".join(out.split())
+
+
 def test_a_killed_run_is_failed_and_its_pool_slot_freed(quarry: Quarry, tmp_path: Path, site: Site) -> None:
     site.pages = {f"/{i}": html(f"Page {i}", words(i)) for i in range(200)}
     (tmp_path / "seeds.txt").write_text("".join(site.url(p) + "\n" for p in site.pages))

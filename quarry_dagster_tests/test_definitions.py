@@ -68,6 +68,7 @@ def test_names_that_users_rely_on() -> None:
         "deduped_corpus:large_clusters": False,
         "deduped_corpus:corpus_shrank": True,
         "deduped_corpus:up_to_date": False,
+        "corpus_export:as_promised": False,
     }
 
 

@@ -252,6 +252,13 @@ def test_a_batch_that_fails_leaves_the_model_usable() -> None:
         assert model_.forward(np.ones((1, 3), np.int64), np.ones((1, 3), np.int64)).shape == (1, 384)
 
 
+def test_tf32_is_float32_where_no_gpu_rounds_it() -> None:
+    exact, rounded = (Embedding(device="cpu", precision=p, batch_tokens=600) for p in ("float32", "tf32"))
+    assert vector_id(exact) != vector_id(rounded)
+    vectors = [load_encoder(settings, 0.8).encode(TEXTS[:3]) for settings in (exact, rounded)]
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+
+
 def test_a_batch_that_a_gpu_has_no_memory_for_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

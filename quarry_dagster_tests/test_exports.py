@@ -10,11 +10,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from quarry_dagster.checks.corpus_export import as_promised
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.exports import Exported, export
 from quarry_dagster.exports.card import cell
@@ -23,6 +25,8 @@ from quarry_dagster.exports.formats import Shards
 from quarry_dagster.exports.rows import WRITTEN
 from quarry_dagster.exports.select import condition
 from quarry_dagster.exports.sides import groups, sides
+from quarry_dagster.orchestration.assets.corpus_export import corpus_export as asset
+from quarry_dagster.orchestration.resources import Quarry as Resource
 from quarry_dagster.profiles.settings import Export
 from quarry_dagster.stages import corpus_export
 from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
@@ -474,3 +478,38 @@ def test_a_profile_asks_for_exports_which_lie_below_the_root(corpus: Corpus, tmp
     one = settings.model_copy(update={"exports": settings.exports[:1]})
     report, done = corpus_export.refresh(corpus.store, one)
     assert report.written == 0 and not done[0].is_new and report.rows == 60
+
+
+def test_a_check_finds_a_changed_file_and_a_text_on_two_sides(corpus: Corpus) -> None:
+    wanted = Export.model_validate({"format": "jsonl", "to": "out", "splits": {"test": 0.3}, "group": "document"})
+    settings = profile().model_copy(update={"exports": (wanted,)})
+    assert "it is not there" in as_promised(corpus.store, settings).summary
+    corpus_export.refresh(corpus.store, settings)
+    finding = as_promised(corpus.store, settings)
+    assert finding.passed and finding.facts["documents"] == 60
+    to = corpus.root / "exports" / "out"
+    manifest = json.loads((to / "manifest.json").read_text())
+    train, test = (next((to / "data").glob(f"{split}-*")) for split in ("train", "test"))
+    train.write_bytes(test.read_bytes())
+    assert (
+        "train-00000-of-00001.jsonl.zst is not the file that was written" in as_promised(corpus.store, settings).summary
+    )
+    for file in manifest["files"]:
+        if file["path"] == f"data/{train.name}":
+            file["sha256"] = hashlib.sha256(train.read_bytes()).hexdigest()
+    (to / "manifest.json").write_text(json.dumps(manifest))
+    assert "is held out, and shares text with another side" in as_promised(corpus.store, settings).summary
+    train.unlink()
+    assert "is gone" in as_promised(corpus.store, settings).summary
+
+
+def test_the_asset_shows_what_it_wrote(corpus: Corpus) -> None:
+    wanted = Export.model_validate({"format": "parquet", "to": "out", "splits": {"test": 0.3}, "group": "document"})
+    for exports, documents in (((wanted,), 60), ((), 0)):
+        settings = profile().model_copy(update={"exports": exports}).model_dump(mode="json")
+        quarry = Resource(data=str(corpus.root), profile="test", settings=settings)
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = dg.materialize([asset], instance=instance, resources={"quarry": quarry})
+        (made,) = result.asset_materializations_for_node("corpus_export")
+        assert made.metadata["documents"].value == documents
+    assert (corpus.root / "exports" / "out" / "README.md").exists()

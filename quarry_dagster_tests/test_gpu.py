@@ -1,11 +1,18 @@
 """GPUs are watched off the hot path; a machine without one has nothing to report, and nothing fails."""
 
 import time
+from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from quarry_dagster import gpu
 from quarry_dagster.gpu import Gpu
+from quarry_dagster.orchestration.assets.embeddings import embeddings
+from quarry_dagster.orchestration.resources import Quarry
+from quarry_dagster.stages import extracted_text
+from quarry_dagster.stages.pages import raw_pages
+from quarry_dagster_tests.corpus import LOOPBACK, Corpus, profile, words
 
 
 def test_what_nvml_says_can_be_read_with_or_without_a_gpu() -> None:
@@ -23,3 +30,23 @@ def test_samples_become_a_mean_and_peaks_over_all_gpus(monkeypatch: pytest.Monke
         while use.samples < 2:
             time.sleep(0.001)
     assert (use.samples, use.utilization, use.utilization_max, use.memory_used_mb) == (2, 60.0, 90, 3000)
+
+
+def test_what_was_embedded_a_second_is_told_with_the_asset_and_nothing_where_nothing_was(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "data", profile())
+    corpus.seed_texts("a.jsonl", {f"http://a.test/{i}": words(i) for i in range(3)})
+    corpus.take_in()
+    (partition,) = corpus.store.batches.segments()
+    raw_pages.refresh(corpus.store, partition, corpus.profile.crawl, LOOPBACK)
+    extracted_text.refresh(corpus.store, partition, corpus.extractor)
+    quarry = Quarry(data=str(corpus.root), profile="test", settings=corpus.profile.model_dump(mode="json"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("crawl_batches", [partition])
+        shown = []
+        for _ in range(2):
+            of = {"instance": instance, "partition_key": partition, "resources": {"quarry": quarry}}
+            (made,) = dg.materialize([embeddings], **of).asset_materializations_for_node("embeddings")
+            shown.append(made.metadata)
+    assert shown[0]["embeddings_per_second"].value > 0 < shown[0]["tokens_per_second"].value
+    assert "embeddings_per_second" not in shown[1], "nothing was embedded anew"
+    assert ("gpu_utilization_percent" in shown[0]) == bool(gpu.list_gpus())

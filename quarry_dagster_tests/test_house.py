@@ -132,6 +132,25 @@ def test_every_extractor_is_a_mode_of_the_profile_and_the_other_way_round() -> N
     assert {extractor.name.rsplit(" ", 1)[1] for extractor in EXTRACTORS.values()} == EXTRACTORS.keys()
 
 
+def test_what_holds_a_sentence_of_the_guide_is_there() -> None:
+    """Each row of docs/guide.md names tests and benchmarks that there are, a document, or what is still lacking."""
+    lines = [line for line in (ROOT / "docs" / "guide.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert len(rows) > 150 and {len(row) for row in rows} == {3}
+    named = 0
+    for *_, held_by in rows:
+        tests = re.findall(r"`(test_\w+\.py)::(\w+)`", held_by)
+        for file, test in tests:
+            found = re.search(rf"^(?:def )?{test}\b", (ROOT / "quarry_dagster_tests" / file).read_text(), re.MULTILINE)
+            assert found, f"{file} has no {test}"
+        commands = re.findall(r"`python -m (benchmarks\.\w+)`", held_by)
+        assert all((ROOT / f"{command.replace('.', '/')}.py").exists() for command in commands), held_by
+        others = re.search(r"a document|needs a GPU|later: (?:service|containers)|held by|---", held_by)
+        assert tests or commands or others, held_by
+        named += len(tests)
+    assert named > 100
+
+
 def test_the_code_names_decisions_that_are_written() -> None:
     written = " ".join((ROOT / "docs" / "decisions.md").read_text().split())
     titles = [re.sub(r"[.,:]$", "", title) for title in re.findall(r"\*\*(.+?)\*\*", written)]

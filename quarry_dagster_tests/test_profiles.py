@@ -148,7 +148,9 @@ def test_a_profile_that_is_named_is_not_detected() -> None:
 
 
 SECTIONS = {
-    name: f.annotation for name, f in HardwareProfile.model_fields.items() if name not in ("name", "description", "exports")
+    name: f.annotation
+    for name, f in HardwareProfile.model_fields.items()
+    if name not in ("name", "description", "exports")
 }
 
 

@@ -45,8 +45,9 @@ class CascadeExtractor:
     profile's model."""
 
     def __init__(self, gpu_enabled: bool = True, profile: str | None = None) -> None:
-        """`gpu_enabled` embeds on a GPU where there is one. `profile` is a name or the path of a YAML; without it
-        QUARRY_PROFILE names one, or the hardware found chooses it.
+        """`gpu_enabled` embeds on a GPU where there is one, and the profile's backend is torch: OpenVINO and static
+        tables stay on the CPU. `profile` is a name or the path of a YAML; without it QUARRY_PROFILE names one, or the
+        hardware found chooses it.
 
         Raises:
             ConfigError: there is no such profile, or it is wrong.

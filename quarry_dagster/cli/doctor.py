@@ -74,6 +74,8 @@ def doctor(data: str | None, profile: str | None, quick: bool, needs_gpu: bool, 
         for remark in choice.remarks:
             say("note", remark)
         problems += _check_profile(choice.profile, memory.total, say)
+        if quick and needs_gpu:
+            problems += _gpu_of_faiss(choice.profile)
         if not quick:
             problems += _check_quality(Store(data_root(data)), profile_name(profile), choice.profile, say)
             problems += _check_model(choice.profile, say)
@@ -164,6 +166,11 @@ def _check_faiss(profile: HardwareProfile, say: _Say) -> Iterator[str]:
         say("", f"on the {where}: 1,000 queries of {len(vectors):,} vectors in {milliseconds:.0f} ms")
         if rows[:, 0].tolist() != list(range(1000)):
             yield f"FAISS does not find vectors that were just added, on the {where}: reinstall it"
+    yield from _gpu_of_faiss(profile)
+
+
+def _gpu_of_faiss(profile: HardwareProfile) -> Iterator[str]:
+    """What is said where the profile asks for FAISS on a GPU, and it cannot use one."""
     if profile.index.use_gpu_faiss:
         try:
             gpu.check_faiss()

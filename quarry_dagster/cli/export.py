@@ -49,7 +49,8 @@ def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any)
     store = Store.existing(data_root(data))
     done = make(store, _settings(format_, to, given), place_of(store, to), **own)
     if as_json:
-        print_json({"to": to, "written": done.is_new, **vars(done)})
+        facts = {name: value for name, value in vars(done).items() if name != "is_new"}
+        print_json({"data": store.files.root, "written": done.is_new, **facts})
         return
     splits = ", ".join(f"{n:,} {name}" for name, n in done.splits.items())
     said = "written" if done.is_new else "is there, and nothing changed"

@@ -364,7 +364,7 @@ class _Job:
         texts = pl.concat(frame.select("doc_id", "text_digest") for frame in self._sketches())
         ranks = texts.join(every.select("doc_id", rank=side), on="doc_id")
         held = found.filter(pl.col("side") != TRAIN)
-        out = leaks.conflicts(held, ranks, _Again(self._sketches))
+        out = leaks.conflicts(held, ranks, leaks.Again(self._sketches))
         if len(out):
             self.left_out[CONFLICT] += len(out)
         left = found.filter(~pl.col("doc_id").is_in(out.implode()))
@@ -399,16 +399,6 @@ class _Job:
             counted.update(place["type"] for place in places)
             made.append(redact(text, places, how, key=self.key) if places else text)
         return rows.with_columns(text=pl.Series(made, dtype=pl.String))
-
-
-class _Again:
-    """What can be iterated over several times, made anew each time."""
-
-    def __init__(self, make: Any) -> None:
-        self._make = make
-
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        return self._make()
 
 
 def _no_documents() -> pl.DataFrame:

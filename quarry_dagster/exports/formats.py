@@ -64,8 +64,7 @@ class JsonWriter:
     suffix = "jsonl.zst"
 
     def __init__(self, file: IO[bytes], schema: pl.Schema) -> None:
-        zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-        self._file = zstd.ZstdFile(file, "wb")
+        self._file = _zstd().ZstdFile(file, "wb")
 
     def write(self, rows: pl.DataFrame) -> None:
         lines = (json.dumps(self.named(row), ensure_ascii=False, allow_nan=False) for row in rows.iter_rows(named=True))
@@ -99,6 +98,19 @@ WRITERS: Mapping[tuple[str, str], Callable[[IO[bytes], pl.Schema], Writer]] = {
     ("jsonl", "dolma"): DolmaWriter,
 }
 """What writes a format, by its names of fields."""
+
+
+def read_ids(path: str, named: str) -> list[str]:
+    """The ids of the documents in a shard; `named` is its path in the export."""
+    if named.endswith(".parquet"):
+        return pl.read_parquet(path, columns=["doc_id"])["doc_id"].to_list()
+    with _zstd().open(path, "rt", encoding="utf-8") as lines:
+        rows = map(json.loads, lines)
+        return [row.get("doc_id") or row["id"] for row in rows]
+
+
+def _zstd() -> Any:
+    return import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
 class Shards:

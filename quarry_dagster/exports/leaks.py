@@ -6,7 +6,7 @@ left out once stays out while the corpus grows, whichever of two copies is kept 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,16 @@ CONTAINED = 0.3
 """The share of the smaller sketch from which two documents share text: containment, either way."""
 _ROWS = 20_000_000
 """Common hashes that are counted at once."""
+
+
+class Again:
+    """Frames that can be gone through several times: they are made anew each time, and never all in memory."""
+
+    def __init__(self, make: Callable[[], Iterator[pl.DataFrame]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return self._make()
 
 
 def conflicts(held: pl.DataFrame, ranks: pl.DataFrame, sketches: Iterable[pl.DataFrame]) -> pl.Series:

@@ -17,6 +17,7 @@ import dagster as dg
 
 from quarry_dagster.checks import (
     Finding,
+    corpus_export,
     deduped_corpus,
     embeddings,
     extracted_text,
@@ -156,6 +157,7 @@ ALL: Sequence[dg.AssetChecksDefinition] = [
     _ask(assets.deduped_corpus, deduped_corpus.removal_rate, _WARN),
     _ask(assets.deduped_corpus, deduped_corpus.large_clusters, _WARN),
     _ask(assets.deduped_corpus, deduped_corpus.up_to_date, _WARN),
+    _ask(assets.corpus_export, corpus_export.as_promised, _WARN),
 ]
 
 BLOCKING: Sequence[str] = [

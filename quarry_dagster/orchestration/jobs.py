@@ -20,13 +20,13 @@ embed = dg.define_asset_job(
 corpus = dg.define_asset_job(
     "corpus",
     dg.AssetSelection.assets(*assets.GLOBAL),
-    description="Bring the index, the corpus and its report in line with all partitions.",
+    description="Bring the index, the corpus, its report and its exports in line with all partitions.",
 )
 
 everything = dg.define_asset_job(
     "everything",
     dg.AssetSelection.assets(*assets.ALL),
-    description="From seeds to corpus in one run: batches, then the index, the corpus and its report.",
+    description="From seeds to corpus in one run: batches, then the index, the corpus, its report and its exports.",
 )
 
 compaction = dg.define_asset_job(
