@@ -172,7 +172,7 @@ def _memory(profile: str, sizes: list[int]) -> None:
             root = Path(name)
             (root / "seeds").mkdir()
             with (root / "seeds" / "texts.jsonl").open("w") as f:
-                f.writelines(_texts(size))
+                f.writelines(texts(size))
             cells = []
             for stage in STAGES:
                 command = [sys.executable, "-m", "benchmarks.pipeline", "--step", stage, name, profile]
@@ -183,7 +183,7 @@ def _memory(profile: str, sizes: list[int]) -> None:
             print(f"| {size:,} | {' | '.join(cells)} |", flush=True)
 
 
-def _texts(count: int) -> Iterator[str]:
+def texts(count: int) -> Iterator[str]:
     rng = np.random.default_rng(0)
     for i in range(count):
         of_its_own = some(rng, 150)  # else all texts have one subject, and are neighbours of each other

@@ -513,3 +513,18 @@ def test_the_asset_shows_what_it_wrote(corpus: Corpus) -> None:
         (made,) = result.asset_materializations_for_node("corpus_export")
         assert made.metadata["documents"].value == documents
     assert (corpus.root / "exports" / "out" / "README.md").exists()
+
+
+def test_the_summary_for_the_public_counts_what_the_tables_know(quarry: Quarry, made: Corpus, tmp_path: Path) -> None:
+    said = ("export", "training-summary", "--data", made.root, "--to")
+    status, out, err = quarry(*said, tmp_path / "summary.md")
+    assert status == 0 and "60 documents" in out, err
+    text = (tmp_path / "summary.md").read_text()
+    assert "| given | 60 | 7,2" in text and "| crawled | 0 | 0 |" in text
+    assert "The documents are from 30 domains; the 3" in text and "\n| site7.example | 2 | 249 |\n" in text
+    assert "**name and contact details" in text
+    assert quarry(*said, tmp_path / "summary.md")[0] == 0, "it is our own, and written again"
+    (tmp_path / "mine.md").write_text("mine")
+    status, _, err = quarry(*said, tmp_path / "mine.md")
+    assert status == 1 and "is another file" in err and (tmp_path / "mine.md").read_text() == "mine"
+    assert json.loads(quarry(*said, tmp_path / "summary.md", "--json")[1])["documents"] == 60

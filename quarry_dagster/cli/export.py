@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
 
 from quarry_dagster.cli.options import data_option, json_option, print_json
 from quarry_dagster.cli.terminal import safe
-from quarry_dagster.environment import data_root
+from quarry_dagster.environment import data_root, profile_name
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.plural import plural
 from quarry_dagster.profiles.settings import Export
 from quarry_dagster.settings_files import explained
 
+if TYPE_CHECKING:
+    from quarry_dagster.store import Store
+
+
+_SUMMARY = "training-summary"
+_FORMATS = ("parquet", "jsonl", "huggingface", _SUMMARY)
+
 
 @click.command()
-@click.argument("format_", metavar="FORMAT", type=click.Choice(["parquet", "jsonl", "huggingface"]))
+@click.argument("format_", metavar="FORMAT", type=click.Choice(_FORMATS))
 @click.option("--to", required=True, metavar="DIR", help="Folder or fsspec URL that the export has for itself.")
 @data_option
 @click.option("--select", metavar="CONDITION", help="Only rows of which this holds, as behind SQL's WHERE.")
@@ -38,6 +45,7 @@ from quarry_dagster.settings_files import explained
 def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any) -> None:
     """Write the published corpus to DIR as FORMAT: parquet, jsonl (zstd), or huggingface (Parquet with a card).
 
+    `training-summary` writes one file of Markdown instead: what the EU asks the providers of models to publish.
     Beside the rows lie README.md (the dataset's card), manifest.json (digests, settings, seeds) and takedowns.jsonl.
     The same corpus and settings give the same bytes; where they are there, nothing is written.
     """
@@ -47,6 +55,9 @@ def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any)
 
     own = {name: given.pop(name) for name in ("title", "contact", "since", "force")}
     store = Store.existing(data_root(data))
+    if format_ == _SUMMARY:
+        _summarize(store, place_of(store, to), as_json)
+        return
     done = make(store, _settings(format_, to, given), place_of(store, to), **own)
     if as_json:
         facts = {name: value for name, value in vars(done).items() if name != "is_new"}
@@ -58,6 +69,18 @@ def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any)
     for reason, n in done.left_out.items():
         click.echo(f"  left out: {n:,} {reason}")
     click.echo(f"  {plural(done.files, 'file')}, {done.bytes / 2**20:,.1f} MiB")
+
+
+def _summarize(store: Store, to: str, as_json: bool) -> None:
+    from quarry_dagster.exports.training_summary import training_summary
+    from quarry_dagster.profiles.remembered import settings_of
+
+    found = training_summary(store, settings_of(store, profile_name(None)), to)
+    if as_json:
+        facts = {"corpus": found.corpus, "documents": found.documents, "words": found.words}
+        print_json({"data": store.files.root, "to": to, **facts})
+        return
+    click.echo(f"{safe(to)}: written; corpus {found.corpus}, {plural(found.documents, 'document')}")
 
 
 def _settings(format_: str, to: str, given: dict[str, Any]) -> Export:

@@ -46,10 +46,15 @@ def groups(documents: pl.DataFrame, group: str) -> pl.Series:
         return documents["doc_id"]
     values = documents["host" if group == "domain" else group]
     if group == "domain":
-        distinct = values.unique().drop_nulls()
-        domains = pl.Series([_domain(host) for host in distinct], dtype=pl.String)
-        values = values.replace_strict(distinct, domains, default=None)
+        values = domains(values)
     return pl.select(pl.coalesce(values.alias("group"), documents["doc_id"])).to_series()
+
+
+def domains(hosts: pl.Series) -> pl.Series:
+    """The registered domain of each host, String; null where it has none, as a document without a URL."""
+    distinct = hosts.unique().drop_nulls()
+    found = pl.Series([_domain(host) for host in distinct], dtype=pl.String)
+    return hosts.replace_strict(distinct, found, default=None)
 
 
 def sides(names: pl.Series, splits: Mapping[str, float], salt: str) -> pl.Series:
@@ -84,13 +89,16 @@ def check_shares(documents: pl.DataFrame, splits: Mapping[str, float]) -> None:
 
 def _domain(host: str) -> str | None:
     """The registered domain of a host; an address as it is; None where there is neither."""
-    from tld import get_fld
+    from tld import get_fld, is_tld
 
     bare = _PORT.sub("", host)
     if host.startswith("urn:"):
         return None
     if _ADDRESS.fullmatch(bare) or "." not in bare:
         return bare
+    labels = bare.split(".")
+    if not is_tld(labels[-1]):  # the list's own rule for what it does not know, as for a company's network
+        return ".".join(labels[-2:])
     return get_fld(f"http://{bare}", fail_silently=True) or bare
 
 

@@ -19,7 +19,7 @@ from quarry_dagster.orchestration.assets.raw_pages import raw_pages
 
 ALL = (
     *(raw_pages, extracted_text, embeddings, page_metadata, personal_data, quality_signals),
-    *(faiss_index, deduped_corpus, corpus_report, corpus_export),
+    *(faiss_index, deduped_corpus, corpus_export, corpus_report),
 )
 """All assets, in order of the lineage."""
 PER_PARTITION = tuple(asset for asset in ALL if asset.partitions_def is not None)
