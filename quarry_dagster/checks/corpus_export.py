@@ -9,7 +9,7 @@ import polars as pl
 
 from quarry_dagster.checks.finding import Finding
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.exports.formats import read_ids
+from quarry_dagster.exports.formats import read_ids, split_of
 from quarry_dagster.exports.known import place_of
 from quarry_dagster.exports.leaks import Again, conflicts
 from quarry_dagster.exports.place import Place
@@ -23,7 +23,7 @@ def as_promised(store: Store, profile: HardwareProfile) -> Finding:
     """Of what the profile exports: each file is the one that its manifest names, and no held-out document shares text
     with another side, by a join of their sketches made for this check."""
     found: list[str] = []
-    documents = files = 0
+    rows = files = 0
     corpus = store.deduped_corpus.current()
     for settings in profile.exports:
         place = Place(place_of(store, settings.to, of_profile=True))
@@ -45,13 +45,12 @@ def as_promised(store: Store, profile: HardwareProfile) -> Finding:
                 if _sha256(path) != file["sha256"]:
                     found.append(f"{settings.to}: {file['path']} is not the file that was written")
                 elif file["rows"] is not None:
-                    split = Path(file["path"]).name.partition("-")[0]
-                    ids.setdefault(split, []).extend(read_ids(path, file["path"]))
-        documents += sum(map(len, ids.values()))
+                    ids.setdefault(split_of(file["path"]), []).extend(read_ids(path, file["path"]))
+        rows += sum(map(len, ids.values()))
         if corpus and manifest["corpus"]["number"] == corpus.number and len(ids) > 1:
             shared = _shared(store, corpus, ids)
             found += [f"{settings.to}: {doc_id} is held out, and shares text with another side" for doc_id in shared]
-    return Finding.of_breaches(found, f"{documents:,} documents in {files:,} files", documents=documents)
+    return Finding.of_breaches(found, f"{rows:,} rows in {files:,} files", rows=rows)
 
 
 def _shared(store: Store, corpus: Corpus, ids: dict[str, list[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _SUMMARY = "training-summary"
-_FORMATS = ("parquet", "jsonl", "huggingface", _SUMMARY)
+_FORMATS = ("parquet", "jsonl", "huggingface", "tokens", "markdown", "chunks", _SUMMARY)
 
 
 @click.command()
@@ -37,13 +38,29 @@ _FORMATS = ("parquet", "jsonl", "huggingface", _SUMMARY)
 @click.option(
     "--names", type=click.Choice(["quarry", "dolma"]), default="quarry", help="Names of fields in JSON lines."
 )
+@click.option(
+    "--rate",
+    multiple=True,
+    metavar="R",
+    help="How often documents are taken: language:en=1,de=2,*=0.5. May be repeated.",
+)
+@click.option("--weights", metavar="W", help="By how often a text was found: fineweb2, or 1=1,2=2,100=8.")
+@click.option("--documents", metavar="N", help="Size of the whole in documents: 250000, 250k, 1.5M.")
+@click.option("--bytes", metavar="N", help="Size of the whole in bytes of text: 10G.")
+@click.option("--tokens", metavar="N", help="Size of the whole in tokens of --tokenizer: 10B.")
+@click.option("--tokenizer", metavar="T", help="A tokenizer.json, a folder with one, or a model on the hub.")
+@click.option("--tokenizer-revision", metavar="COMMIT", help="Its commit on the hub.")
+@click.option("--end-of-text", metavar="TOKEN", help="Token behind each document, in the format tokens.")
+@click.option("--chunk-tokens", default=256, show_default=True, help="Tokens of a passage, at most.")
+@click.option("--chunk-overlap", default=32, show_default=True, help="Tokens that the next passage may repeat.")
 @click.option("--since", metavar="N", help="Only what came or changed since the corpus of this number or tag.")
 @click.option("--title", default="corpus", show_default=True, help="Name of the dataset, in its card.")
 @click.option("--contact", metavar="ADDRESS", help="Where the card says that one can write to.")
 @click.option("--force", is_flag=True, help="Write it again although nothing changed.")
 @json_option
 def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any) -> None:
-    """Write the published corpus to DIR as FORMAT: parquet, jsonl (zstd), or huggingface (Parquet with a card).
+    """Write the published corpus to DIR as FORMAT: parquet, jsonl (zstd), huggingface (Parquet with a card), tokens
+    (arrays of token ids, as Megatron-LM reads them), markdown (a file a document), or chunks (passages for retrieval).
 
     `training-summary` writes one file of Markdown instead: what the EU asks the providers of models to publish.
     Beside the rows lie README.md (the dataset's card), manifest.json (digests, settings, seeds) and takedowns.jsonl.
@@ -66,6 +83,8 @@ def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any)
     splits = ", ".join(f"{n:,} {name}" for name, n in done.splits.items())
     said = "written" if done.is_new else "is there, and nothing changed"
     click.echo(f"{safe(to)}: {said}; corpus {done.corpus}, {splits}")
+    if done.size and done.size["reached"] < done.size["asked"]:
+        click.echo("  {reached:,} of {asked:,} {unit} that were asked for".format(**done.size))
     for reason, n in done.left_out.items():
         click.echo(f"  left out: {n:,} {reason}")
     click.echo(f"  {plural(done.files, 'file')}, {done.bytes / 2**20:,.1f} MiB")
@@ -86,6 +105,10 @@ def _summarize(store: Store, to: str, as_json: bool) -> None:
 def _settings(format_: str, to: str, given: dict[str, Any]) -> Export:
     values: dict[str, Any] = {"format": format_, "to": to, "splits": _shares(given.pop("split"))}
     values["redact"] = _kinds(given.pop("redact"))
+    values["mix"] = _mix(given)
+    for name in ("tokenizer", "policy"):
+        if given[name] and Path(given[name]).exists():  # noted, to be found again from another folder
+            given[name] = str(Path(given[name]).absolute())
     try:
         return Export.model_validate(values | given)
     except ValidationError as e:
@@ -93,12 +116,31 @@ def _settings(format_: str, to: str, given: dict[str, Any]) -> Export:
 
 
 def _shares(text: str | None) -> dict[str, str]:
+    return _table(text or "", "--split", "write NAME=SHARE, each name once, as test=0.01,validation=0.01")
+
+
+def _mix(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the mix, taken out of what is given."""
+    rates: dict[str, dict[str, str]] = {}
+    example = "write COLUMN:VALUE=RATE,VALUE=RATE, each column and value once, as language:en=1,de=2,*=0.5"
+    for each in given.pop("rate"):
+        column, colon, table = each.partition(":")
+        if not colon or column in rates:
+            raise ConfigError(f"--rate {each}: {example}")
+        rates[column] = _table(table, f"--rate {column}:", example)
+    weights = given.pop("weights")
+    if weights and "=" in weights:
+        weights = _table(weights, "--weights", "write NUMBER=WEIGHT, each number once, as 1=1,2=2,100=8")
+    return {"rates": rates, "weights": weights} | {unit: given.pop(unit) for unit in ("documents", "bytes", "tokens")}
+
+
+def _table(text: str, option: str, example: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for each in filter(None, (text or "").split(",")):
-        name, equals, share = each.partition("=")
+    for each in filter(None, text.split(",")):
+        name, equals, value = each.rpartition("=")
         if not equals or name.strip() in found:
-            raise ConfigError(f"--split {text}: write NAME=SHARE, each name once, as test=0.01,validation=0.01")
-        found[name.strip()] = share
+            raise ConfigError(f"{option} {text}: {example}")
+        found[name.strip()] = value
     return found
 
 

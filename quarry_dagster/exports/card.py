@@ -43,6 +43,8 @@ class Split:
     words: int
     bytes: int
     """Of its files."""
+    tokens: int | None = None
+    """By the tokenizer of the export, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Facts:
     left_out: Sequence[Count]
     """By the export, by reason."""
     redacted: Sequence[Count]
+    repeats: int
+    """Rows that repeat a document."""
+    size: Mapping[str, Any] | None
+    """The size that the whole was to have: `unit`, `asked`, `reached`."""
     extractors: Sequence[str]
     settings: Mapping[str, Any]
     contact: str | None
@@ -80,10 +86,10 @@ def written_card(facts: Facts, columns: pl.Schema, files: Sequence[File]) -> str
     return f"---\n{header}---\n\n{_template().render(facts=facts, columns=list(columns))}"
 
 
-def croissant(facts: Facts, columns: pl.Schema, files: Sequence[File], suffix: str) -> str:
+def croissant(facts: Facts, columns: pl.Schema, files: Sequence[File]) -> str:
     """croissant.json: the dataset as Croissant 1.1 describes it (MLCommons), with the digest of every file."""
     data = [file for file in files if file.rows is not None]
-    encoding = "application/x-parquet" if suffix == "parquet" else "application/jsonlines"
+    encoding = "application/x-parquet"
     objects = [
         {
             "@type": "cr:FileObject",
@@ -100,7 +106,7 @@ def croissant(facts: Facts, columns: pl.Schema, files: Sequence[File], suffix: s
         "@type": "cr:FileSet",
         "@id": "shards",
         "name": "shards",
-        "includes": f"data/*.{suffix}",
+        "includes": "data/*.parquet",
         "encodingFormat": encoding,
     }
     fields = [_field(name, kind) for name, kind in columns.items()]
@@ -137,27 +143,24 @@ def _header(facts: Facts, columns: pl.Schema, files: Sequence[File]) -> dict[str
     languages = sorted(each.value for each in facts.languages if re.fullmatch("[a-z]{2,3}", each.value))
     features = [{"name": name, **_feature(kind)} for name, kind in columns.items()]
     splits = [{"name": s.name, "num_bytes": s.bytes, "num_examples": s.documents} for s in facts.splits]
-    download = sum(file.bytes for file in files)
-    return {
+    header = {
         "pretty_name": facts.title,
         "license": "other",
         "language": languages,
         "size_categories": [size],
         "task_categories": ["text-generation"],
         "tags": ["text", "deduplicated", "quarry-dagster"],
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [{"split": s.name, "path": f"data/{s.name}-*"} for s in facts.splits],
-            }
-        ],
-        "dataset_info": {
-            "features": features,
-            "splits": splits,
-            "download_size": download,
-            "dataset_size": sum(s.bytes for s in facts.splits),
-        },
     }
+    if facts.settings["format"] not in ("parquet", "huggingface"):
+        return header
+    configs = [{"split": s.name, "path": f"data/{s.name}-*"} for s in facts.splits]
+    info = {
+        "features": features,
+        "splits": splits,
+        "download_size": sum(file.bytes for file in files),
+        "dataset_size": sum(s.bytes for s in facts.splits),
+    }
+    return header | {"configs": [{"config_name": "default", "data_files": configs}], "dataset_info": info}
 
 
 def _feature(kind: Any) -> dict[str, Any]:

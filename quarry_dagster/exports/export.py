@@ -7,24 +7,32 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
 import quarry_dagster
 from quarry_dagster.digests import digest
+from quarry_dagster.embed.model import DEFAULT_MODEL
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.exports import leaks
 from quarry_dagster.exports.card import Count, Facts, Split, croissant, written_card
+from quarry_dagster.exports.chunks import CHUNKS, chunked
 from quarry_dagster.exports.formats import WRITERS, File, Shards, described
+from quarry_dagster.exports.markdown_files import MarkdownFiles
+from quarry_dagster.exports.mixing import columns_of, drawn, weights, within
 from quarry_dagster.exports.place import MADE_BY, MANIFEST, Place
 from quarry_dagster.exports.rows import WRITTEN, Documents
-from quarry_dagster.exports.select import cannot_be_asked, chosen, condition
+from quarry_dagster.exports.select import cannot_be_asked, check_column, chosen, condition
 from quarry_dagster.exports.sides import TRAIN, check_shares, group_of, groups, sides
+from quarry_dagster.exports.tokenizer import Tokenizer
+from quarry_dagster.exports.tokens import IDS, TokenWriter
 from quarry_dagster.personal.redact import How, redact
-from quarry_dagster.profiles.settings import Export
+from quarry_dagster.profiles.settings import Export, Mix
 from quarry_dagster.progress import track
 from quarry_dagster.quality.policy import Policy, read_policy
 from quarry_dagster.stages.backlog import describes
@@ -36,6 +44,7 @@ VERSION = 1
 """Changes with whatever changes the bytes of an export of the same corpus and settings."""
 KEY = "QUARRY_PSEUDONYM_KEY"
 NOT_SELECTED, FAILS_POLICY, CONFLICT = "not_selected", "fails_policy", "held_out_conflict"
+NOT_DRAWN, OVER_SIZE, NO_TOKENS = "not_drawn", "over_size", "no_tokens"
 _SHOWN = 20
 
 
@@ -49,6 +58,8 @@ class Exported:
     corpus: int
     splits: Mapping[str, int]
     """Documents by split."""
+    size: Mapping[str, Any] | None
+    """The size that the whole was to have, where one was asked for: `unit`, `asked`, `reached`."""
     left_out: Mapping[str, int]
     files: int
     bytes: int
@@ -89,13 +100,12 @@ def export(
     with place.writing() as folder:
         made = job.write(documents, folder)
         facts = job.facts(made, title, contact)
-        suffix = WRITERS[settings.format, settings.names].suffix  # pyright: ignore[reportFunctionMemberAccess]
         texts = {
             "takedowns.jsonl": "".join(json.dumps({"doc_id": each}) + "\n" for each in job.takedowns),
-            "README.md": written_card(facts, WRITTEN, made.files),
+            "README.md": written_card(facts, job.columns, made.files),
         }
         if settings.format in ("parquet", "huggingface"):
-            texts["croissant.json"] = croissant(facts, WRITTEN, made.files, suffix)
+            texts["croissant.json"] = croissant(facts, job.columns, made.files)
         if since is not None:
             texts["removed.jsonl"] = "".join(json.dumps({"doc_id": each}) + "\n" for each in job.removed())
         for name, text in texts.items():
@@ -110,10 +120,11 @@ def _found(to: str, manifest: Mapping[str, Any]) -> Exported:
     return Exported(to, False, *_told(manifest))
 
 
-def _told(manifest: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, int], int, int]:
+def _told(manifest: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, Any] | None, dict[str, int], int, int]:
     splits = {name: facts["documents"] for name, facts in manifest["splits"].items()}
     files = manifest["files"]
-    return manifest["corpus"]["number"], splits, manifest["left_out"], len(files), sum(f["bytes"] for f in files)
+    written = sum(file["bytes"] for file in files)
+    return manifest["corpus"]["number"], splits, manifest["size"], manifest["left_out"], len(files), written
 
 
 @dataclass
@@ -124,6 +135,7 @@ class _Made:
     splits: list[Split]
     left_out: Counter[str]
     redacted: Counter[str]
+    repeats: int
     languages: Counter[str]
     hosts: Counter[str]
     licenses: Counter[str]
@@ -145,6 +157,15 @@ class _Job:
         self.policy: Policy | None = read_policy(settings.policy, None) if settings.policy else None
         self.before = store.corpus(since) if since is not None else None
         self.condition = condition(settings.select, self.documents.known) if settings.select else None
+        for name in columns_of(settings.mix):
+            check_column("mix.rates", name, self.documents.known)
+        if self.before and settings.mix.sizes:
+            raise ConfigError(
+                "since: a size is one of the whole corpus, and not of what changed: leave one of them out"
+            )
+        name = settings.tokenizer or (DEFAULT_MODEL if settings.format == "chunks" else None)
+        self.tokenizer = Tokenizer(name, settings.tokenizer_revision, settings.end_of_text) if name else None
+        self.size: dict[str, Any] | None = None
         self.left_out: Counter[str] = Counter()
 
     @property
@@ -157,6 +178,7 @@ class _Job:
             "corpus": self.corpus.number,
             "settings": self._settings(),
             "policy": self.policy.digest if self.policy else None,
+            "tokenizer": self.tokenizer.digest if self.tokenizer else None,
             "key": digest(self.key) if self.key and self.settings.redact else None,
             "since": self.before.number if self.before else None,
             "pages": {p: s.path for p, s in self.documents.pages.items()},
@@ -166,56 +188,144 @@ class _Job:
         return digest(json.dumps(facts, sort_keys=True).encode())
 
     def chosen(self) -> pl.DataFrame:
-        """The documents to write: columns doc_id, partition, word_count and `side`.
+        """The documents to write: doc_id, partition, word_count, `side`, and `copies`: how often each is written.
 
         Raises:
-            ConfigError: none is left, or a split misses its share by half.
+            ConfigError: none is left, or a split has none, or misses its share by half.
         """
         found = pl.concat([self._of_partition(p) for p in self.documents.partitions] or [_no_documents()])
         found = self._since(found)
+        if found.is_empty() and self.before:
+            return found.with_columns(side=pl.lit(TRAIN), copies=pl.lit(1))
+        self._check_some_are_left(found)
+        if self.settings.splits:
+            every = self._every()
+            found = found.join(every.select("doc_id", "group", "side"), on="doc_id")
+            if not self.before:
+                check_shares(found, self.settings.splits)
+            found = self._without_conflicts(found, every)
+        else:
+            found = found.with_columns(side=pl.lit(TRAIN))
+        mixed = self._mixed(found)
+        self._check_some_are_left(mixed)
+        for name in self.settings.splits if not self.before else ():
+            if not (mixed["side"] == name).any():
+                raise ConfigError(f"split {name}: nothing of it is in the mix: set a larger share, size or rate")
+        return mixed
+
+    def write(self, documents: pl.DataFrame, folder: Any) -> _Made:
+        """Write the documents to shards in a folder."""
+        names = [TRAIN, *self.settings.splits]
+        shards = {name: self._shards(folder, name) for name in names}
+        made = _Made([], [], self.left_out, Counter(), 0, *(Counter() for _ in range(5)))
+        words, count, tokens = Counter[str](), Counter[str](), Counter[str]()
+        with track("corpus_export", documents.height, "documents") as advance:
+            for rows in self._rows(documents, made.redacted, with_tokens=self.settings.format == "tokens"):
+                advance(rows.height)
+                for name in names:
+                    of_side = rows.filter(pl.col("side") == name)
+                    shaped = self._shaped(of_side.drop("side"))
+                    some = of_side.join(
+                        shaped.select("doc_id").unique(), on="doc_id", how="semi", maintain_order="left"
+                    )
+                    made.left_out[NO_TOKENS] += of_side.height - some.height
+                    if some.height:
+                        shards[name].write(_repeated(shaped).drop("copies", strict=False))
+                        made.repeats -= some.height
+                        some = _repeated(some)
+                        made.repeats += some.height
+                        _count(made, some)
+                        words[name] += int(some["word_count"].sum())
+                        count[name] += some.height
+                        tokens[name] += int(some[IDS].list.len().sum()) if IDS in some.columns else 0
+        for name in names:
+            files = shards[name].close()
+            made.files += files
+            size = sum(file.bytes for file in files)
+            told = tokens[name] if self.settings.format == "tokens" else None
+            made.splits.append(Split(name, count[name], words[name], size, told))
+        made.left_out += Counter()  # without what is 0
+        return made
+
+    @property
+    def columns(self) -> pl.Schema:
+        """The columns of the rows that are written."""
+        if self.settings.format == "tokens":
+            return TokenWriter.columns(WRITTEN)
+        return CHUNKS if self.settings.format == "chunks" else WRITTEN
+
+    def _shards(self, folder: Path, name: str) -> Shards | MarkdownFiles:
+        """What the rows of a split are written to."""
+        if self.settings.format == "markdown":
+            return MarkdownFiles(folder, name)
+        if self.settings.format == "tokens":
+            assert self.tokenizer is not None
+            empty = pl.DataFrame(schema=WRITTEN | {IDS: pl.List(pl.UInt32)})
+            return Shards(folder, name, partial(TokenWriter, schema=WRITTEN, dtype=self.tokenizer.dtype), empty)
+        make = WRITERS["jsonl" if self.settings.format == "jsonl" else "parquet", self.settings.names]
+        return Shards(folder, name, partial(make, schema=self.columns), pl.DataFrame(schema=self.columns))
+
+    def _shaped(self, documents: pl.DataFrame) -> pl.DataFrame:
+        """The rows that are written of documents."""
+        if self.settings.format == "tokens":
+            return documents.filter(pl.col(IDS).list.len() > 0)
+        if self.settings.format != "chunks":
+            return documents
+        assert self.tokenizer is not None
+        return chunked(documents, self.tokenizer, self.settings.chunk_tokens, self.settings.chunk_overlap)
+
+    def _rows(self, documents: pl.DataFrame, redacted: Counter[str], *, with_tokens: bool) -> Iterator[pl.DataFrame]:
+        """The rows of documents as they are written, as many at once as memory holds, by partition and id: the columns
+        WRITTEN, all others of `documents`, and token ids where they are wanted."""
+        for partition in documents["partition"].unique().sort():
+            wanted = documents.filter(pl.col("partition") == partition)
+            for rows in self.documents.in_blocks(partition, wanted):
+                rows = self._redacted(rows, partition, redacted)
+                if with_tokens:
+                    assert self.tokenizer is not None
+                    ids = list(self.tokenizer.encode(rows["text"].to_list()))
+                    rows = rows.with_columns(pl.Series(IDS, ids, pl.List(pl.UInt32)))
+                own = wanted.select("doc_id", *(set(wanted.columns) & {"side", "copies"}))
+                yield rows.join(own, on="doc_id", maintain_order="left")
+
+    def _mixed(self, found: pl.DataFrame) -> pl.DataFrame:
+        """The documents that are in the mix, with the column `copies`."""
+        mix = self.settings.mix
+        if mix == Mix():
+            return found.with_columns(copies=pl.lit(1))
+        weight = weights(found, mix)
+        if self.settings.format in ("markdown", "chunks"):  # a passage is found or not: to have it twice helps nobody
+            weight = weight.clip(upper_bound=1)
+        copies = drawn(found.with_columns(weight), self.settings.salt)
+        self.left_out[NOT_DRAWN] = found.height - copies["doc_id"].n_unique()
+        for unit, most in mix.sizes.items():
+            sizes = self._sizes(found.join(copies, on="doc_id", how="semi"), unit)
+            fitting = within(copies, sizes, most)
+            self.left_out[OVER_SIZE] = copies["doc_id"].n_unique() - fitting["doc_id"].n_unique()
+            reached = fitting.join(sizes, on="doc_id")["size"].sum()
+            self.size = {"unit": unit, "asked": most, "reached": reached}
+            copies = fitting
+        self.left_out += Counter()  # without what is 0
+        return found.join(copies.group_by("doc_id").agg(copies=pl.len().cast(pl.Int64)), on="doc_id")
+
+    def _sizes(self, documents: pl.DataFrame, unit: str) -> pl.DataFrame:
+        """How much of a size each document takes: doc_id, `size`."""
+        if unit == "documents":
+            return documents.select("doc_id", size=pl.lit(1, pl.Int64))
+        size = pl.col(IDS).list.len() if unit == "tokens" else pl.col("text").str.len_bytes()
+        with track("corpus_export", documents.height, "documents measured") as advance:
+            found = [pl.DataFrame(schema={"doc_id": pl.String, "size": pl.Int64})]
+            for rows in self._rows(documents, Counter(), with_tokens=unit == "tokens"):
+                found.append(rows.select("doc_id", size=size.cast(pl.Int64)))
+                advance(rows.height)
+        return pl.concat(found)
+
+    def _check_some_are_left(self, found: pl.DataFrame) -> None:
         if found.is_empty():
-            if self.before:
-                return found.with_columns(side=pl.lit(TRAIN))
             raise ConfigError(
                 f"no document is left to export: {self.corpus.kept_documents:,} are kept"
                 + "".join(f", {n:,} {reason}" for reason, n in self.left_out.items())
             )
-        if not self.settings.splits:
-            return found.with_columns(side=pl.lit(TRAIN))
-        every = self._every()
-        found = found.join(every.select("doc_id", "group", "side"), on="doc_id")
-        if not self.before:
-            check_shares(found, self.settings.splits)
-        return self._without_conflicts(found, every)
-
-    def write(self, documents: pl.DataFrame, folder: Any) -> _Made:
-        """Write the documents to shards in a folder."""
-        make = WRITERS[self.settings.format, self.settings.names]
-        names = [TRAIN, *self.settings.splits]
-        shards = {name: Shards(folder, name, make, WRITTEN) for name in names}
-        made = _Made([], [], self.left_out, *(Counter() for _ in range(6)))
-        words: Counter[str] = Counter()
-        count: Counter[str] = Counter()
-        with track("corpus_export", documents.height, "documents") as advance:
-            for partition in documents["partition"].unique().sort():
-                wanted = documents.filter(pl.col("partition") == partition)
-                side_of = dict(wanted.select("doc_id", "side").iter_rows())
-                for rows in self.documents.in_blocks(partition, wanted):
-                    rows = self._redacted(rows, partition, made.redacted)
-                    _count(made, rows)
-                    each_side = rows["doc_id"].replace_strict(side_of, return_dtype=pl.String)
-                    for name in names:
-                        some = rows.filter(each_side == name)
-                        if some.height:
-                            shards[name].write(some)
-                            words[name] += int(some["word_count"].sum())
-                            count[name] += some.height
-                    advance(rows.height)
-        for name in names:
-            files = shards[name].close()
-            made.files += files
-            made.splits.append(Split(name, count[name], words[name], sum(file.bytes for file in files)))
-        return made
 
     def removed(self) -> list[str]:
         """The ids of the documents that the corpus of before has, and this one has not."""
@@ -263,6 +373,8 @@ class _Job:
             policy=ruling.policy.stamp if ruling and ruling.policy.rules else None,
             left_out=_most(made.left_out),
             redacted=_most(made.redacted),
+            repeats=made.repeats,
+            size=self.size,
             extractors=sorted(made.extractors),
             settings=self._settings(),
             contact=contact,
@@ -291,27 +403,37 @@ class _Job:
             "since": self.before.number if self.before else None,
             "extractors": sorted(made.extractors),
             "seeds": [{"partition": p, "rows": s.rows, "sha256": _sha256(s)} for p, s in batches.items()],
-            "columns": list(WRITTEN),
-            "splits": {s.name: {"documents": s.documents, "words": s.words, "bytes": s.bytes} for s in made.splits},
+            "columns": list(self.columns),
+            "splits": {split.name: _facts(split) for split in made.splits},
+            "size": self.size,
+            "repeats": made.repeats,
+            "tokenizer": {"digest": self.tokenizer.digest} if self.tokenizer else None,
             "left_out": dict(sorted(made.left_out.items())),
             "redacted": dict(sorted(made.redacted.items())),
             "files": [asdict(file) for file in files],
         }
 
     def _settings(self) -> dict[str, Any]:
-        return self.settings.model_dump(mode="json", exclude={"to"})
+        """The settings without the paths of this machine."""
+        told = self.settings.model_dump(mode="json", exclude={"to"})
+        return told | {
+            "policy": self.policy.stamp if self.policy else None,
+            "tokenizer": Path(self.tokenizer.name).name if self.tokenizer else None,
+        }
 
     def _of_partition(self, partition: str) -> pl.DataFrame:
-        """The kept documents of a partition that are wanted: columns doc_id, partition, word_count."""
+        """The kept documents of a partition that are wanted: columns doc_id, partition, word_count, and those that
+        rates and weights ask for."""
         wanted, names = self.condition or (None, [])
+        mixed = columns_of(self.settings.mix)
         signals = self.policy.signals if self.policy else []
         if self.policy and not self._has_signals(partition):
             raise StoreError(f"partition {partition!r} has no quality_signals of its texts: quarry run makes them")
-        rows = self.documents.frame(partition, [*names, *signals])
+        rows = self.documents.frame(partition, [*names, *signals, *mixed])
         before = int(self.documents.kept["partition"].eq(partition).sum())
         if wanted is not None:
             rows = chosen(rows, wanted, self.settings.select or "")
-        facts = ("doc_id", "partition", "word_count", "language", "page_type", "host")
+        facts = ("doc_id", "partition", "word_count", "language", "page_type", "host", *mixed)
         try:
             found = rows.select(list(dict.fromkeys([*facts, *signals]))).collect(engine="streaming")
         except PolarsError as e:
@@ -324,7 +446,7 @@ class _Job:
             self.left_out[FAILS_POLICY] += len(failing)
             found = found.with_row_index("row").filter(~pl.col("row").is_in(failing.implode()))
         self.left_out += Counter()  # without what is 0
-        return found.select("doc_id", "partition", "word_count")
+        return found.select("doc_id", "partition", "word_count", *mixed)
 
     def _has_signals(self, partition: str) -> bool:
         segment = self.documents.signals.get(partition)
@@ -399,6 +521,17 @@ class _Job:
             counted.update(place["type"] for place in places)
             made.append(redact(text, places, how, key=self.key) if places else text)
         return rows.with_columns(text=pl.Series(made, dtype=pl.String))
+
+
+def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each row as often as its column `copies` says, and once where there is no such column."""
+    if "copies" not in rows.columns:
+        return rows
+    return rows[np.repeat(np.arange(rows.height), rows["copies"].to_numpy())]
+
+
+def _facts(split: Split) -> dict[str, int]:
+    return {name: value for name, value in asdict(split).items() if name != "name" and value is not None}
 
 
 def _no_documents() -> pl.DataFrame:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -33,9 +34,16 @@ class File:
 
 
 class Writer(Protocol):
-    """Writes the rows of one shard."""
+    """Writes the rows of one shard to files of one stem; the first of its suffixes is of the file that has the rows."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
 
     def write(self, rows: pl.DataFrame) -> None: ...
+
+    def tell(self) -> int:
+        """Bytes of its largest file so far."""
+        ...
 
     def close(self) -> None: ...
 
@@ -43,35 +51,45 @@ class Writer(Protocol):
 class ParquetWriter:
     """Parquet, zstd, with page indices."""
 
-    suffix = "parquet"
+    suffixes = ("parquet",)
 
-    def __init__(self, file: IO[bytes], schema: pl.Schema) -> None:
+    def __init__(self, stem: Path, schema: pl.Schema) -> None:
         import pyarrow.parquet as pq
 
+        self._file = Path(f"{stem}.parquet").open("wb")  # noqa: SIM115  # `close` closes it
         self._schema = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-        self._writer = pq.ParquetWriter(file, self._schema, compression="zstd", write_page_index=True)
+        self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd", write_page_index=True)
 
     def write(self, rows: pl.DataFrame) -> None:
         self._writer.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema))
 
+    def tell(self) -> int:
+        return self._file.tell()
+
     def close(self) -> None:
         self._writer.close()
+        self._file.close()
 
 
 class JsonWriter:
     """JSON lines, zstd, the fields named as the columns."""
 
-    suffix = "jsonl.zst"
+    suffixes = ("jsonl.zst",)
 
-    def __init__(self, file: IO[bytes], schema: pl.Schema) -> None:
-        self._file = _zstd().ZstdFile(file, "wb")
+    def __init__(self, stem: Path, schema: pl.Schema) -> None:
+        self._under = Path(f"{stem}.jsonl.zst").open("wb")  # noqa: SIM115  # `close` closes it
+        self._file = _zstd().ZstdFile(self._under, "wb")
 
     def write(self, rows: pl.DataFrame) -> None:
         lines = (json.dumps(self.named(row), ensure_ascii=False, allow_nan=False) for row in rows.iter_rows(named=True))
         self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
 
+    def tell(self) -> int:
+        return self._under.tell()
+
     def close(self) -> None:
         self._file.close()
+        self._under.close()
 
     @staticmethod
     def named(row: dict[str, Any]) -> dict[str, Any]:
@@ -91,17 +109,23 @@ class DolmaWriter(JsonWriter):
         return named | {"created": row["date"], "metadata": facts}
 
 
-WRITERS: Mapping[tuple[str, str], Callable[[IO[bytes], pl.Schema], Writer]] = {
+WRITERS: Mapping[tuple[str, str], type[ParquetWriter | JsonWriter]] = {
     ("parquet", "quarry"): ParquetWriter,
-    ("huggingface", "quarry"): ParquetWriter,
     ("jsonl", "quarry"): JsonWriter,
     ("jsonl", "dolma"): DolmaWriter,
 }
-"""What writes a format, by its names of fields."""
+"""What writes a format of rows, by its names of fields."""
+
+
+def split_of(path: str) -> str:
+    """The split that a file with rows is of, by its path in the export."""
+    return re.split("[-/]", path, maxsplit=2)[1]
 
 
 def read_ids(path: str, named: str) -> list[str]:
-    """The ids of the documents in a shard; `named` is its path in the export."""
+    """The ids of the documents in a file; `named` is its path in the export."""
+    if named.endswith(".md"):
+        return [Path(named).stem]
     if named.endswith(".parquet"):
         return pl.read_parquet(path, columns=["doc_id"])["doc_id"].to_list()
     with _zstd().open(path, "rt", encoding="utf-8") as lines:
@@ -114,13 +138,19 @@ def _zstd() -> Any:
 
 
 class Shards:
-    """The shards of one split: `data/NAME-00000-of-00003.SUFFIX`."""
+    """The shards of one split: `data/NAME-00000-of-00003.SUFFIX`.
 
-    def __init__(self, folder: Path, name: str, make: Any, schema: pl.Schema, size: int = _SHARD) -> None:
-        self._folder, self._name, self._make, self._schema, self._size = folder, name, make, schema, size
+    `make` opens a writer of a stem; `empty` is what it is given where there are no rows.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, make: Callable[[Path], Writer], empty: pl.DataFrame, size: int = _SHARD
+    ) -> None:
+        self._folder, self._name, self._make, self._empty, self._size = folder, name, make, empty, size
         self._waiting: list[pl.DataFrame] = []
         self._bytes = 0
-        self._open: tuple[IO[bytes], Writer] | None = None
+        self._open: Writer | None = None
+        self._suffixes: tuple[str, ...] = ()
         self._rows: list[int] = []
 
     def write(self, rows: pl.DataFrame) -> None:
@@ -138,31 +168,29 @@ class Shards:
         count = len(self._rows)
         files = []
         for at, rows in enumerate(self._rows):
-            path = f"data/{self._name}-{at:05}-of-{count:05}.{self._make.suffix}"
-            self._part(at).rename(self._folder / path)
-            files.append(described(self._folder, path, rows))
+            for suffix in self._suffixes:
+                path = f"data/{self._name}-{at:05}-of-{count:05}.{suffix}"
+                Path(f"{self._part(at)}.{suffix}").rename(self._folder / path)
+                files.append(described(self._folder, path, rows if suffix == self._suffixes[0] else None))
         return files
 
     def _flush(self) -> None:
-        rows = pl.concat(self._waiting) if self._waiting else pl.DataFrame(schema=self._schema)
+        rows = pl.concat(self._waiting) if self._waiting else self._empty
         self._waiting, self._bytes = [], 0
         if self._open is None:
             part = self._part(len(self._rows))
             part.parent.mkdir(parents=True, exist_ok=True)
-            file = part.open("wb")
-            self._open = file, self._make(file, self._schema)
+            self._open = self._make(part)
+            self._suffixes = self._open.suffixes
             self._rows.append(0)
-        file, writer = self._open
-        writer.write(rows)
+        self._open.write(rows)
         self._rows[-1] += rows.height
-        if file.tell() >= self._size:
+        if self._open.tell() >= self._size:
             self._end()
 
     def _end(self) -> None:
         if self._open:
-            file, writer = self._open
-            writer.close()
-            file.close()
+            self._open.close()
             self._open = None
 
     def _part(self, at: int) -> Path:

@@ -41,7 +41,7 @@ def condition(text: str, known: Collection[str]) -> tuple[pl.Expr, list[str]]:
         raise ConfigError(f"select: {refused.upper()} has no place in a condition: write what may stand behind WHERE")
     for name in re.findall(r"\b([A-Za-z_]\w*)\s*\(", bare):
         if name.lower() not in (*FUNCTIONS, *_WORDS):
-            raise ConfigError(f"select: {_unknown('function', name, FUNCTIONS)}")
+            raise ConfigError(f"select: {unknown('function', name, FUNCTIONS)}")
     parts = _LITERALS.split(text)
     kept = _LITERALS.findall(text)
     quoted = [_KEYED.sub(r'"\1.\2"', part) for part in parts]
@@ -52,8 +52,7 @@ def condition(text: str, known: Collection[str]) -> tuple[pl.Expr, list[str]]:
     except PolarsError as e:
         raise ConfigError(f"select: {text!r} is no condition: {str(e).splitlines()[0]}") from e
     for name in names:
-        if name not in known and not re.match(r"(?:metadata|fields)\.", name):
-            raise ConfigError(f"select: {_unknown('column', name, known)}")
+        check_column("select", name, known)
     if not names:
         raise ConfigError(f"select: {text!r} names no column")
     return expression, names
@@ -79,6 +78,17 @@ def cannot_be_asked(text: str, error: Exception) -> str:
     return f"select: {text!r} cannot be asked of these columns: {str(error).splitlines()[0]}"
 
 
-def _unknown(what: str, name: str, known: Collection[str]) -> str:
+def check_column(setting: str, name: str, known: Collection[str]) -> None:
+    """Look whether there is a column of this name, or a key of one.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    if name not in known and not re.match(r"(?:metadata|fields)\.", name):
+        raise ConfigError(f"{setting}: {unknown('column', name, known)}")
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """What is said of a name that is not known."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
     return f"there is no {what} {name!r}" + (f"; the nearest is {near[0]!r}" if near else "")

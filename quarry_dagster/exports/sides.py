@@ -102,8 +102,13 @@ def _domain(host: str) -> str | None:
     return get_fld(f"http://{bare}", fail_silently=True) or bare
 
 
+def fraction(name: str, salt: str) -> float:
+    """The hash of a name with a salt, as a number from 0 to 1."""
+    return int.from_bytes(hashlib.sha256(f"{salt}\n{name}".encode()).digest()[:8], "big") / 2**64
+
+
 def _side(name: str, splits: Mapping[str, float], salt: str) -> str:
-    at = int.from_bytes(hashlib.sha256(f"{salt}\n{name}".encode()).digest()[:8], "big") / 2**64
+    at = fraction(name, salt)
     below = 0.0
     for split, share in splits.items():
         below += share

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import Annotated, ClassVar, Literal, get_args
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -332,10 +334,59 @@ class Storage(Settings):
     """So many published corpora are kept, the current one among them, with all tables as they were then."""
 
 
+def _amount(value: Any) -> Any:
+    """A number of documents, bytes or tokens: 250000, or as users write it: 250k, 1.5M, 10B."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kMGBT]?)", value.strip()) if isinstance(value, str) else None
+    if not found:
+        return value
+    return round(float(found[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}[found[2]])
+
+
+def _named(value: Any) -> Any:
+    """A table with its keys as texts: YAML reads 0.9 as a number, and `no` as false."""
+    if not isinstance(value, Mapping):
+        return value
+    if any(isinstance(key, bool) for key in value):
+        raise ValueError("YAML reads no, yes, on and off as true and false: write them in quotes")
+    return {str(key): each for key, each in value.items()}
+
+
+Amount = Annotated[int, Field(gt=0), BeforeValidator(_amount)]
+Rate = Annotated[float, Field(ge=0, le=100)]
+
+
+class Mix(Settings):
+    """How often each document is in a dataset; by default once."""
+
+    rates: dict[str, Annotated[dict[str, Rate], BeforeValidator(_named)]] = {}
+    """By column (language, domain, host, page_type, metadata.KEY, or a quality signal), and then by value; of a number
+    by the quantile from which a rate holds. `*` is the rate of all others, by default 1. Rates of columns multiply."""
+    weights: Literal["fineweb2"] | Annotated[dict[Annotated[int, Field(ge=1)], Rate], Field(min_length=1)] | None = None
+    """By how often a text was found (`duplicates` + 1): the weight from a number on; `fineweb2`: FineWeb-2's table."""
+    documents: Amount | None = None
+    """Size of the whole; null: as the rates give it."""
+    bytes: Amount | None = None
+    """The same, in bytes of the texts in UTF-8."""
+    tokens: Amount | None = None
+    """The same, in tokens of the export's tokenizer."""
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Mix:
+        if len(self.sizes) > 1:
+            raise ValueError(f"one size at most, and not {' and '.join(self.sizes)}")
+        return self
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size that is given, by its unit."""
+        every = {"documents": self.documents, "bytes": self.bytes, "tokens": self.tokens}
+        return {unit: size for unit, size in every.items() if size is not None}
+
+
 class Export(Settings):
     """A dataset that is written of the corpus."""
 
-    format: Literal["parquet", "jsonl", "huggingface"]
+    format: Literal["parquet", "jsonl", "huggingface", "tokens", "markdown", "chunks"]
     to: str
     """Where it is written: a path or an fsspec URL; a relative path is one below `exports` of the data root."""
     names: Literal["quarry", "dolma"] = "quarry"
@@ -355,6 +406,17 @@ class Export(Settings):
     """Kinds of personal data that are replaced in texts; see docs/tables.md."""
     redact_with: Literal["placeholder", "pseudonym"] = "placeholder"
     """A word for the kind, or a name by the key in QUARRY_PSEUDONYM_KEY: equal values keep one name."""
+    mix: Mix = Mix()
+    tokenizer: str | None = None
+    """A `tokenizer.json`, a folder with one, or a model's name on the hub: what `tokens` are counted and written in."""
+    tokenizer_revision: str | None = None
+    """The commit of a tokenizer on the hub."""
+    end_of_text: str | None = None
+    """The token that is written after each document in `tokens`; null: none."""
+    chunk_tokens: Annotated[int, Field(ge=16, le=100_000)] = 256
+    """Tokens that a passage of `chunks` has at most, by the tokenizer, or without one by that of the default model."""
+    chunk_overlap: Annotated[int, Field(ge=0)] = 32
+    """Tokens at the end of a passage that the next one may repeat."""
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Export:
@@ -364,6 +426,15 @@ class Export(Settings):
             raise ValueError("splits: train is what the others leave")
         if self.names != "quarry" and self.format != "jsonl":
             raise ValueError(f"names: {self.names} are names of JSON lines, not of {self.format}")
+        has_tokens = self.format == "tokens" or self.mix.tokens is not None
+        if has_tokens and self.tokenizer is None:
+            raise ValueError("tokenizer: name one, for tokens are asked for")
+        if self.tokenizer is not None and not has_tokens and self.format != "chunks":
+            raise ValueError("tokenizer: nothing here is counted or written in tokens")
+        if self.chunk_overlap > self.chunk_tokens // 2:
+            raise ValueError(f"chunk_overlap: at most half of chunk_tokens, {self.chunk_tokens // 2}")
+        if self.end_of_text is not None and self.format != "tokens":
+            raise ValueError(f"end_of_text: it is of the format tokens, not of {self.format}")
         return self
 
 
