@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, get_args
 
 import yaml
@@ -14,6 +15,9 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 2
 """How a value is told: one that a few lines of YAML name a million times is not told whole."""
+
+_UNKNOWN = 8
+"""So many unknown keys are told."""
 
 _BESIDE = 0.2
 """How much more a key of the same mapping counts, where 1 is an equal name."""
@@ -38,28 +42,48 @@ def read_settings(text: str) -> Any:
     """The values in a text of YAML.
 
     Raises:
-        yaml.YAMLError: it is none, or a key stands twice in one mapping; the message names the line.
+        yaml.YAMLError: it is none, or a key stands twice in one mapping; the message names the line. Or it is nested
+            deeper than Python can follow.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
 
 
-def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """A sentence for each thing that is wrong in the values of a model: the key, and for an unknown one the nearest."""
+def explained(
+    error: ValidationError, model: type[BaseModel], known_as: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """A sentence for each thing that is wrong in the values of a model: the key, and for an unknown one the nearest.
+
+    `known_as` has other names of keys, and the whole key to write. A few unknown keys are told, for a file that is no
+    file of settings has nothing else.
+    """
+    unknown = 0
     for e in error.errors():
         where = ".".join(map(str, e["loc"]))
-        near = _nearest(model, e["loc"]) if e["type"] == "extra_forbidden" else None
+        near = _nearest(model, e["loc"], known_as) if e["type"] == "extra_forbidden" else None
         if near:
-            yield f"unknown key {where!r}; the nearest valid key is {near!r}"
+            unknown += 1
+            if unknown <= _UNKNOWN:
+                yield f"unknown key {_SHORT.repr(where)}; the nearest valid key is {near!r}"
+        elif e["type"] in ("model_type", "dict_type"):
+            yield f"{where}: a mapping of settings, not {_SHORT.repr(e['input'])}"
         else:
-            yield f"{where}: {e['msg']} (got {_SHORT.repr(e['input'])})" if where else e["msg"]
+            said = e["msg"].removeprefix("Value error, ")
+            yield f"{where}: {said} (got {_SHORT.repr(e['input'])})" if where else said
+    if unknown > _UNKNOWN:
+        yield f"and {unknown - _UNKNOWN} more unknown keys"
 
 
-def _nearest(model: type[BaseModel], place: Sequence[int | str]) -> str | None:
+def _nearest(model: type[BaseModel], place: Sequence[int | str], known_as: Mapping[str, str]) -> str | None:
     """The key of a model that an unknown one is most like, in the same mapping or in any section; None without keys.
 
     One of the same mapping counts more, so that a misspelt key is not looked for elsewhere.
     """
     *parents, unknown = map(str, place)
+    if other := known_as.get(unknown.replace("-", "_")):
+        return other
     beside = {".".join([*parents, key]): key for key in _keys_at(model, place[:-1])}
     elsewhere = {f"{section}.{key}": key for section in model.model_fields for key in _keys_at(model, (section,))}
     likeness = {

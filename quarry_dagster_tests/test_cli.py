@@ -396,6 +396,11 @@ except SystemExit as end:
     FailedChecks.note(corpus.store.files, "embeddings.vectors", ["a"], ["a"], datetime.now(UTC))
     status, out, _ = quarry("doctor", "--quick", "--data", corpus.root)
     assert status == 1 and "check embeddings.vectors stands failed since" in out
+    for said in ("device: cuda", "model: ./nowhere", "backend: onnx, model: all-mpnet"):
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(f"embedding: {{{said}}}")
+        status, out, _ = quarry("doctor", "--quick", "--profile", mine, "--data", tmp_path / "none")
+        assert list_gpus() or (status == 1 and "embedding." in out), (said, out)
     if not list_gpus():
         status, out, _ = quarry("doctor", "--quick", "--gpu", "--data", tmp_path / "none")
         assert status == 1 and "there is no GPU" in out

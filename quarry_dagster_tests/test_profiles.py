@@ -42,6 +42,10 @@ def test_a_misspelt_key_is_named_with_the_nearest_valid_one(tmp_path: Path) -> N
         ("dedup: {mode: strict}", "deduplication"),
         ("index: {typ: auto}", "index.type"),
         ("quality: {classifiers: {a: {fastext: x}}}", "quality.classifiers.a.fasttext"),
+        ("index: {index_type: IndexHNSWFlat}", "index.type"),
+        ("embedding: {index_type: IndexHNSWFlat}", "index.type"),
+        ("hardware: {gpu-enabled: true}", "hardware.gpu_enabled"),
+        ("index: {batch_size: 32}", "embedding.batch_size"),
     ],
 )
 def test_a_key_of_another_section_is_found_there(tmp_path: Path, written: str, nearest: str) -> None:
@@ -98,7 +102,7 @@ def test_a_type_that_faiss_has_for_gpus_is_taken(tmp_path: Path, index: str) -> 
     assert load_profile(str(path)).index.use_gpu_faiss
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", "a: b: c", "\x00"])
+@pytest.mark.parametrize("content", ["[1, 2]", "a: b: c", "\x00", "a: " + "[" * 3000, "index:", "index: 3"])
 def test_what_is_no_mapping_is_refused_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(content)
@@ -106,7 +110,24 @@ def test_what_is_no_mapping_is_refused_by_name(tmp_path: Path, content: str) -> 
         load_profile(str(path))
 
 
+def test_a_file_that_is_no_profile_is_not_told_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text("".join(f"secret{i}: x\n" for i in range(500)))
+    with pytest.raises(ConfigError, match="and 492 more unknown keys") as told:
+        load_profile(str(path))
+    assert len(str(told.value).splitlines()) == 9
+
+
+def test_a_path_that_is_no_file_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="as a path it is a folder"):
+        load_profile(str(tmp_path))
+    with pytest.raises(ConfigError, match="as a path it is not there"):
+        load_profile(str(tmp_path / "none.yaml"))
+
+
 def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'workstation'"):
+        load_profile("WORKSTATION")
     with pytest.raises(ConfigError, match="did you mean 'workstation'"):
         load_profile("workstaton")
 
@@ -290,6 +311,10 @@ def test_two_names_of_one_setting_that_differ_are_refused(tmp_path: Path, writte
     [
         ("hardware: {gpu_enabled: many}", "hardware.gpu_enabled: true or false"),
         ("embedding: {batch_size: 0}", "embedding.batch_size: a whole number"),
+        ("embedding: {batch_size: }", "embedding.batch_size: a whole number of texts above 0, not null"),
+        ("embedding: {batch_size: 100000000000}", "embedding.batch_tokens: "),
+        ("hardware: {gpu_enabled: }", "hardware.gpu_enabled: true or false, not null"),
+        ("hardware: {gpu_enabled: true}\nembedding: {device: cpu}", "hardware.gpu_enabled: true, and embedding.device"),
         ("embedding: {batch_size: true}", "embedding.batch_size: a whole number"),
         ("embedding: {batch_size: 8, max_tokens: many}", "embedding.max_tokens: "),
         ("deduplication: {index_type: [1]}", "index.type: "),

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -158,6 +159,16 @@ def test_every_page_of_a_batch_has_its_result_in_its_place() -> None:
 def test_what_is_no_page_is_named_by_its_place(page: Any) -> None:
     with pytest.raises(ConfigError, match="page 1 of the batch: a page is a mapping or an object with a url"):
         extracted([PAGES[0], page])
+
+
+def test_what_is_no_batch_or_no_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match="a list of pages or a frame, not NoneType"):
+        extracted(None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="gpu_enabled: True or False, not 'yes'"):
+        quarrycore.CascadeExtractor(gpu_enabled="yes")  # pyright: ignore[reportArgumentType]
+    for interval in (0, -1, "x", math.nan, True):
+        with pytest.raises(ConfigError, match="interval: a number of seconds above 0"):
+            GPUMonitor(interval=interval)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_monitor_that_stopped_keeps_what_it_saw() -> None:

@@ -50,8 +50,10 @@ class CascadeExtractor:
         hardware found chooses it.
 
         Raises:
-            ConfigError: there is no such profile, or it is wrong.
+            ConfigError: there is no such profile, or it is wrong; or `gpu_enabled` is neither true nor false.
         """
+        if not isinstance(gpu_enabled, bool):
+            raise ConfigError(f"gpu_enabled: True or False, not {gpu_enabled!r}")
         chosen = choose_profile(profile_name(profile)).profile
         device = {"device": "auto" if gpu_enabled else "cpu"}
         self._profile = chosen.model_copy(update={"embedding": chosen.embedding.model_copy(update=device)})
@@ -64,9 +66,11 @@ class CascadeExtractor:
         outcome `not_fetched`.
 
         Raises:
-            ConfigError: a page has no url; or the profile cannot be used here.
+            ConfigError: they are no pages, or a page has no url; or the profile cannot be used here.
             ModelError: the model cannot be loaded.
         """
+        if not isinstance(pages, Iterable):
+            raise ConfigError(f"pages: a list of pages or a frame, not {type(pages).__name__}")
         rows = pages.iter_rows(named=True) if hasattr(pages, "iter_rows") else pages  # pyright: ignore
         return await asyncio.to_thread(self._extract, [_page(row, at) for at, row in enumerate(rows)])
 

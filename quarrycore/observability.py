@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 
 from quarry_dagster import gpu
@@ -13,7 +14,13 @@ class GPUMonitor:
     """Watches the GPUs by NVML, and what this process embeds."""
 
     def __init__(self, interval: float = 1.0) -> None:
-        """`interval`: seconds between two looks at the GPUs."""
+        """`interval`: seconds between two looks at the GPUs.
+
+        Raises:
+            ConfigError: it is no number above 0.
+        """
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < math.inf:
+            raise ConfigError(f"interval: a number of seconds above 0, not {interval!r}")
         self._interval = interval
         self._watching = ExitStack()
         self._use: gpu.Use | None = None

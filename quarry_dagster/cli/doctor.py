@@ -74,6 +74,8 @@ def doctor(data: str | None, profile: str | None, quick: bool, needs_gpu: bool, 
         for remark in choice.remarks:
             say("note", remark)
         problems += _check_profile(choice.profile, memory.total, say)
+        if quick:
+            problems += _seen_at_once(choice.profile, bool(gpus))
         if quick and needs_gpu:
             problems += _gpu_of_faiss(choice.profile)
         if not quick:
@@ -89,7 +91,7 @@ def doctor(data: str | None, profile: str | None, quick: bool, needs_gpu: bool, 
         sys.exit(1 if problems else 0)
     for problem in problems:
         click.secho(f"  would break: {problem}", fg="red")
-    click.echo("nothing found that would break" if not problems else "")
+    click.echo("" if problems else "nothing found that would break" + (", by a quick look" if quick else ""))
     sys.exit(1 if problems else 0)
 
 
@@ -129,6 +131,21 @@ def _check_quality(store: Store, named: str | None, profile: HardwareProfile, sa
         scorers_of(named_classifiers(store, named, profile))
     except QuarryError as e:
         yield str(e)
+
+
+def _seen_at_once(profile: HardwareProfile, has_gpu: bool) -> Iterator[str]:
+    """What of the model can be seen to be missing without loading it."""
+    from quarry_dagster.embed.backend import choose
+    from quarry_dagster.embed.model import check_model
+
+    wanted = profile.embedding
+    if wanted.device == "cuda" and not has_gpu:
+        yield "embedding.device: cuda, and there is no GPU: set auto or cpu"
+    for look in (lambda: choose(wanted), lambda: check_model(wanted.model, wanted.revision)):
+        try:
+            look()
+        except QuarryError as e:
+            yield str(e)
 
 
 def _check_model(profile: HardwareProfile, say: _Say) -> Iterator[str]:

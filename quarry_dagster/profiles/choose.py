@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.gpu import Gpu, faiss_gpus, list_gpus
-from quarry_dagster.profiles.guide import translated
+from quarry_dagster.profiles.guide import WHERE, translated
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.settings_files import explained, read_settings
 
@@ -63,10 +63,11 @@ def _read(name_or_path: str) -> tuple[HardwareProfile, tuple[str, ...]]:
     else:
         path = Path(name_or_path)
         if not path.is_file():
-            near = difflib.get_close_matches(name_or_path, profile_names(), n=1)
+            near = difflib.get_close_matches(name_or_path.lower(), profile_names(), n=1)
+            kind = "a folder" if path.is_dir() else "no file" if path.exists() else "not there"
             raise ConfigError(
-                f"no profile {name_or_path!r}: it is neither one of {', '.join(profile_names())} "
-                f"nor the path of a YAML" + (f"; did you mean {near[0]!r}?" if near else "")
+                f"no profile {name_or_path!r}: it is none of {', '.join(profile_names())}, and as a path it is {kind}"
+                + (f"; did you mean {near[0]!r}?" if near else f" (seen from {Path.cwd()})")
             )
     try:
         data = read_settings(path.read_text(encoding="utf-8")) or {}
@@ -81,7 +82,7 @@ def _read(name_or_path: str) -> tuple[HardwareProfile, tuple[str, ...]]:
     try:
         profile = HardwareProfile.model_validate({"name": path.stem} | made.values)
     except ValidationError as e:
-        said = (*explained(e, HardwareProfile), *made.notes)
+        said = (*explained(e, HardwareProfile, WHERE), *made.notes)
         raise ConfigError("\n".join(f"{path}: {line}" for line in said)) from e
     threshold = profile.deduplication
     states_one = made.notes and "similarity_threshold" in threshold.model_fields_set and not threshold.by_vector

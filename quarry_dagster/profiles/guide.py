@@ -44,10 +44,15 @@ class Translation:
             raise ConfigError(f"{said} says {key}: {_yaml(value)}, and {_yaml(there[name])} is set too; write it once")
         self.notes.append(f"{said} is read as {key}: {_yaml(value)}")
 
-    def take(self, key: str) -> Any:
-        """The value of one of the guide's keys, which is taken out; None where it is not there."""
+    def has(self, key: str) -> bool:
+        """Whether one of the guide's keys is there."""
         section, name = key.split(".")
-        return self.values.get(section, {}).pop(name, None)
+        return name in self.values.get(section, {})
+
+    def take(self, key: str) -> Any:
+        """The value of one of the guide's keys, which is taken out."""
+        section, name = key.split(".")
+        return self.values[section].pop(name)
 
 
 def translated(values: Mapping[str, Any]) -> Translation:
@@ -60,8 +65,8 @@ def translated(values: Mapping[str, Any]) -> Translation:
     """
     made = Translation({name: dict(section) for name, section in values.items() if isinstance(section, dict)})
     for key, other in _MOVED.items():
-        value = made.take(key)
-        if value is not None:
+        if made.has(key):
+            value = made.take(key)
             made.put(other, _as_we_name_it(value), f"{key}: {_yaml(value)}")
     index = made.values.get("index", {})
     flat = index.get("type")
@@ -69,9 +74,8 @@ def translated(values: Mapping[str, Any]) -> Translation:
         index["type"] = _as_we_name_it(flat)
         made.notes.append(f"index.type: {flat} is read as {index['type']}: of unit vectors both find the same")
     for key, translate in _COMPUTED.items():
-        value = made.take(key)
-        if value is not None:
-            translate(made, key, value)
+        if made.has(key):
+            translate(made, key, made.take(key))
     made.values |= {name: value for name, value in values.items() if not isinstance(value, dict)}
     return made
 
@@ -86,6 +90,8 @@ def _gpu_enabled(made: Translation, key: str, value: Any) -> None:
         raise ConfigError(f"{key}: true or false, not {_yaml(value)}")
     if value:
         device = made.values.get("embedding", {}).get("device", "auto")
+        if device == "cpu":
+            raise ConfigError(f"{key}: true, and embedding.device: cpu is set too; write one of them")
         made.put("embedding.device", device, f"{key}: true")
         return
     made.put("embedding.device", "cpu", f"{key}: false")
@@ -107,5 +113,9 @@ _COMPUTED: dict[str, Callable[[Translation, str, Any], None]] = {
 }
 
 
+WHERE = {key.split(".")[1]: _MOVED.get(key, key) for key in (*_MOVED, *_COMPUTED)}
+"""The last part of each of the guide's keys, and the whole key that says the same: for one in a wrong section."""
+
+
 def _yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

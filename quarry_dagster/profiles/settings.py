@@ -189,7 +189,7 @@ class Embedding(Settings):
     """Of the computation; a static model is always float32. int8 is OpenVINO's and ONNX Runtime's, float16 and tf32
     torch's; tf32 is float32 whose products a GPU rounds, and float32 on a CPU. `auto` takes float32 for int8 where
     OpenVINO is not installed."""
-    batch_tokens: Positive = 2048
+    batch_tokens: Annotated[int, Field(gt=0, le=10_000_000)] = 2048
     """Tokens in one batch at most, padding included; a text that has more is a batch of its own."""
     max_tokens: Positive = 256
     """Tokens of one window of a text, if the model can read so many."""
