@@ -30,7 +30,7 @@ from quarry_dagster.exports.select import condition
 from quarry_dagster.exports.sides import groups, sides
 from quarry_dagster.orchestration.assets.corpus_export import corpus_export as asset
 from quarry_dagster.orchestration.resources import Quarry as Resource
-from quarry_dagster.profiles.settings import Export
+from quarry_dagster.profiles.settings import Export, HardwareProfile
 from quarry_dagster.stages import corpus_export
 from quarry_dagster_tests.corpus import Corpus, Quarry, profile, words
 
@@ -64,7 +64,7 @@ def corpus(made: Corpus, tmp_path: Path) -> Corpus:
 
 
 def write(corpus: Corpus, to: Path, **settings: Any) -> Exported:
-    given = {name: settings.pop(name) for name in ("since", "force", "title", "contact") if name in settings}
+    given = {name: settings.pop(name) for name in ("since", "force") if name in settings}
     wanted = Export.model_validate({"format": "parquet", "to": str(to), **settings})
     return export(corpus.store, wanted, str(to), **given)
 
@@ -326,9 +326,7 @@ def test_shards_end_by_bytes_and_hold_all_rows(tmp_path: Path) -> None:
     from quarry_dagster.exports import formats
 
     schema = pl.Schema({"doc_id": pl.String, "text": pl.String})
-    shards = Shards(
-        tmp_path, "train", lambda stem: formats.ParquetWriter(stem, schema), pl.DataFrame(schema=schema), size=40_000
-    )
+    shards = Shards(tmp_path, "train", lambda stem: formats.ParquetWriter(stem, schema), size=40_000)
     for i in range(40):
         random = os.urandom(4000).hex()
         shards.write(pl.DataFrame({"doc_id": [str(i)], "text": [random]}))
@@ -359,12 +357,11 @@ import os, sys
 from quarry_dagster.exports import export, place
 from quarry_dagster.profiles.settings import Export
 from quarry_dagster.store import Store
-swap = place.Place._swap
-def killed(self, new):
+def killed(self):
     if sys.argv[3] == "before":
         os._exit(9)
     target = place.Path(self.disk.full(""))
-    target.rename(target.with_name(f".{target.name}.before"))
+    target.rename(self._beside / "before")
     os._exit(9)
 place.Place._swap = killed
 export(Store(sys.argv[1]), Export(format="jsonl", to=sys.argv[2]), sys.argv[2], force=True)
@@ -815,3 +812,169 @@ def test_a_file_of_markdown_has_its_facts_above_and_shows_plain_text_as_it_is(es
     assert facts["title"] == "Page" and "\n## A part\n" in page
     _, plain = found["http://b.example/plain"]
     assert "\n\\# no heading\n1\\. " in plain and "\\<b\\>x" in plain and "\\[a\\]" in plain and "\n\\---\n" in plain
+
+
+def test_what_somebody_put_beside_the_rows_is_never_taken_away(quarry: Quarry, corpus: Corpus) -> None:
+    to = corpus.root / "exports" / "out"
+    corpus_export.make(corpus.store, Export(format="jsonl", to=str(to)), str(to))
+    (to / ".git").mkdir()
+    (to / ".git" / "HEAD").write_text("x")
+    with pytest.raises(ConfigError, match=r"files that are not of its export: \.git/HEAD; move them"):
+        write(corpus, to, format="jsonl", salt="x")
+    assert not write(corpus, to, format="jsonl").is_new, "nothing is to be written"
+    (url,) = [row["url"] for row in documents() if row["url"].endswith("/9")]
+    assert quarry("forget", url, "--data", corpus.root, "--yes", "--accept-shrink")[0] == 0
+    assert (to / ".git" / "HEAD").read_text() == "x" and not (to / "data").exists()
+    _, deleted = corpus_export.unreached(corpus.store)
+    assert "files that are not of its export" in deleted[str(to)]
+
+
+def test_a_damaged_export_is_written_again(made: Corpus, tmp_path: Path) -> None:
+    write(made, tmp_path / "out")
+    before = bytes_of(tmp_path / "out")
+    (tmp_path / "out" / "README.md").unlink()
+    assert write(made, tmp_path / "out").is_new and bytes_of(tmp_path / "out") == before
+    (tmp_path / "out" / "manifest.json").with_name("takedowns.jsonl").write_text("x")
+    assert write(made, tmp_path / "out").is_new and bytes_of(tmp_path / "out") == before
+
+
+def test_a_link_is_followed_and_stays(made: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    write(made, tmp_path / "link")
+    write(made, tmp_path / "link", format="jsonl")
+    assert (tmp_path / "link").is_symlink() and lines_of(tmp_path / "disk")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+
+
+@pytest.mark.parametrize("inside", ["", "..", "seeds/x", "extracted_text", "exports", "exports/../log/x"])
+def test_a_data_root_has_exports_in_their_folder_alone(quarry: Quarry, corpus: Corpus, inside: str) -> None:
+    status, _, err = quarry("export", "jsonl", "--data", corpus.root, "--to", corpus.root / inside)
+    assert status == 1 and "is not for exports" in err
+    status, _, err = quarry("export", "jsonl", "--data", corpus.root, "--to", "/")
+    assert status == 1 and "the whole disk" in err
+
+
+def test_an_export_does_not_lie_in_another_one(quarry: Quarry, corpus: Corpus, tmp_path: Path) -> None:
+    assert quarry("export", "jsonl", "--data", corpus.root, "--to", tmp_path / "a")[0] == 0
+    status, _, err = quarry("export", "jsonl", "--data", corpus.root, "--to", tmp_path / "a" / "b" / "c")
+    assert status == 1 and "lies in another export" in err
+    with pytest.raises(ValidationError, match="two of them are written to hub"):
+        HardwareProfile.model_validate(
+            {"name": "x", "exports": [{"format": "jsonl", "to": "hub"}, {"format": "parquet", "to": "./hub/"}]}
+        )
+
+
+def test_a_moved_root_reaches_its_exports_and_deleted_ones_stay_deleted(
+    quarry: Quarry, corpus: Corpus, tmp_path: Path
+) -> None:
+    for name in ("kept", "gone"):
+        to = f"file://{corpus.root}/exports/{name}"
+        assert quarry("export", "jsonl", "--data", corpus.root, "--to", to)[0] == 0
+    assert quarry("export", "jsonl", "--data", corpus.root, "--to", tmp_path / "elsewhere")[0] == 0
+    assert quarry("export", "jsonl", "--data", corpus.root, "--to", tmp_path / "gone too")[0] == 0
+    for gone in (corpus.root / "exports" / "gone", tmp_path / "gone too"):
+        for path in sorted(gone.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        gone.rmdir()
+    moved = tmp_path / "moved"
+    corpus.root.rename(moved)
+    (url,) = [row["url"] for row in documents() if row["url"].endswith("/9")]
+    status, out, _ = quarry("forget", url, "--data", moved, "--yes", "--json", "--accept-shrink")
+    assert status == 0
+    said = json.loads(out)
+    mine = [to for to in said["exports_elsewhere"] if str(tmp_path) in to]
+    assert mine == [str(tmp_path / "elsewhere")] and said["exports_deleted"] == {}
+    assert len(lines_of(moved / "exports" / "kept")) == 59
+    assert not (moved / "exports" / "gone").exists()
+
+
+def test_an_export_that_cannot_be_written_again_is_deleted_and_said(
+    quarry: Quarry, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, "a secret")
+    to = corpus.root / "exports" / "named"
+    said = ("--redact", "all", "--redact-with", "pseudonym")
+    assert quarry("export", "jsonl", "--data", corpus.root, "--to", to, *said)[0] == 0
+    monkeypatch.delenv(KEY)
+    (url,) = [row["url"] for row in documents() if row["url"].endswith("/9")]
+    status, out, _ = quarry("forget", url, "--data", corpus.root, "--yes", "--accept-shrink")
+    assert status == 0 and "could not be written again, and were deleted" in out and f"{to}: pseudonyms" in out
+    assert not to.exists()
+    monkeypatch.setenv(KEY, "a secret")
+    assert quarry("export", "jsonl", "--data", corpus.root, "--to", to, *said)[0] == 0
+    assert corpus_export.unreached(corpus.store)[1] == {}
+
+
+def test_a_takedown_leaves_what_changed_since_what_it_was(quarry: Quarry, corpus: Corpus) -> None:
+    corpus.seed_texts("b.jsonl", {"http://new.example/": words(88)})
+    corpus.run()
+    to = corpus.root / "exports" / "since"
+    corpus_export.make(corpus.store, Export(format="parquet", to=str(to)), str(to), since=1)
+    assert rows_of(to).height == 1
+    (url,) = [row["url"] for row in documents() if row["url"].endswith("/9")]
+    assert quarry("forget", url, "--data", corpus.root, "--yes", "--accept-shrink")[0] == 0
+    _, deleted = corpus_export.unreached(corpus.store)
+    assert (to / "removed.jsonl").exists() or deleted, "a corpus of before is gone with the takedown, and that is said"
+
+
+def test_titles_authors_and_own_columns_are_redacted_too(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "data", profile())
+    row = {"url": "http://a.example/", "text": words(1), "title": "Mail bob.k@acme-widgets.com", "author": "Bob"}
+    row |= {"own": {"contact": ["write to bob.k@acme-widgets.com"], "n": 3}}
+    corpus.seed("a.jsonl", json.dumps(row))
+    corpus.run()
+    write(corpus, tmp_path / "out", redact=["email"])
+    (found,) = rows_of(tmp_path / "out").iter_rows(named=True)
+    assert found["title"] == "Mail <EMAIL>" and found["author"] == "Bob"
+    assert json.loads(found["metadata"]) == {"own": {"contact": ["write to <EMAIL>"], "n": 3}}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["redacted"] == {"email": 2}
+
+
+def test_a_card_says_what_the_export_chose_and_what_fails_a_rule(made: Corpus, tmp_path: Path) -> None:
+    policy = tmp_path / "mine.yaml"
+    policy.write_text("name: mine\nversion: 1\nrules:\n  - {name: short, signal: words_v1, op: '<', threshold: 121}\n")
+    write(made, tmp_path / "out", policy=str(policy), select="word_count > 100", redact=["email"])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Only documents of which this holds are here: word\\_count \\> 100" in card
+    assert "fail the quality policy mine@1" in card and "| short |" in card and "None fails" not in card
+    assert "robots.txt" not in card, "nothing was fetched"
+    assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text() + card
+    corpus = made.copy(tmp_path / "data")
+    corpus.seed_texts("b.jsonl", {"http://new.example/": words(88)})
+    corpus.run()
+    write(corpus, tmp_path / "since", since=1)
+    card = (tmp_path / "since" / "README.md").read_text()
+    assert "what came or changed since corpus 1" in card
+
+
+def test_a_split_without_rows_has_no_file(corpus: Corpus, tmp_path: Path) -> None:
+    corpus.seed_texts("b.jsonl", {"http://new.example/": words(88)})
+    corpus.run()
+    write(corpus, tmp_path / "out", since=1, splits={"test": 0.3}, group="document")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert len(manifest["splits"]) == len(list((tmp_path / "out" / "data").iterdir())) == 1
+    write(corpus, tmp_path / "none", since=2)
+    assert json.loads((tmp_path / "none" / "manifest.json").read_text())["splits"] == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"select": "lower(word_count) = 'a'"}, "cannot be asked of these columns"),
+        ({"splits": {"test": 0.3}, "group": "metadata.none"}, "no document has metadata.none"),
+        ({"splits": {"test": 0.3}, "group": "metadata.a'b"}, "no document has metadata.a'b"),
+        ({"splits": {"test": 0.3}, "group": "metadata.a'b\"c"}, "cannot be asked for"),
+    ],
+)
+def test_what_no_document_has_is_told(made: Corpus, tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        write(made, tmp_path / "out", **settings)
+
+
+def test_the_summary_takes_no_settings_of_a_dataset(quarry: Quarry, made: Corpus, tmp_path: Path) -> None:
+    said = ("export", "training-summary", "--data", made.root, "--to", tmp_path / "s" / "summary.md")
+    status, _, err = quarry(*said, "--select", "word_count > 9", "--salt", "x")
+    assert status == 2 and "leave out --select, --salt" in err
+    assert quarry(*said)[0] == 0 and [path.name for path in (tmp_path / "s").iterdir()] == ["summary.md"]
+    assert (tmp_path / "s" / "summary.md").read_text().endswith("\n")

@@ -34,7 +34,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpus.run_five()
     for name in ("huggingface", "jsonl"):
         wanted = Export.model_validate({"format": name, "to": "x", "splits": {"test": 0.3}, "group": "document"})
-        export(corpus.store, wanted, str(root / name), title="Readers: all of them")
+        wanted = wanted.model_copy(update={"title": "Readers: all of them"})
+        export(corpus.store, wanted, str(root / name))
     return root
 
 

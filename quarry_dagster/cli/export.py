@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from pydantic import ValidationError
 
 from quarry_dagster.cli.options import data_option, json_option, print_json
@@ -70,9 +71,10 @@ def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any)
     from quarry_dagster.stages.corpus_export import make
     from quarry_dagster.store import Store
 
-    own = {name: given.pop(name) for name in ("title", "contact", "since", "force")}
+    own = {name: given.pop(name) for name in ("since", "force")}
     store = Store.existing(data_root(data))
     if format_ == _SUMMARY:
+        _refuse_options()
         _summarize(store, place_of(store, to), as_json)
         return
     done = make(store, _settings(format_, to, given), place_of(store, to), **own)
@@ -88,6 +90,19 @@ def export(format_: str, to: str, data: str | None, as_json: bool, **given: Any)
     for reason, n in done.left_out.items():
         click.echo(f"  left out: {n:,} {reason}")
     click.echo(f"  {plural(done.files, 'file')}, {done.bytes / 2**20:,.1f} MiB")
+
+
+def _refuse_options() -> None:
+    """Refuse what is said of a dataset, where the summary is asked for.
+
+    Raises:
+        UsageError: something is.
+    """
+    context = click.get_current_context()
+    given = (name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE)
+    others = [name.replace("_", "-") for name in given if name not in ("format_", "to", "data", "as_json")]
+    if others:
+        raise click.UsageError(f"{_SUMMARY} is of the whole corpus: leave out --{', --'.join(others)}")
 
 
 def _summarize(store: Store, to: str, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +54,7 @@ def forget(
     """
     from quarry_dagster import takedown
     from quarry_dagster.stages.corpus.deduped_corpus import SHRINK
-    from quarry_dagster.stages.corpus_export import outside
+    from quarry_dagster.stages.corpus_export import unreached
 
     if is_list == (named is not None):
         raise click.UsageError("name a URL, an id or a host; or give --list alone")
@@ -78,16 +78,20 @@ def forget(
         accepted = [Acceptance.now(SHRINK, who())] if accept_shrink else []
         planned.pages = takedown.forget(store, settings, planned, who=who(), why=why, accepted=accepted)
     if as_json:
-        elsewhere = {"exports_elsewhere": list(outside(store))}
+        others, deleted = unreached(store)
+        elsewhere = {"exports_elsewhere": others, "exports_deleted": deleted}
         print_json({"data": store.files.root, "is_dry_run": dry_run, **_stored(planned), **elsewhere})
         return
     _say_plan(planned, "would be taken out" if dry_run else "taken out, and kept out for good")
-    _say_exports(outside(store))
+    _say_exports(*unreached(store))
     if dry_run:
         click.echo("Nothing was changed.")
 
 
-def _say_exports(places: Sequence[str]) -> None:
+def _say_exports(places: Sequence[str], deleted: Mapping[str, str]) -> None:
+    if deleted:
+        click.echo("Exports that could not be written again, and were deleted, for they held what was taken out:")
+        _say_some([f"{safe(place)}: {safe(why)}" for place, why in deleted.items()])
     if places:
         click.echo("Exports outside the data root stay as they are: write them again by quarry export, or delete them:")
         _say_some([safe(place) for place in places])

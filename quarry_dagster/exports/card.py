@@ -65,7 +65,11 @@ class Facts:
     """Duplicates by rule."""
     filtered: Sequence[Count]
     """Documents kept out by rule of the policy."""
+    failed: Sequence[Count]
+    """Documents of this export by rule of the policy that they fail."""
     policy: str | None
+    of_export: Sequence[Count]
+    """Documents that the export's own policy leaves out, by rule."""
     left_out: Sequence[Count]
     """By the export, by reason."""
     redacted: Sequence[Count]
@@ -76,14 +80,16 @@ class Facts:
     extractors: Sequence[str]
     settings: Mapping[str, Any]
     contact: str | None
+    since: int | None
+    """The corpus from which this has what came or changed; None: it has all."""
     corpus: int
     made_by: str
 
 
-def written_card(facts: Facts, columns: pl.Schema, files: Sequence[File]) -> str:
-    """README.md, with the header that dataset hubs read."""
+def written_card(facts: Facts, columns: pl.Schema, fields: Sequence[str], files: Sequence[File]) -> str:
+    """README.md, with the header that dataset hubs read; `fields` are the columns as the files name them."""
     header = yaml.safe_dump(_header(facts, columns, files), sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{header}---\n\n{_template().render(facts=facts, columns=list(columns))}"
+    return f"---\n{header}---\n\n{_template().render(facts=facts, columns=fields)}"
 
 
 def croissant(facts: Facts, columns: pl.Schema, files: Sequence[File]) -> str:

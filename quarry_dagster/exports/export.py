@@ -22,7 +22,7 @@ from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.exports import leaks
 from quarry_dagster.exports.card import Count, Facts, Split, croissant, written_card
 from quarry_dagster.exports.chunks import CHUNKS, chunked
-from quarry_dagster.exports.formats import WRITERS, File, Shards, described
+from quarry_dagster.exports.formats import DOLMA, WRITERS, File, Shards, described
 from quarry_dagster.exports.markdown_files import MarkdownFiles
 from quarry_dagster.exports.mixing import columns_of, drawn, weights, within
 from quarry_dagster.exports.place import MADE_BY, MANIFEST, Place
@@ -31,6 +31,7 @@ from quarry_dagster.exports.select import cannot_be_asked, check_column, chosen,
 from quarry_dagster.exports.sides import TRAIN, check_shares, group_of, groups, sides
 from quarry_dagster.exports.tokenizer import Tokenizer
 from quarry_dagster.exports.tokens import IDS, TokenWriter
+from quarry_dagster.personal import personal_data
 from quarry_dagster.personal.redact import How, redact
 from quarry_dagster.profiles.settings import Export, Mix
 from quarry_dagster.progress import track
@@ -70,8 +71,6 @@ def export(
     settings: Export,
     to: str,
     *,
-    title: str = "corpus",
-    contact: str | None = None,
     since: int | str | None = None,
     force: bool = False,
 ) -> Exported:
@@ -79,8 +78,6 @@ def export(
 
     Args:
         to: a path or an fsspec URL of a folder that this export has for itself.
-        title: of the dataset.
-        contact: where its card says that somebody can write to.
         since: number or tag of a corpus: only documents that came or changed since, and the ids of those that went.
         force: write it again although it is there.
 
@@ -94,15 +91,17 @@ def export(
     job = _Job(store, corpus, settings, since)
     place = Place(to)
     earlier = place.earlier()
-    if earlier and earlier.get("made_from") == job.made_from and not force:
+    if earlier and earlier.get("made_from") == job.made_from and not force and place.is_whole(earlier):
         return _found(to, earlier)
     documents = job.chosen()
+    if earlier:
+        place.check_nothing_else(earlier)
     with place.writing() as folder:
         made = job.write(documents, folder)
-        facts = job.facts(made, title, contact)
+        facts = job.facts(made)
         texts = {
             "takedowns.jsonl": "".join(json.dumps({"doc_id": each}) + "\n" for each in job.takedowns),
-            "README.md": written_card(facts, job.columns, made.files),
+            "README.md": written_card(facts, job.columns, job.fields, made.files),
         }
         if settings.format in ("parquet", "huggingface"):
             texts["croissant.json"] = croissant(facts, job.columns, made.files)
@@ -136,6 +135,7 @@ class _Made:
     left_out: Counter[str]
     redacted: Counter[str]
     repeats: int
+    failed: Counter[str]
     languages: Counter[str]
     hosts: Counter[str]
     licenses: Counter[str]
@@ -167,6 +167,8 @@ class _Job:
         self.tokenizer = Tokenizer(name, settings.tokenizer_revision, settings.end_of_text) if name else None
         self.size: dict[str, Any] | None = None
         self.left_out: Counter[str] = Counter()
+        self.fails: Counter[str] = Counter()
+        """Documents by the rules of the export's own policy that they fail."""
 
     @property
     def made_from(self) -> str:
@@ -217,7 +219,7 @@ class _Job:
         """Write the documents to shards in a folder."""
         names = [TRAIN, *self.settings.splits]
         shards = {name: self._shards(folder, name) for name in names}
-        made = _Made([], [], self.left_out, Counter(), 0, *(Counter() for _ in range(5)))
+        made = _Made([], [], self.left_out, Counter(), 0, *(Counter() for _ in range(6)))
         words, count, tokens = Counter[str](), Counter[str](), Counter[str]()
         with track("corpus_export", documents.height, "documents") as advance:
             for rows in self._rows(documents, made.redacted, with_tokens=self.settings.format == "tokens"):
@@ -238,7 +240,7 @@ class _Job:
                         words[name] += int(some["word_count"].sum())
                         count[name] += some.height
                         tokens[name] += int(some[IDS].list.len().sum()) if IDS in some.columns else 0
-        for name in names:
+        for name in filter(count.__getitem__, names):  # readers cannot load a file without rows
             files = shards[name].close()
             made.files += files
             size = sum(file.bytes for file in files)
@@ -254,16 +256,20 @@ class _Job:
             return TokenWriter.columns(WRITTEN)
         return CHUNKS if self.settings.format == "chunks" else WRITTEN
 
+    @property
+    def fields(self) -> Sequence[str]:
+        """The names of the columns, as the files have them."""
+        return DOLMA if self.settings.names == "dolma" else self.columns.names()
+
     def _shards(self, folder: Path, name: str) -> Shards | MarkdownFiles:
         """What the rows of a split are written to."""
         if self.settings.format == "markdown":
             return MarkdownFiles(folder, name)
         if self.settings.format == "tokens":
             assert self.tokenizer is not None
-            empty = pl.DataFrame(schema=WRITTEN | {IDS: pl.List(pl.UInt32)})
-            return Shards(folder, name, partial(TokenWriter, schema=WRITTEN, dtype=self.tokenizer.dtype), empty)
+            return Shards(folder, name, partial(TokenWriter, schema=WRITTEN, dtype=self.tokenizer.dtype))
         make = WRITERS["jsonl" if self.settings.format == "jsonl" else "parquet", self.settings.names]
-        return Shards(folder, name, partial(make, schema=self.columns), pl.DataFrame(schema=self.columns))
+        return Shards(folder, name, partial(make, schema=self.columns))
 
     def _shaped(self, documents: pl.DataFrame) -> pl.DataFrame:
         """The rows that are written of documents."""
@@ -342,7 +348,7 @@ class _Job:
         rows = self.store.raw_pages.scan().filter(pl.col("outcome") == "opted_out").select("doc_id", "url").collect()
         return sorted({doc_id for doc_id, url in rows.iter_rows() if forgotten.reason(url)})
 
-    def facts(self, made: _Made, title: str, contact: str | None) -> Facts:
+    def facts(self, made: _Made) -> Facts:
         """What the card says."""
         batches = self.documents.batches.values()
         pages = self.store.raw_pages.segments(self.store.commit_of(self.corpus.number)).values()
@@ -353,7 +359,7 @@ class _Job:
         ruling = Ruling.of(self.corpus.inputs.policy)
         written = sum(split.documents for split in made.splits)
         return Facts(
-            title=title,
+            title=self.settings.title,
             documents=written,
             words=sum(split.words for split in made.splits),
             splits=made.splits,
@@ -370,15 +376,18 @@ class _Job:
             fetch_outcomes=[Count(*row) for row in fetched.iter_rows()],
             removed=[Count(*row) for row in by_rule.iter_rows()],
             filtered=[Count(*row) for row in filtered.sort("doc_id", "rule", descending=[True, False]).iter_rows()],
+            failed=_most(made.failed),
             policy=ruling.policy.stamp if ruling and ruling.policy.rules else None,
+            of_export=_most(self.fails),
             left_out=_most(made.left_out),
             redacted=_most(made.redacted),
             repeats=made.repeats,
             size=self.size,
             extractors=sorted(made.extractors),
             settings=self._settings(),
-            contact=contact,
+            contact=self.settings.contact,
             corpus=self.corpus.number,
+            since=self.before.number if self.before else None,
             made_by=f"{MADE_BY} {quarry_dagster.__version__}",
         )
 
@@ -403,7 +412,7 @@ class _Job:
             "since": self.before.number if self.before else None,
             "extractors": sorted(made.extractors),
             "seeds": [{"partition": p, "rows": s.rows, "sha256": _sha256(s)} for p, s in batches.items()],
-            "columns": list(self.columns),
+            "columns": list(self.fields),
             "splits": {split.name: _facts(split) for split in made.splits},
             "size": self.size,
             "repeats": made.repeats,
@@ -442,7 +451,9 @@ class _Job:
             raise ConfigError(cannot_be_asked(self.settings.select or "", e)) from e
         self.left_out[NOT_SELECTED] += before - found.height
         if self.policy:
-            failing = self.policy.failures(found)["row"].unique()
+            failures = self.policy.failures(found)
+            self.fails.update(failures.select("row", "rule").unique()["rule"])
+            failing = failures["row"].unique()
             self.left_out[FAILS_POLICY] += len(failing)
             found = found.with_row_index("row").filter(~pl.col("row").is_in(failing.implode()))
         self.left_out += Counter()  # without what is 0
@@ -477,6 +488,8 @@ class _Job:
             rows = self.documents.every(partition, asked).collect(engine="streaming")
             frames.append(rows.select("doc_id").with_columns(group=groups(rows, self.settings.group)))
         every = pl.concat([pl.DataFrame(schema={"doc_id": pl.String, "group": pl.String}), *frames])
+        if self.settings.group.startswith("metadata.") and (every["group"] == every["doc_id"]).all():
+            raise ConfigError(f"group: no document has {self.settings.group}")
         return every.with_columns(side=sides(every["group"], self.settings.splits, self.settings.salt))
 
     def _without_conflicts(self, found: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
@@ -503,7 +516,7 @@ class _Job:
             yield self.store.files.scan([path], SKETCHES).select("doc_id", "text_digest", "hashes").collect()
 
     def _redacted(self, rows: pl.DataFrame, partition: str, counted: Counter[str]) -> pl.DataFrame:
-        """The rows with the personal data in their texts replaced."""
+        """The rows with the personal data in their texts, titles, authors and own columns replaced."""
         kinds = self.settings.redact
         if not kinds:
             return rows
@@ -520,7 +533,23 @@ class _Job:
             places = [place for place in found.get(doc_id, []) if place["type"] in kinds]
             counted.update(place["type"] for place in places)
             made.append(redact(text, places, how, key=self.key) if places else text)
-        return rows.with_columns(text=pl.Series(made, dtype=pl.String))
+
+        def replaced(value: Any) -> Any:
+            """A value of another column: it is in no table, and looked through here."""
+            if isinstance(value, dict):
+                return {key: replaced(each) for key, each in value.items()}
+            if isinstance(value, list):
+                return [replaced(each) for each in value]
+            if not isinstance(value, str):
+                return value
+            places = [place for place in personal_data(value) if place.type in kinds]
+            counted.update(place.type for place in places)
+            return redact(value, places, how, key=self.key) if places else value
+
+        own = [value and json.dumps(replaced(json.loads(value)), ensure_ascii=False) for value in rows["metadata"]]
+        others = {name: [replaced(value) for value in rows[name]] for name in ("title", "author")}
+        columns = {"text": made, "metadata": own, **others}
+        return rows.with_columns(pl.Series(name, values, pl.String) for name, values in columns.items())
 
 
 def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
@@ -542,6 +571,7 @@ def _count(made: _Made, rows: pl.DataFrame) -> None:
     host = pl.coalesce(
         pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#:]+)", 1), pl.lit("given without a URL")
     )
+    made.failed.update(rows["failed_rules"].explode().drop_nulls())
     for counter, column in (
         (made.languages, pl.col("language").fill_null("unknown")),
         (made.hosts, host),

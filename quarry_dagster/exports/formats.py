@@ -98,6 +98,10 @@ class JsonWriter:
         return row | {"fetched_at": _time(row["fetched_at"]), "metadata": own}
 
 
+DOLMA = ("id", "text", "source", "added", "created", "metadata")
+"""Dolma's fields."""
+
+
 class DolmaWriter(JsonWriter):
     """JSON lines as Dolma has them (Soldaini et al. 2024): what has no field of its own is in `metadata`."""
 
@@ -138,15 +142,10 @@ def _zstd() -> Any:
 
 
 class Shards:
-    """The shards of one split: `data/NAME-00000-of-00003.SUFFIX`.
+    """The shards of one split: `data/NAME-00000-of-00003.SUFFIX`; `make` opens a writer of a stem."""
 
-    `make` opens a writer of a stem; `empty` is what it is given where there are no rows.
-    """
-
-    def __init__(
-        self, folder: Path, name: str, make: Callable[[Path], Writer], empty: pl.DataFrame, size: int = _SHARD
-    ) -> None:
-        self._folder, self._name, self._make, self._empty, self._size = folder, name, make, empty, size
+    def __init__(self, folder: Path, name: str, make: Callable[[Path], Writer], size: int = _SHARD) -> None:
+        self._folder, self._name, self._make, self._size = folder, name, make, size
         self._waiting: list[pl.DataFrame] = []
         self._bytes = 0
         self._open: Writer | None = None
@@ -162,7 +161,7 @@ class Shards:
 
     def close(self) -> list[File]:
         """End the last shard; returns all files, in order."""
-        if self._waiting or not self._rows:
+        if self._waiting:
             self._flush()
         self._end()
         count = len(self._rows)
@@ -175,7 +174,7 @@ class Shards:
         return files
 
     def _flush(self) -> None:
-        rows = pl.concat(self._waiting) if self._waiting else self._empty
+        rows = pl.concat(self._waiting)
         self._waiting, self._bytes = [], 0
         if self._open is None:
             part = self._part(len(self._rows))

@@ -22,14 +22,13 @@ class MarkdownFiles:
         self._folder = folder
         self._name = name
         self._files: list[File] = []
-        (folder / "data" / name).mkdir(parents=True)
 
     def write(self, rows: pl.DataFrame) -> None:
         """Write the rows, each to its file."""
         for row in rows.iter_rows(named=True):
             doc_id, text = row["doc_id"], row.pop("text")
             path = Path("data", self._name, doc_id[:2], f"{doc_id}.md")
-            (self._folder / path).parent.mkdir(exist_ok=True)
+            (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
             facts = {name: value for name, value in row.items() if value is not None and name != "text_format"}
             facts["fetched_at"] = f"{row['fetched_at']:%Y-%m-%dT%H:%M:%SZ}" if row["fetched_at"] else None
             facts["metadata"] = json.loads(row["metadata"]) if row["metadata"] else None

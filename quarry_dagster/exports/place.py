@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,27 @@ from quarry_dagster.store.disk import Disk
 MANIFEST = "manifest.json"
 MADE_BY = "quarry-dagster"
 """How the field `made_by` of a manifest begins."""
+_LOCK = ".lock"
+_TOLD = 5
+"""So many files are named."""
 
 
 class Place:
-    """A folder, or a prefix of an object store, that one export has for itself."""
+    """A folder, or a prefix of an object store, that one export has for itself.
+
+    On a disk it is made beside the folder, in `.NAME.quarry-export`, and changes places with what was there. A link is
+    followed.
+    """
 
     def __init__(self, to: str) -> None:
         self.disk = Disk(to)
-        self.to = to
+        if self.disk.is_local:
+            self.disk = Disk(str(Path(self.disk.full("")).resolve()))
+
+    @property
+    def name(self) -> str:
+        """How it is told."""
+        return self.disk.url("")
 
     def earlier(self) -> dict[str, Any] | None:
         """The manifest of the export that is there; None where there is nothing.
@@ -34,13 +48,13 @@ class Place:
             StoreError: the place cannot be read.
         """
         self._take_back()
+        if self.disk.is_local and (at := Path(self.disk.full(""))).exists() and not at.is_dir():
+            raise ConfigError(f"{at} is a file: name a folder")
         if not self.disk.exists(""):
             return None
         if not self.disk.exists(MANIFEST):
             if any(True for _ in self.disk.all("")):
-                raise ConfigError(
-                    f"{self.disk.url('')} holds files that are no export: name a new folder, or empty this one"
-                )
+                raise ConfigError(f"{self.name} holds files that are no export: name a new folder, or empty this one")
             return None
         with self.disk.told("read", MANIFEST):
             try:
@@ -50,6 +64,36 @@ class Place:
         if not isinstance(found, dict) or not str(found.get("made_by", "")).startswith(MADE_BY):
             raise ConfigError(f"{self.disk.url(MANIFEST)} is no manifest of an export: name a new folder")
         return found
+
+    def is_whole(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether every file that a manifest names is there, with its size."""
+        try:
+            return all(self.disk.size(file["path"]) == file["bytes"] for file in manifest["files"])
+        except (FileNotFoundError, KeyError, TypeError):
+            return False
+
+    def check_nothing_else(self, manifest: Mapping[str, Any]) -> None:
+        """Look whether there is nothing but what a manifest names, for all is taken away with it.
+
+        Raises:
+            ConfigError: there is.
+        """
+        own = {MANIFEST, *(file["path"] for file in manifest.get("files", ()))}
+        others = sorted(path for path in self.disk.all("") if path not in own)
+        if others:
+            more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+            raise ConfigError(
+                f"{self.name} holds files that are not of its export: {', '.join(others[:_TOLD])}{more}; move them "
+                "away, or name another folder"
+            )
+
+    def delete(self, manifest: Mapping[str, Any]) -> None:
+        """Delete the files that a manifest names, itself first; others stay."""
+        self.disk.delete([MANIFEST, *(file["path"] for file in manifest["files"])])
+        if self.disk.is_local:
+            for folder, _, _ in sorted(os.walk(self.disk.full("")), reverse=True):
+                with suppress(OSError):  # it holds something
+                    Path(folder).rmdir()
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -64,43 +108,52 @@ class Place:
                 yield Path(name)
                 self._upload(Path(name))
             return
-        target = Path(self.disk.full(""))
-        beside = target.with_name(f".{target.name}.export")
         with self.disk.told("write", ""):
-            beside.mkdir(parents=True, exist_ok=True)
-        with (beside / ".lock").open("w") as lock:
+            self._beside.mkdir(parents=True, exist_ok=True)
+        with (self._beside / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise ConfigError(f"another export is being written to {self.disk.url('')}: wait for it") from None
-            for left in beside.iterdir():  # of an export that was killed
-                if left.name != ".lock":
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                raise ConfigError(f"another export is being written to {self.name}: wait for it") from None
+            self._tidy()
             try:
                 with self.disk.told("write", ""):
-                    (beside / "new").mkdir()
-                    yield beside / "new"
-                    self._swap(beside / "new")
+                    (self._beside / "new").mkdir()
+                    yield self._beside / "new"
+                    self._swap()
             finally:
-                shutil.rmtree(beside, ignore_errors=True)
+                shutil.rmtree(self._beside, ignore_errors=True)
 
-    def _swap(self, new: Path) -> None:
+    def _swap(self) -> None:
         target = Path(self.disk.full(""))
-        before = target.with_name(f".{target.name}.before")
         if target.exists():
-            target.rename(before)
-        new.rename(target)
-        shutil.rmtree(before, ignore_errors=True)
+            target.rename(self._beside / "before")
+        (self._beside / "new").rename(target)
+
+    @property
+    def _beside(self) -> Path:
+        target = Path(self.disk.full(""))
+        return target.with_name(f".{target.name}.quarry-export")
 
     def _take_back(self) -> None:
-        """Put back what was moved away by an export that was killed before it put its own there."""
-        if not self.disk.is_local:
+        """Put back what an export moved away that was killed before it put its own there."""
+        if not self.disk.is_local or not (self._beside / _LOCK).exists():
             return
-        target = Path(self.disk.full(""))
-        before = target.with_name(f".{target.name}.before")
+        with (self._beside / _LOCK).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return  # one is at work
+            self._tidy()
+            shutil.rmtree(self._beside, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Put back what a killed export moved away, or delete it where its own is in place, and what it was making."""
+        target, before = Path(self.disk.full("")), self._beside / "before"
         if before.exists() and not target.exists():
             before.rename(target)
-        shutil.rmtree(before, ignore_errors=True)
+        for left in ("before", "new"):
+            shutil.rmtree(self._beside / left, ignore_errors=True)
 
     def _upload(self, folder: Path) -> None:
         """Send all files, the manifest last: as long as it is not there, nothing is."""
@@ -110,4 +163,6 @@ class Place:
         for path in sorted(files, key=lambda path: path == MANIFEST):
             with self.disk.create(path) as file, (folder / path).open("rb") as source:
                 shutil.copyfileobj(source, file)
-        self.disk.delete([path for path in there if path not in files])
+        self.disk.delete(
+            [path for path in there if path not in files]
+        )  # `check_nothing_else` has seen that they are ours

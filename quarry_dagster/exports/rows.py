@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from quarry_dagster.errors import StoreError
+from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.store import Corpus, FactNotes, Notes, SignalSegment, Store
 from quarry_dagster.store.schemas import ACCEPTED, BATCHES, HOST, PAGE_METADATA, UTC_TIME, quality_signals_schema
 from quarry_dagster.store.tables import Segment
@@ -137,4 +137,7 @@ class Documents:
 def _value_at(name: str) -> pl.Expr:
     """The value at a key of a column of JSON, as text."""
     column, _, key = name.partition(".")
-    return pl.col(column).str.json_path_match(f"$['{key}']").alias(name)
+    if "\\" in key or ("'" in key and '"' in key):
+        raise ConfigError(f"{name}: a key with a backslash, or with quotes of both kinds, cannot be asked for")
+    quote = '"' if "'" in key else "'"
+    return pl.col(column).str.json_path_match(f"$[{quote}{key}{quote}]").alias(name)

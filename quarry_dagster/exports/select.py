@@ -66,6 +66,9 @@ def chosen(frame: pl.LazyFrame, wanted: pl.Expr, text: str) -> pl.LazyFrame:
     """
     try:
         kind = frame.select(wanted.alias("wanted")).collect_schema()["wanted"]
+        # A row of nulls, for some of what cannot be asked is told by values alone, and then as if a file were damaged.
+        schema = frame.collect_schema()
+        pl.DataFrame({name: [None] for name in schema}, schema).select(wanted)
     except PolarsError as e:
         raise ConfigError(cannot_be_asked(text, e)) from e
     if kind != pl.Boolean:

@@ -83,12 +83,21 @@ def training_summary(store: Store, profile: HardwareProfile, to: str) -> Summary
     """
     summary = _summary(store, profile)
     folder, _, name = to.rpartition("/")
-    disk = Disk(folder or ".")
+    disk = Disk(folder or "/")
+    if disk.is_local and Path(to).is_dir():
+        raise ConfigError(f"{to} is a folder: name a file")
     if disk.exists(name) and not disk.read(name).startswith(_MARK.encode()):
         raise ConfigError(f"{to} is another file: name a new one")
     text = f"{_MARK}\n{_template().render(facts=summary)}".encode()
-    with disk.create(name) as file:
-        file.write(text)
+    with disk.told("write", name):
+        if not disk.is_local:
+            disk.put(name, text)
+            return summary
+        target = Path(to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes(text)
+        part.replace(target)
     return summary
 
 
@@ -165,6 +174,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # Markdown: `cell` escapes
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -383,12 +383,19 @@ class Mix(Settings):
         return {unit: size for unit, size in every.items() if size is not None}
 
 
+_NO_SPLITS = {"train": "is what the others leave", "all": "means all splits to readers: name it otherwise"}
+
+
 class Export(Settings):
     """A dataset that is written of the corpus."""
 
     format: Literal["parquet", "jsonl", "huggingface", "tokens", "markdown", "chunks"]
     to: str
     """Where it is written: a path or an fsspec URL; a relative path is one below `exports` of the data root."""
+    title: str = "corpus"
+    """Name of the dataset, in its card."""
+    contact: str | None = None
+    """Where its card says that somebody can write to; null: `crawl.contact`."""
     names: Literal["quarry", "dolma"] = "quarry"
     """How the fields of JSON lines are named: as columns here, or as Dolma has them."""
     select: str | None = None
@@ -422,8 +429,9 @@ class Export(Settings):
     def _leaves_something(self) -> Export:
         if sum(self.splits.values()) >= 1:
             raise ValueError("splits: their shares leave nothing to train on")
-        if "train" in self.splits:
-            raise ValueError("splits: train is what the others leave")
+        for name, why in _NO_SPLITS.items():
+            if name in self.splits:
+                raise ValueError(f"splits: {name} {why}")
         if self.names != "quarry" and self.format != "jsonl":
             raise ValueError(f"names: {self.names} are names of JSON lines, not of {self.format}")
         has_tokens = self.format == "tokens" or self.mix.tokens is not None
@@ -436,6 +444,10 @@ class Export(Settings):
         if self.end_of_text is not None and self.format != "tokens":
             raise ValueError(f"end_of_text: it is of the format tokens, not of {self.format}")
         return self
+
+    def with_contact(self, contact: str | None) -> Export:
+        """These settings, with a contact where they have none."""
+        return self if self.contact else self.model_copy(update={"contact": contact})
 
 
 class HardwareProfile(Settings):
@@ -457,3 +469,12 @@ class HardwareProfile(Settings):
     automation: Automation = Automation()
     exports: tuple[Export, ...] = ()
     """What the asset `corpus_export` writes."""
+
+    @field_validator("exports")
+    @classmethod
+    def _have_a_place_each(cls, exports: tuple[Export, ...]) -> tuple[Export, ...]:
+        places = [os.path.normpath(export.to) for export in exports]
+        for place in places:
+            if places.count(place) > 1:
+                raise ValueError(f"two of them are written to {place}: name a folder for each")
+        return exports

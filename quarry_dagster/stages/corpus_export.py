@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 
 from quarry_dagster.errors import ConfigError, QuarryError
 from quarry_dagster.exports import Exported, export
 from quarry_dagster.exports.known import Known, is_inside, known_exports, note, place_of
+from quarry_dagster.exports.place import Place
 from quarry_dagster.profiles.settings import Export, HardwareProfile
 from quarry_dagster.stages.report import StageReport
 from quarry_dagster.store import Store
-from quarry_dagster.store.disk import Disk
+
+log = logging.getLogger("quarry_dagster")
 
 
 def refresh(store: Store, profile: HardwareProfile, *, force: bool = False) -> tuple[StageReport, list[Exported]]:
@@ -24,9 +27,9 @@ def refresh(store: Store, profile: HardwareProfile, *, force: bool = False) -> t
     start = time.monotonic()
     report, done, failed = StageReport(), list[Exported](), list[str]()
     for settings in profile.exports:
-        to = place_of(store, settings.to, of_profile=True)
         try:
-            made = make(store, settings, to, contact=profile.crawl.contact, force=force)
+            to = place_of(store, settings.to, of_profile=True)
+            made = make(store, settings.with_contact(profile.crawl.contact), to, force=force)
         except ConfigError as e:
             failed.append(f"exports, {settings.to}: {e}")
             continue
@@ -40,40 +43,34 @@ def refresh(store: Store, profile: HardwareProfile, *, force: bool = False) -> t
     return report, done
 
 
-def make(
-    store: Store,
-    settings: Export,
-    to: str,
-    *,
-    title: str = "corpus",
-    contact: str | None = None,
-    since: int | str | None = None,
-    force: bool = False,
-) -> Exported:
+def make(store: Store, settings: Export, to: str, *, since: int | str | None = None, force: bool = False) -> Exported:
     """Make one export, and remember it: as :func:`quarry_dagster.exports.export`."""
-    done = export(store, settings, to, title=title, contact=contact, since=since, force=force)
-    note(store, Known(to, settings, title, contact, is_inside(store, to)))
+    done = export(store, settings, to, since=since, force=force)
+    number = store.corpus(since).number if since is not None else None
+    note(store, Known(to, settings, number, is_inside(store, to)))
     return done
 
 
-def make_again(store: Store) -> list[str]:
-    """Make the exports below the data root anew, after a takedown; returns the places of the others.
+def make_again(store: Store) -> None:
+    """Make the exports below the data root anew, after a takedown.
 
-    One that cannot be made again is deleted: it holds what was taken out.
+    One that cannot be is deleted, for it holds what was taken out; why is noted, for `quarry forget` to tell.
     """
-    elsewhere = []
     for known in known_exports(store):
-        if not known.is_inside:
-            elsewhere.append(known.to)
+        if not known.is_inside or known.deleted:
             continue
         try:
-            export(store, known.settings, known.to, title=known.title, contact=known.contact)
-        except QuarryError:
-            place = Disk(known.to)
-            place.delete(list(place.all("")))
-    return elsewhere
+            if known.settings is None:
+                raise ConfigError("another version made it, with settings that this one does not know")
+            export(store, known.settings, known.to, since=known.since)
+        except QuarryError as e:
+            log.warning("%s could not be written again, and is deleted: %s", known.to, e)
+            place = Place(known.to)
+            place.delete(place.earlier() or {"files": []})
+            note(store, replace(known, deleted=str(e)))
 
 
-def outside(store: Store) -> Sequence[str]:
-    """The places of exports that no takedown can reach."""
-    return [known.to for known in known_exports(store) if not known.is_inside]
+def unreached(store: Store) -> tuple[list[str], dict[str, str]]:
+    """The places of exports that no takedown can reach; and why those were deleted that could not be made again."""
+    known = known_exports(store)
+    return [each.to for each in known if not each.is_inside], {each.to: each.deleted for each in known if each.deleted}
