@@ -11,7 +11,7 @@ from quarry_dagster.cli.options import data_option, json_option, print_json
 @data_option
 @json_option
 def metrics(data: str | None, as_json: bool) -> None:
-    """What the data root holds, as Prometheus reads it: pages, documents, removals, what is behind, what stands failed."""
+    """What the data root holds, as Prometheus reads it: pages, documents, removals, what is behind."""
     from quarry_dagster.environment import data_root
     from quarry_dagster.errors import ConfigError
     from quarry_dagster.store import Store

@@ -45,7 +45,7 @@ class Desk:
         """Hold a place for a request of a kind that has `size` parts; it is given up at the deadline.
 
         Raises:
-            Problem: 429 where the queue is full, or what waits would take longer than the deadline; 503 at the deadline.
+            Problem: 429 where the queue is full or what waits would take longer than the deadline; 503 at the deadline.
         """
         expected = self._mean.get(kind, 0.0) * (self.waiting / self._threads + size)
         if self.waiting >= self._queue:

@@ -72,7 +72,8 @@ def log_to_stderr() -> None:
 
 
 def config_of(app: ASGIApp | str, host: str, port: int, workers: int = 1) -> uvicorn.Config:
-    """How uvicorn is to run an application."""
+    """How uvicorn is to run an application; what it would log of a request has what a client wrote in its address."""
+    logging.getLogger("uvicorn.access").disabled = True
     return uvicorn.Config(
         app,
         host,
@@ -103,18 +104,17 @@ def run(service: Service, host: str, port: int, workers: int) -> None:
 
     log_to_stderr()
     log = logging.getLogger("quarry_dagster")
-    app: ASGIApp | str = app_of(service) if workers == 1 else "quarry_dagster.serve.listening:worker"
-    config = config_of(app, host, port, workers)
+    app = app_of(service)  # what is wrong is told before anybody listens
+    config = config_of(app if workers == 1 else f"{__name__}:worker", host, port, workers)
     try:
         listening = config.bind_socket()
     except SystemExit as e:
         raise ConfigError(f"nobody can listen on {host}:{port}: is another service there? --port names another") from e
     shown = f"[{host}]" if ":" in host else host
     log.info("serving %s on http://%s:%d", service.data, shown, listening.getsockname()[1])
-    server = uvicorn.Server(config)
     if workers == 1:
-        server.run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])
     else:
         from uvicorn.supervisors import Multiprocess
 
-        Multiprocess(config, target=server.run, sockets=[listening]).run()
+        Multiprocess(config, [listening]).run()

@@ -1,4 +1,4 @@
-"""The description of the service for programs, OpenAPI 3.1: made of the types that bodies are read and answers written by."""
+"""The description of the service for programs, OpenAPI 3.1: made of the types that are read and written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PROBLEMS = {
 def document() -> dict[str, Any]:
     """The document."""
     modes: dict[str, JsonSchemaMode] = {"asked": "validation", "answered": "serialization"}
-    inputs = [
+    inputs: list[tuple[str, JsonSchemaMode, Any]] = [
         (f"{name}.{part}", modes[part], TypeAdapter(kind).core_schema)
         for name, (asked, answered, _) in _ENDPOINTS.items()
         for part, kind in (("asked", asked), ("answered", answered))

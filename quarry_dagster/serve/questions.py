@@ -33,14 +33,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Contained:
-    """Whether a text is in a corpus: whether a text that the corpus has, or removed for one it has, makes it needless."""
+    """Whether a text is in a corpus: whether one that the corpus has, or removed for one it has, makes it needless."""
 
     is_in: bool
     level: str | None = None
     """`exact`, `near` or `contained`; None where it is not in."""
     rule: str | None = None
     witness: Place | None = None
-    """The document that the rule holds with; where the text is not in, the one that has most of it, if any was found."""
+    """What the rule holds with; where the text is not in, the document that has most of it, if one was found."""
     kept: Place | None = None
     """The witness, or what is kept in its place; None where the text is not in."""
     containment: float | None = None
@@ -167,7 +167,8 @@ def _kept_for(snapshot: Snapshot, row: int) -> Place | None:
 def _neighbours(snapshot: Snapshot, found: Sequence[tuple[int, float]], *, with_text: bool) -> list[Neighbour]:
     columns = ("doc_id", "url", "title", "language", "page_type", "fate")
     rows = snapshot.documents.select(columns)[[row for row, _ in found]].rows() if found else []
-    return [
-        Neighbour(round(cosine, 4), *facts, FATES[fate], snapshot.texts.text(row) if with_text else None)
-        for (row, cosine), (*facts, fate) in zip(found, rows, strict=True)
-    ]
+    answers: list[Neighbour] = []
+    for (row, cosine), (id_, url, title, language, page_type, fate) in zip(found, rows, strict=True):
+        text = snapshot.texts.text(row) if with_text else None
+        answers.append(Neighbour(round(cosine, 4), id_, url, title, language, page_type, FATES[fate], text))
+    return answers

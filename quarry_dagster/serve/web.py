@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,7 +41,7 @@ from quarry_dagster.serve.metrics import CONTENT_TYPE, OfRoot, OfService, text_o
 from quarry_dagster.serve.openapi import document as openapi
 from quarry_dagster.serve.problems import Problem
 from quarry_dagster.serve.snapshot import FATES, Filters, Snapshot
-from quarry_dagster.serve.what_if import decide_on
+from quarry_dagster.serve.what_if import decide_on, prepare
 from quarry_dagster.stages.quality_signals import scorers_of
 from quarry_dagster.store import Store
 
@@ -304,6 +304,7 @@ class _Answers:
             if snapshot is not None:
                 try:
                     await asyncio.to_thread(self._model_of, snapshot)
+                    await asyncio.to_thread(prepare)
                 except QuarryError as e:
                     self._model_problem = str(e)
             await asyncio.sleep(1)
@@ -400,7 +401,7 @@ class _Answers:
                         yield found
                     waiting = []
 
-        return StreamingResponse(answers(), headers={"content-type": _LINES})
+        return _Stream(answers())
 
     async def _lines(self, request: Request) -> AsyncIterator[tuple[int, bytes | None]]:
         """The lines of a stream that are not blank, with their numbers; None where no more came together with them."""
@@ -422,6 +423,21 @@ class _Answers:
         if rest.strip():
             yield number + 1, rest
             yield number + 1, None
+
+
+class _Stream(Response):
+    """Lines that are sent as they are made, while more of the request is read, which Starlette's own would swallow."""
+
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+        super().__init__(headers={"content-type": _LINES})
+        del self.headers["content-length"]
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _type(request: Request) -> str:

@@ -135,6 +135,15 @@ def decide_on(snapshot: Snapshot, given: Given, scorers: dict[str, Scorer] | Non
     return Verdict("kept" if snapshot.settings.mode == "annotate" else "removed", **facts)
 
 
+def prepare() -> None:
+    """Load what the first decision would otherwise wait for."""
+    from quarry_dagster.extract.language import likeliest_language
+    from quarry_dagster.extract.page import extract_page
+
+    assert extract_page
+    likeliest_language("a text")
+
+
 _OF_TEXT = (
     *("doc_id", "url", "final_url", "canonical_url", "text_digest", "word_count", "date", "partition"),
     "own_id",
@@ -150,7 +159,9 @@ def _identity(snapshot: Snapshot, given: Given) -> tuple[str, str | None, str]:
             return given.url, own, doc_id(given.url, form)
         address = urn_of(given.name, own if own is not None else "this text")
         return address, own, doc_id(address, form)
-    except (InvalidUrl, InvalidId) as e:
+    except InvalidUrl as e:
+        raise ConfigError(f"the document's url is none: {e}") from e
+    except InvalidId as e:
         raise ConfigError(str(e)) from e
     except UnicodeEncodeError as e:
         raise ConfigError("the name has half a character (a lone surrogate); write it anew") from e
