@@ -331,7 +331,7 @@ def test_no_text_is_in_the_log_nor_in_the_metrics(served: Served, caplog: pytest
         served.ask(f"/v1/contains?text={said.split()[0]}", raw=said.encode())
     _, text, _ = served.ask("/metrics")
     assert "/v1/contains" in caplog.text
-    for word in said.split()[:20]:
+    for word in (each for each in said.split() if len(each) > 6):
         assert word not in caplog.text and word.encode() not in text
 
 
@@ -529,3 +529,37 @@ def test_the_face_in_python_answers_as_the_service(made: Corpus, served: Served,
         assert corpus.scan("deduped_corpus").collect().height == len(made.urls())
         with pytest.raises(ConfigError, match="give a list"):
             corpus.contains("a text")
+
+
+def test_the_command_asks_a_server_without_loading_what_searching_needs(served: Served) -> None:
+    code = f"""
+import sys
+from quarry_dagster.cli import command
+sys.argv = ["quarry", "search", {words(3)!r}, "-k", "1", "--json", "--server", "http://127.0.0.1:{served.port}"]
+try:
+    command()
+finally:
+    print(*[name for name in ("polars", "numpy", "dagster", "pydantic", "faiss", "pyarrow") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found, loaded = done.stdout.split("\n", 1)
+    (row,) = json.loads(found)["results"]
+    assert (row["url"], row["text"], loaded.strip()) == ("http://a.test/3", words(3), "")
+
+
+def test_a_server_that_refuses_or_is_none_is_told(served: Served, quarry: Callable[..., tuple[int, str, str]]) -> None:
+    status, _, err = quarry("search", "x", "--server", "http://127.0.0.1:9")
+    assert status == 1 and "does not answer" in err
+    assert quarry("search", "x", "--server", "127.0.0.1")[0] == 1
+    assert quarry("search", "--like", "x", "--server", f"http://127.0.0.1:{served.port}")[0] == 2
+    assert "at most" in quarry("search", "x" * 9_000_000, "--server", f"http://127.0.0.1:{served.port}")[2]
+
+
+def test_metrics_of_a_root_are_written_for_a_textfile_collector(
+    made: Corpus, quarry: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, out, _ = quarry("metrics", "--data", made.root)
+    names = {family.name for family in text_string_to_metric_families(out)}
+    assert status == 0 and {"quarry_pages", "quarry_documents", "quarry_removed", "quarry_model"} <= names
+    found = json.loads(quarry("metrics", "--data", made.root, "--json")[1])
+    assert {"name": "quarry_corpus_snapshot", "labels": {}, "value": 1.0} in found["metrics"]
