@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def _made(root: Path, n: int, profile: HardwareProfile) -> dict[str, list[dict[str, Any]]]:
-    """A data root of n documents with two corpora, the second with 1 % more; returns the bodies to ask with, by kind."""
+    """A data root of n documents with two corpora, the second with 1 % more; returns what to ask, by kind."""
     store = Store(str(root))
     rng = np.random.default_rng(n)
     documents = growth.web(rng, n + n // 100)

@@ -247,6 +247,7 @@ def test_texts_of_any_length_are_answered_up_to_the_limit_and_larger_bodies_are_
     assert served.result("/v1/similar", {"text": large})
     status, problem, _ = served.ask("/v1/contains", raw=b'{"text": "' + b"x" * 9_000_000)
     assert status == 413 and "max_body_mb" in problem["detail"]
+    assert served.ask("/v1/contains", raw=b" " * 100_000_000, connection="close")[0] == 413
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         head = f"POST /v1/contains HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\n"
         head += "Content-Length: 104857600\r\n\r\n"
@@ -560,6 +561,6 @@ def test_metrics_of_a_root_are_written_for_a_textfile_collector(
 ) -> None:
     status, out, _ = quarry("metrics", "--data", made.root)
     names = {family.name for family in text_string_to_metric_families(out)}
-    assert status == 0 and {"quarry_pages", "quarry_documents", "quarry_removed", "quarry_model"} <= names
+    assert status == 0 and {"quarry_pages", "quarry_documents", "quarry_removed", "quarry_model_info"} <= names
     found = json.loads(quarry("metrics", "--data", made.root, "--json")[1])
     assert {"name": "quarry_corpus_snapshot", "labels": {}, "value": 1.0} in found["metrics"]

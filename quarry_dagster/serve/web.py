@@ -156,7 +156,7 @@ class _Door:
                 _log.exception("request %s could not be answered", id_)
             if status:  # a stream that began is cut, so that nobody takes it for a whole one
                 raise
-            await problem.response(id_)(scope, receive, say)
+            await _tell(problem, id_, receive, say)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             took = time.monotonic() - began
@@ -180,6 +180,20 @@ class _Door:
         if holder is None:
             raise Problem(401, "key", "send a key that this service knows: Authorization: Bearer KEY")
         return holder
+
+
+async def _tell(problem: Problem, request_id: str, receive: Receive, send: Send) -> None:
+    """Tell a client its problem; a body that is too large is let through to nowhere for a while, for a client that is
+    still sending when the connection ends sees no answer."""
+    response = problem.response(request_id)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    if problem.status == 413:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE):
+                while (await receive()).get("more_body"):
+                    pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 class _Answers:
