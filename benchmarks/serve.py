@@ -296,7 +296,8 @@ async def _ask(port: int, requests: Sequence[bytes], clients: int, seconds: floa
     begin = time.perf_counter()
 
     async def one(connection: Any, number: int, due: float) -> None:
-        status = await _answer(*connection, requests[number % len(requests)])
+        reader, writer = connection
+        status = await _answer(reader, writer, requests[number % len(requests)])
         statuses[status] += 1
         if status == "200":
             took.append(1000 * (time.perf_counter() - due))

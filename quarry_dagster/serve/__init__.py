@@ -3,6 +3,7 @@
 - :mod:`~quarry_dagster.serve.mapped`: arrays that are sorted, and mapped from files
 - :mod:`~quarry_dagster.serve.standing`: the sketches of the corpus' texts, by hash
 - :mod:`~quarry_dagster.serve.snapshot`: one published corpus, loaded, which never changes
+- :mod:`~quarry_dagster.serve.building`: its files, made in a process of their own
 - :mod:`~quarry_dagster.serve.following`: the newest snapshot, swapped in whole
 - :mod:`~quarry_dagster.serve.questions`: is a text in, what is near it, what is known of a document
 - :mod:`~quarry_dagster.serve.what_if`: what a run would do with a document

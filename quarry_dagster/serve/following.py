@@ -11,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from quarry_dagster.digests import digest
-from quarry_dagster.errors import ConfigError, QuarryError
+from quarry_dagster.errors import ConfigError, QuarryError, StoreError
 from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.serve.building import build_apart
 from quarry_dagster.serve.snapshot import Published, Snapshot, build, key_of
 from quarry_dagster.store import Store
 
@@ -28,8 +29,10 @@ class Following:
     Processes that are given one folder share the mapped files there; of them the first builds.
     """
 
-    def __init__(self, store: Store, profile: HardwareProfile, scratch: Path) -> None:
+    def __init__(self, store: Store, profile: HardwareProfile, scratch: Path, *, apart: bool = False) -> None:
+        """`apart`: a snapshot is built in a process of its own."""
         self._store = store
+        self._apart = apart
         self._profile = profile
         self._scratch = scratch
         self._stopped = threading.Event()
@@ -95,11 +98,16 @@ class Following:
         folder = self._scratch / digest(key.encode())
         with FileLock(self._scratch / "lock"):
             published = Published.now(self._store)
+            if key_of(self._store) != key:
+                raise StoreError("another corpus was published meanwhile")
             if not folder.exists():
                 fresh = self._scratch / f"{folder.name}.new"
                 shutil.rmtree(fresh, ignore_errors=True)
                 fresh.mkdir(parents=True)
-                build(self._store, published, fresh)
+                if self._apart:
+                    build_apart(self._store, key, fresh)
+                else:
+                    build(self._store, published, fresh)
                 fresh.rename(folder)
             snapshot = Snapshot.open(self._store, published, folder, self._profile)
             # What is mapped stays readable for whoever has it.

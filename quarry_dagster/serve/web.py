@@ -203,7 +203,7 @@ class _Answers:
         self._store = store
         self._profile = profile
         self._scorers = scorers_of(named_classifiers(store, service.profile, profile))
-        self._following = Following(store, profile, Path(service.scratch))
+        self._following = Following(store, profile, Path(service.scratch), apart=True)
         settings = profile.serve
         self._desk = Desk(profile.hardware.worker_count, settings.queue, settings.deadline)
         self._limit = int(settings.max_body_mb * 2**20)
