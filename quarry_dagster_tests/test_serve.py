@@ -32,6 +32,7 @@ from quarry_dagster.serve.web import Service, app_of
 from quarry_dagster.serve.what_if import Given, decide_on
 from quarry_dagster.store import Forgotten, Takedown
 from quarry_dagster_tests.corpus import Corpus, shipped, words
+from quarry_dagster_tests.ui import CHROMIUM, browser
 
 COPY = f"{words(3)} {words(103, 6)}"
 JSON = "application/json"
@@ -564,3 +565,25 @@ def test_metrics_of_a_root_are_written_for_a_textfile_collector(
     assert status == 0 and {"quarry_pages", "quarry_documents", "quarry_removed", "quarry_model_info"} <= names
     found = json.loads(quarry("metrics", "--data", made.root, "--json")[1])
     assert {"name": "quarry_corpus_snapshot", "labels": {}, "value": 1.0} in found["metrics"]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install the package chromium")
+def test_the_page_answers_by_keyboard_and_shows_what_a_document_wrote_as_text(served: Served) -> None:
+    with browser(f"http://127.0.0.1:{served.port}") as page:
+        page.set_viewport_size({"width": 360, "height": 640})
+        page.goto("/")
+        page.wait_for_selector("#state:has-text('ready')")
+        page.keyboard.press("Tab")
+        page.keyboard.insert_text(f"{words(50)} and more")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#state:has-text('answered')")
+        assert page.inner_text("#verdict") == "It is in."
+        assert page.inner_text("#witness") == "<script>x</script>"
+        assert page.get_attribute("#witness a", "href") == "http://d.test/"
+        assert "more" in page.locator("#mine mark").all_inner_texts()
+        assert page.locator("#found li").count() == 10
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
