@@ -82,7 +82,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(len(SETTINGS)))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, len(SETTINGS)))])
 def test_a_run_does_what_was_said_of_each_document_alone(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     deduplication, quality = SETTINGS[seed]

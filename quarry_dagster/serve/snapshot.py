@@ -160,7 +160,7 @@ def _write_pairs(folder: Path, corpus: Corpus, texts: pl.DataFrame, settings: De
         pairs = pairs.join(named, on=side, maintain_order="left")
     rule = decide.seen_from_both(pairs, settings)["rule"].is_not_null()
     holds = rule[: pairs.height] | rule[pairs.height :]
-    pairs = pairs.with_columns(holds=holds)
+    mapped.write(folder, {"holds": holds.to_numpy()})
     mapped.write_frame(folder / _PAIRS, pairs)
     both = np.concatenate([pairs["left_text"].to_numpy(), pairs["right_text"].to_numpy()])
     Rows.write(folder, "of_pair", both, texts.height)
@@ -237,6 +237,8 @@ class Snapshot:
     """The documents of each text."""
     standing: Standing
     pairs: pl.DataFrame
+    holds: np.ndarray
+    """Of each pair, whether a rule says that one of the two goes for the other: bool."""
     of_pair: Rows
     """The pairs of each text; those above the number of pairs are the same ones, seen from the right text."""
     text_at: np.ndarray
@@ -270,6 +272,7 @@ class Snapshot:
             Rows.read(folder, "of_text"),
             Standing.read(folder),
             mapped.frame(folder / _PAIRS),
+            mapped.read(folder, "holds"),
             Rows.read(folder, "of_pair"),
             mapped.read(folder, "text_at"),
             load(index, on_gpu=profile.index.use_gpu_faiss),
@@ -309,8 +312,8 @@ class Snapshot:
 
     def rivals(self, text: int) -> np.ndarray:
         """The rows of the pairs that this text is in, and of which a rule says that one goes for the other."""
-        rows = self.of_pair.of(text) % max(1, self.pairs.height)
-        return rows[self._holds[rows]]
+        rows = self.known_pairs(text)
+        return rows[self.holds[rows]]
 
     def known_pairs(self, text: int) -> np.ndarray:
         """The rows of all scored pairs that this text is in."""
@@ -319,10 +322,6 @@ class Snapshot:
     def fate(self, row: int) -> Fate:
         """What became of a document."""
         return FATES[self.documents["fate"][row]]
-
-    @property
-    def _holds(self) -> np.ndarray:
-        return self.pairs["holds"].to_numpy()
 
     def searched(self, filters: Filters) -> tuple[VectorIndex, np.ndarray]:
         """The index with the texts alone of which a document passes, and whether each document passes (bool)."""
