@@ -226,6 +226,7 @@ def test_a_stream_is_answered_line_by_line_and_a_bad_line_costs_itself_alone(ser
         ("/v1/similar", b'{"text": "x", "k": 0}', 422, "k"),
         ("/v1/similar", b'{"text": "x", "k": 1000000000}', 422, "1000"),
         ("/v1/similar", b'{"text": "x", "k": "3"}', 422, "k"),
+        ("/v1/similar", b'{"texts": ["x", "y"], "k": 900, "with_text": true}', 422, "1,000"),
         ("/v1/similar", b'{"vector": [NaN]}', 422, "vector"),
         ("/v1/decide", b'{"document": {"text": "x", "url": "nowhere"}}', 422, "URL"),
         ("/v1/decide", b'{"document": {}}', 422, "text"),

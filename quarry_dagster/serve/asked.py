@@ -68,8 +68,9 @@ class SimilarAsked(Asked):
             raise ValueError("give one of text, texts and vector")
         if self.verdict not in (None, "kept") and self.include != "removed":
             raise ValueError(f"documents with verdict {self.verdict} are answered with include: removed alone")
-        if self.k * len(self.texts or [""]) > 4 * MOST:
-            raise ValueError(f"k times texts is more than {4 * MOST}: ask for fewer neighbours, or in parts")
+        most = MOST if self.with_text else 4 * MOST
+        if self.k * len(self.texts or [""]) > most:
+            raise ValueError(f"k times texts is more than {most:,}: ask for fewer neighbours, or in parts")
         return self
 
 

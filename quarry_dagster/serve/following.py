@@ -105,7 +105,7 @@ class Following:
                 shutil.rmtree(fresh, ignore_errors=True)
                 fresh.mkdir(parents=True)
                 if self._apart:
-                    build_apart(self._store, key, fresh)
+                    build_apart(self._store, key, fresh, self._stopped)
                 else:
                     build(self._store, published, fresh)
                 fresh.rename(folder)
