@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import uvicorn
 import yaml
@@ -30,7 +31,7 @@ from quarry_dagster.serve.keys import new_key
 from quarry_dagster.serve.listening import config_of
 from quarry_dagster.serve.web import Service, app_of
 from quarry_dagster.serve.what_if import Given, decide_on
-from quarry_dagster.store import Forgotten, Takedown
+from quarry_dagster.store import Forgotten, Store, Takedown
 from quarry_dagster_tests.corpus import Corpus, shipped, words
 from quarry_dagster_tests.ui import CHROMIUM, browser
 
@@ -404,8 +405,6 @@ def test_the_next_corpus_answers_soon_and_no_request_fails_meanwhile(
         corpus.seed_texts("b.jsonl", {"http://n.test/": words(77)})
         corpus.run()
         until(lambda: bool(seen) and seen[-1][1] == 2)
-        (corpus.root / "seeds" / "b.jsonl").unlink()
-        corpus.store.deduped_corpus.current()
         stop.set()
         thread.join()
         assert {*seen} == {(200, 1, False), (200, 2, True)}
@@ -452,6 +451,24 @@ def test_a_damaged_next_index_leaves_the_snapshot_of_before(made: Corpus, tmp_pa
         followed.refresh()
     assert followed.current and followed.current.number == 1
     assert followed.problem and "have it made again" in followed.problem
+
+
+def test_a_corpus_on_an_object_store_answers_and_is_followed(made: Corpus, tmp_path: Path) -> None:
+    root = "memory://served"
+    for path in made.files():
+        fsspec.filesystem("memory").pipe_file(f"/served/{path}", (made.root / path).read_bytes())
+    (tmp_path / "scratch").mkdir()
+    store = Store(root)
+    followed = following.Following(store, made.profile, tmp_path / "scratch")
+    assert followed.refresh() and followed.current
+    assert questions.contains(followed.current, COPY).is_in
+    near = questions.contains(followed.current, f"{words(4)} {words(7, 4)}")
+    assert near.kept and near.kept.url == "http://a.test/4"
+    assert not followed.refresh()
+    corpus = store.deduped_corpus.current()
+    assert corpus is not None
+    store.deduped_corpus.amend(replace(corpus, kept_documents=corpus.kept_documents), keep=[])
+    assert followed.refresh()
 
 
 def test_going_back_to_a_corpus_of_before_is_followed(made: Corpus, tmp_path: Path) -> None:
