@@ -308,6 +308,19 @@ def test_over_the_queue_requests_are_refused_with_when_to_come_again(served: Ser
     assert all(int(headers["retry-after"]) >= 1 for status, _, headers in answers if status == 429)
 
 
+def test_a_request_is_given_up_at_the_deadline_and_a_body_that_does_not_come(made: Corpus, tmp_path: Path) -> None:
+    hasty = Corpus(made.root, shipped("raspberry_pi", serve={"deadline": 0.3}))
+    with serving(hasty, tmp_path / "scratch") as served:
+        documents = [{"text": f"{words(i % 12)} {words(i + 20, 5)}"} for i in range(256)]
+        status, problem, headers = served.ask("/v1/decide", {"documents": documents})
+        assert status == 503 and "0.3 seconds" in problem["detail"] and int(headers["retry-after"]) >= 1
+        with socket.create_connection(("127.0.0.1", served.port)) as slow:
+            head = f"POST /v1/contains HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {JSON}\r\nContent-Length: 9\r\n\r\n"
+            slow.sendall(head.encode() + b"{")
+            assert slow.recv(12) == b"HTTP/1.1 408"
+        assert served.ask("/healthz")[0] == 200
+
+
 def test_keys_let_in_and_a_key_that_is_taken_out_does_not(made: Corpus, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     first, second = new_key(keys, "first"), new_key(keys, "second")
