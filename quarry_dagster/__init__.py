@@ -3,6 +3,7 @@
 import quarry_dagster
 quarry_dagster.scan("deduped_corpus", data="path-or-url")  # -> polars.LazyFrame
 quarry_dagster.changes("path-or-url", since=3)  # -> documents that came, went or differ, each with its cause
+quarry_dagster.open("path-or-url")  # -> a corpus to ask: .scan .contains .similar .decide .explain
 quarry_dagster.deduplicate(frame, text="text", id="id")  # -> kept, removed and skipped rows
 """
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from quarry_dagster.differences import changes
     from quarry_dagster.frames import deduplicate
     from quarry_dagster.reader import scan
+    from quarry_dagster.serve.opened import open
 
-__all__ = ["changes", "deduplicate", "scan"]
+__all__ = ["changes", "deduplicate", "open", "scan"]
 
 __version__ = "0.2.0"
 
-_MODULES = {"changes": "differences", "deduplicate": "frames", "scan": "reader"}
+_MODULES = {"changes": "differences", "deduplicate": "frames", "open": "serve.opened", "scan": "reader"}
 """Where each is."""
 
 

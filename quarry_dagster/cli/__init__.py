@@ -14,7 +14,7 @@ _MODULES = {"try": "try_page"} | {
     name: name
     for name in (
         *("run", "seeds", "check", "explain", "search", "doctor", "forget"),
-        *("export", "policy", "changes", "diff", "tag", "rollback", "sweep"),
+        *("export", "serve", "metrics", "policy", "changes", "diff", "tag", "rollback", "sweep"),
     )
 }
 """Where each command is; its function has the module's name."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -149,7 +150,15 @@ class _Ranked:
         return before - before[self.starts]
 
 
-def by_sketch(every: Sketches, came: pl.Series, gone: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
+class Sharing(Protocol):
+    """Sketches of texts that can say which of them share hashes, as :class:`Sketches` does."""
+
+    def sharing(self, wanted: pl.Series) -> pl.DataFrame: ...
+
+    def sizes(self) -> pl.DataFrame: ...
+
+
+def by_sketch(every: Sharing, came: pl.Series, gone: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
     """Find the candidate pairs by sketch that a change of the set of texts makes.
 
     Args:

@@ -155,7 +155,9 @@ class Shard:
 
         selector = None
         if len(without):
-            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(without))  # pyright: ignore[reportCallIssue]
+            found = np.ones(len(self), np.bool_)
+            found[without] = False
+            selector = faiss.IDSelectorBitmap(np.packbits(found, bitorder="little"))  # pyright: ignore[reportCallIssue]
         if self.kind == "IndexFlatIP":
             parameters = faiss.SearchParameters(sel=selector) if selector else None  # pyright: ignore[reportCallIssue]
         elif self.kind == "IndexHNSWFlat":

@@ -76,13 +76,17 @@ class VectorIndex:
     def __init__(self, shards: Sequence[Shard], removed: np.ndarray) -> None:
         self._shards = list(shards)
         self._starts = np.cumsum([0, *(len(s) for s in shards)])
-        removed = np.sort(removed)
+        self._passed_over = removed = np.sort(removed)
         cuts = np.searchsorted(removed, self._starts)
         self._removed = [removed[a:b] - start for a, b, start in zip(cuts, cuts[1:], self._starts, strict=False)]
 
     def __len__(self) -> int:
         """Vectors that can be found."""
         return int(self._starts[-1]) - sum(map(len, self._removed))
+
+    def without(self, more: np.ndarray) -> VectorIndex:
+        """The same shards, of which these positions (int64) are not found either."""
+        return VectorIndex(self._shards, np.union1d(self._passed_over, more))
 
     @property
     def is_lossy(self) -> bool:

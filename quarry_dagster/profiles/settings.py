@@ -334,6 +334,19 @@ class Storage(Settings):
     """So many published corpora are kept, the current one among them, with all tables as they were then."""
 
 
+class Serve(Settings):
+    """What `quarry serve` takes on itself."""
+
+    FIT_THE_MACHINE = frozenset({"deadline", "queue", "max_body_mb"})
+
+    deadline: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """Seconds that a request may take; what would take longer is refused at once, or given up."""
+    queue: Positive = 64
+    """Requests that are worked on or wait in one process; more are refused."""
+    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 8.0
+    """Largest body of a request, and largest line of a stream, in MiB."""
+
+
 def _amount(value: Any) -> Any:
     """A number of documents, bytes or tokens: 250000, or as users write it: 250k, 1.5M, 10B."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kMGBT]?)", value.strip()) if isinstance(value, str) else None
@@ -466,6 +479,7 @@ class HardwareProfile(Settings):
     deduplication: Deduplication = Deduplication()
     checks: Checks = Checks()
     store: Storage = Storage()
+    serve: Serve = Serve()
     automation: Automation = Automation()
     exports: tuple[Export, ...] = ()
     """What the asset `corpus_export` writes."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from quarry_dagster.embed import Encoder, load_encoder, vector_id
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.index import VectorIndex
 from quarry_dagster.profiles.settings import HardwareProfile
+from quarry_dagster.search.model import encoder_of
 from quarry_dagster.search.published import load, members
 from quarry_dagster.stages.vectors import vectors_of
 from quarry_dagster.store import Corpus, Index, Store
@@ -36,7 +36,6 @@ class Searcher:
         self._store = store
         self._newest = newest
         self._profile = profile
-        self._encoder: Encoder | None = None
         self.index, self.corpus = self._published()
         self._vectors, self.texts = self._open()
         """The index ready to be searched, and its texts by position, see :func:`members`."""
@@ -90,7 +89,7 @@ class Searcher:
         """
         if self.corpus is None:
             raise ConfigError(f"there is no corpus in {self._store.files.root}: quarry run makes one")
-        query = self._model().encode([normal_form(text)])
+        query = encoder_of(self.index, self._profile).encode([normal_form(text)])
         asked, rows = k, pl.DataFrame()
         while rows.height < k:
             asked *= MORE
@@ -112,17 +111,6 @@ class Searcher:
     def _open(self) -> tuple[VectorIndex, pl.DataFrame]:
         """The vectors and the texts of `index`."""
         return load(self.index, on_gpu=self._profile.index.use_gpu_faiss), members(self.index)
-
-    def _model(self) -> Encoder:
-        """The model that the vectors of the index were made with, loaded once."""
-        embedding = self._profile.embedding
-        if self.index.model != vector_id(embedding):
-            raise ConfigError(
-                f"the index holds vectors of {self.index.model!r}, profile {self._profile.name!r} names "
-                f"{vector_id(embedding)!r}: search with the profile that the corpus was made with (--profile)"
-            )
-        self._encoder = self._encoder or load_encoder(embedding, self._profile.hardware.gpu_memory_fraction)
-        return self._encoder
 
     def _exact_cosines(self, queries: np.ndarray, positions: np.ndarray, found: pl.DataFrame) -> np.ndarray:
         """The cosines of queries and what was found for them, from the stored vectors: float32 of positions' shape.

@@ -95,7 +95,7 @@ def _refresh(store: Store, partition: str, scorers: Mapping[str, Scorer], force:
             distinct = documents.unique("made_from", keep="first", maintain_order=True)
             new = distinct.filter(~pl.col("made_from").is_in(known["made_from"].implode()))
             if not new.is_empty():
-                found = _rated(new, scorers).with_columns(made_from=new["made_from"])
+                found = rated(new, scorers).with_columns(made_from=new["made_from"])
                 known = pl.concat([known, found], how="diagonal").select(schema.names())
                 report.worked += new.height
             values = known.select("made_from", *names)
@@ -115,8 +115,8 @@ def _made_from(documents: pl.DataFrame) -> list[str]:
     return [digest("\x1f".join(map(str, row)).encode("utf-8", "surrogatepass")) for row in rows]
 
 
-def _rated(documents: pl.DataFrame, scorers: Mapping[str, Scorer]) -> pl.DataFrame:
-    """The signals of documents, a Float32 column each."""
+def rated(documents: pl.DataFrame, scorers: Mapping[str, Scorer]) -> pl.DataFrame:
+    """The signals of documents (columns text, text_format, language), a Float32 column each."""
     texts = [Text(text or "", *others) for text, *others in documents.select("text", "text_format", "language").rows()]
     found = signals(texts)
     plain = [plain_form(text.text, text.text_format) for text in texts] if scorers else []
