@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +24,7 @@ from quarry_dagster.cli.options import data_option, profile_option
 @click.option("--keys", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Ask for keys of FILE.")
 @click.option("--new-key", metavar="NAME", help="Make a key under NAME in the file of --keys, print it, and end.")
 @click.option("--host-name", multiple=True, metavar="NAME", help="A further name that requests may be for; repeatable.")
+@click.option("--mcp", "is_mcp", is_flag=True, help="Speak the Model Context Protocol on standard input and output.")
 def serve(
     data: str | None,
     profile: str | None,
@@ -32,11 +34,20 @@ def serve(
     keys: Path | None,
     new_key: str | None,
     host_name: tuple[str, ...],
+    is_mcp: bool,
 ) -> None:
-    """Answer over HTTP: is this text in the corpus, what is near it, what would a run do with it."""
+    """Answer over HTTP: is this text in the corpus, what is near it, what would a run do with it.
+
+    With --mcp a program that started the command asks instead, by the tools search, contains, explain and document.
+    """
     from quarry_dagster.environment import data_root, profile_name
     from quarry_dagster.errors import ConfigError
 
+    if is_mcp:
+        if keys or new_key or host_name or not _is_loopback(host):
+            raise click.UsageError("--mcp listens nowhere: --host, --host-name, --keys and --new-key are of HTTP")
+        _speak_mcp(data_root(data), profile_name(profile))
+        return
     if new_key is not None:
         from quarry_dagster.serve.keys import new_key as made
 
@@ -62,6 +73,18 @@ def serve(
         )
         os.environ[TOLD] = json.dumps(asdict(service))
         run(service, host, port, workers)
+
+
+def _speak_mcp(data: str, profile: str | None) -> None:
+    from quarry_dagster.errors import ConfigError
+
+    if find_spec("mcp") is None:
+        raise ConfigError("mcp is missing: pip install 'quarry-dagster[mcp]'")
+    from quarry_dagster.serve.mcp_tools import server_of
+    from quarry_dagster.serve.opened import open as opened
+
+    with opened(data, profile=profile) as corpus:
+        server_of(corpus).run("stdio")
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -107,6 +107,11 @@ class Corpus:
         """
         scorers = scorers_of(self._classifiers)
         return [decide_on(self._snapshot, _given(each), scorers) for each in _listed(texts)]
+
+    def document(self, doc_id: str, *, include_removed: bool = False) -> dict[str, Any] | None:
+        """What is known of a document by its doc_id, with its text; None where the corpus does not keep it, or does not
+        know it where removed ones are asked for too."""
+        return questions.document(self._snapshot, doc_id.lower(), include_removed=include_removed)
 
     def explain(self, document: str) -> History | None:
         """What became of a document named by URL, URN, doc_id or the id of its seed; None where it is not known."""
