@@ -328,11 +328,13 @@ def _is_interruption(event: dg.DagsterEvent) -> bool:
 
 
 def _wait_for_slot(instance: DagsterInstance, pool: str, run_id: str, step: str) -> bool:
-    """Wait until a step may take its slot; False where an interruption came first, which Dagster does not see."""
+    """Wait until a step may take its slot, or another one of its run may; False where an interruption came first, which
+    Dagster does not see."""
     _log.info("waiting for another run: the pool %s is taken", pool)
     while True:
         queue = instance.event_log_storage.get_concurrency_info(pool).pending_steps
-        if not any((s.run_id, s.step_key, s.assigned_timestamp) == (run_id, step, None) for s in queue):
+        mine = [each for each in queue if each.run_id == run_id]
+        if any(each.assigned_timestamp for each in mine) or not any(each.step_key == step for each in mine):
             return True
         if pop_captured_interrupt():
             return False
