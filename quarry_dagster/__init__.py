@@ -13,16 +13,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quarry_dagster.asking.opened import open
     from quarry_dagster.differences import changes
     from quarry_dagster.frames import deduplicate
     from quarry_dagster.reader import scan
-    from quarry_dagster.serve.opened import open
 
 __all__ = ["changes", "deduplicate", "open", "scan"]
 
 __version__ = "0.2.0"
 
-_MODULES = {"changes": "differences", "deduplicate": "frames", "open": "serve.opened", "scan": "reader"}
+_MODULES = {"changes": "differences", "deduplicate": "frames", "open": "asking.opened", "scan": "reader"}
 """Where each is."""
 
 

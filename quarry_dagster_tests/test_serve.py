@@ -24,13 +24,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 import quarry_dagster
+from quarry_dagster.asking import following, questions
+from quarry_dagster.asking.what_if import Given, decide_on
 from quarry_dagster.errors import ConfigError, IndexCorruptError
 from quarry_dagster.rollback import go_back
-from quarry_dagster.serve import following, listening, questions
+from quarry_dagster.serve import listening
 from quarry_dagster.serve.keys import new_key
 from quarry_dagster.serve.listening import config_of
 from quarry_dagster.serve.web import Service, app_of
-from quarry_dagster.serve.what_if import Given, decide_on
 from quarry_dagster.store import Forgotten, Store, Takedown
 from quarry_dagster_tests.corpus import Corpus, shipped, words
 from quarry_dagster_tests.ui import CHROMIUM, browser

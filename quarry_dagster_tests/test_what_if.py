@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import quarry_dagster
+from quarry_dagster.asking.what_if import Verdict
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.serve.what_if import Verdict
 from quarry_dagster_tests.corpus import Corpus, shipped, words
 
 ROWS = 90

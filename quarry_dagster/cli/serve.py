@@ -80,8 +80,8 @@ def _speak_mcp(data: str, profile: str | None) -> None:
 
     if find_spec("mcp") is None:
         raise ConfigError("mcp is missing: pip install 'quarry-dagster[mcp]'")
+    from quarry_dagster.asking.opened import open as opened
     from quarry_dagster.serve.mcp_tools import server_of
-    from quarry_dagster.serve.opened import open as opened
 
     with opened(data, profile=profile) as corpus:
         server_of(corpus).run("stdio")

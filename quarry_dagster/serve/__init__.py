@@ -1,17 +1,9 @@
-"""Answering questions about a published corpus from memory: what `quarry serve` and `quarry_dagster.open` share.
+"""`quarry serve`: :mod:`quarry_dagster.asking` over HTTP, and to assistants by the Model Context Protocol.
 
-- :mod:`~quarry_dagster.serve.mapped`: arrays that are sorted, and mapped from files
-- :mod:`~quarry_dagster.serve.standing`: the sketches of the corpus' texts, by hash
-- :mod:`~quarry_dagster.serve.snapshot`: one published corpus, loaded, which never changes
-- :mod:`~quarry_dagster.serve.building`: its files, made in a process of their own
-- :mod:`~quarry_dagster.serve.following`: the newest snapshot, swapped in whole
-- :mod:`~quarry_dagster.serve.questions`: is a text in, what is near it, what is known of a document
-- :mod:`~quarry_dagster.serve.what_if`: what a run would do with a document
-- :mod:`~quarry_dagster.serve.opened`: the face of all that in Python
-- :mod:`~quarry_dagster.serve.web`: the same over HTTP; the other modules are of it alone
-
-No rule and no bound stands here: whatever is decided is asked of :mod:`quarry_dagster.dedup`. Nothing is written to the
-data root.
-
-Why so: "The service asks the functions that a run asks" in docs/decisions.md.
+- :mod:`~quarry_dagster.serve.web`: the endpoints, and the door that lets requests in
+- :mod:`~quarry_dagster.serve.asked`, :mod:`~quarry_dagster.serve.openapi`: what may be asked, and its description
+- :mod:`~quarry_dagster.serve.desk`: where requests wait for their turn
+- :mod:`~quarry_dagster.serve.keys`, :mod:`~quarry_dagster.serve.problems`, :mod:`~quarry_dagster.serve.metrics`
+- :mod:`~quarry_dagster.serve.listening`: the processes that listen
+- :mod:`~quarry_dagster.serve.mcp_tools`: the tools of the Model Context Protocol
 """

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from quarry_dagster.serve.snapshot import Fate
-from quarry_dagster.serve.what_if import NAMESPACE, Given
+from quarry_dagster.asking.snapshot import Fate
+from quarry_dagster.asking.what_if import NAMESPACE, Given
 
 BATCH = 256
 """Texts of one request."""

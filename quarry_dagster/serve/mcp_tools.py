@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 from pydantic import Field
 
 import quarry_dagster
+from quarry_dagster.asking.opened import Corpus
 from quarry_dagster.errors import ConfigError, QuarryError
-from quarry_dagster.serve.opened import Corpus
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer

@@ -23,8 +23,8 @@ from quarry_dagster.stages.backlog import backlog
 from quarry_dagster.store import Store
 
 if TYPE_CHECKING:
+    from quarry_dagster.asking.following import Following
     from quarry_dagster.serve.desk import Desk
-    from quarry_dagster.serve.following import Following
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 disable_created_metrics()

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 import quarry_dagster
+from quarry_dagster.asking.questions import Contained, Neighbour
+from quarry_dagster.asking.what_if import Verdict
 from quarry_dagster.serve.asked import ContainsAsked, DecideAsked, SimilarAsked
-from quarry_dagster.serve.questions import Contained, Neighbour
-from quarry_dagster.serve.what_if import Verdict
 
 _REF = "#/components/schemas/{model}"
 _ENDPOINTS = {

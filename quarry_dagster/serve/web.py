@@ -26,22 +26,22 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from quarry_dagster.asking import questions
+from quarry_dagster.asking.following import Following
+from quarry_dagster.asking.snapshot import FATES, Filters, Snapshot
+from quarry_dagster.asking.what_if import decide_on, prepare
 from quarry_dagster.embed import Encoder, vector_id
 from quarry_dagster.errors import ConfigError, ModelError, QuarryError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles.remembered import choose_for, named_classifiers
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.search.model import encoder_of
-from quarry_dagster.serve import questions
 from quarry_dagster.serve.asked import Asked, ContainsAsked, DecideAsked, SimilarAsked
 from quarry_dagster.serve.desk import Desk, Encoding
-from quarry_dagster.serve.following import Following
 from quarry_dagster.serve.keys import Keys
 from quarry_dagster.serve.metrics import CONTENT_TYPE, OfRoot, OfService, text_of
 from quarry_dagster.serve.openapi import document as openapi
 from quarry_dagster.serve.problems import Problem
-from quarry_dagster.serve.snapshot import FATES, Filters, Snapshot
-from quarry_dagster.serve.what_if import decide_on, prepare
 from quarry_dagster.stages.quality_signals import scorers_of
 from quarry_dagster.store import Store
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from quarry_dagster.asking.snapshot import FATES, KEPT, REMOVED, Filters, Snapshot
 from quarry_dagster.dedup import decide, near, verify
 from quarry_dagster.dedup.shingles import sketches
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract.words import of_plain_text, text_digest
-from quarry_dagster.serve.snapshot import FATES, KEPT, REMOVED, Filters, Snapshot
 from quarry_dagster.store.schemas import SCORED_LEVELS
 
 _OF_DOCUMENT = ("doc_id", "url", "title", "language", "page_type", "host", "word_count", "date")

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from quarry_dagster.asking.questions import Place, place_of
+from quarry_dagster.asking.snapshot import FILTERED, WAITING, Snapshot
+from quarry_dagster.asking.standing import BEFORE, STEP, Changed
 from quarry_dagster.dates import day_of
 from quarry_dagster.dedup import candidates, decide, near, scoring, verify
 from quarry_dagster.dedup.shingles import sketches
 from quarry_dagster.errors import ConfigError, InvalidId, InvalidUrl
 from quarry_dagster.extract import Extraction, Page
 from quarry_dagster.quality.classifiers import Scorer
-from quarry_dagster.serve.questions import Place, place_of
-from quarry_dagster.serve.snapshot import FILTERED, WAITING, Snapshot
-from quarry_dagster.serve.standing import BEFORE, STEP, Changed
 from quarry_dagster.stages.corpus.filtering import Ruling
 from quarry_dagster.stages.corpus.sketches import with_page_urls
 from quarry_dagster.stages.quality_signals import rated

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from quarry_dagster.asking import questions
+from quarry_dagster.asking.following import Following
+from quarry_dagster.asking.questions import Contained, Neighbour
+from quarry_dagster.asking.snapshot import FATES, Filters, Snapshot
+from quarry_dagster.asking.what_if import Given, Verdict, decide_on
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.extract import normal_form
 from quarry_dagster.profiles.remembered import choose_for, named_classifiers
 from quarry_dagster.reader import TableName, root_of, scan
 from quarry_dagster.search.model import encoder_of
-from quarry_dagster.serve import questions
-from quarry_dagster.serve.following import Following
-from quarry_dagster.serve.questions import Contained, Neighbour
-from quarry_dagster.serve.snapshot import FATES, Filters, Snapshot
-from quarry_dagster.serve.what_if import Given, Verdict, decide_on
 from quarry_dagster.stages.quality_signals import scorers_of
 from quarry_dagster.store import Store
 

@@ -1,6 +1,6 @@
 """Building a snapshot's files in a process of its own: what it needs of memory and time, answers do not wait for.
 
-    python -m quarry_dagster.serve.building DATA FOLDER KEY
+    python -m quarry_dagster.asking.building DATA FOLDER KEY
 
 ends with 0 once they are there, with 1 and the reason on stderr where they cannot be built.
 """
@@ -13,8 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
+from quarry_dagster.asking.snapshot import Published, build, key_of
 from quarry_dagster.errors import QuarryError, StoreError
-from quarry_dagster.serve.snapshot import Published, build, key_of
 from quarry_dagster.store import Store
 
 _LOOKS = 0.2
@@ -29,7 +29,7 @@ def build_apart(store: Store, key: str, folder: Path, stopped: threading.Event) 
     Raises:
         StoreError: it cannot be built, or was stopped; the message says why.
     """
-    command = [sys.executable, "-m", "quarry_dagster.serve.building", store.files.root, str(folder), key]
+    command = [sys.executable, "-m", "quarry_dagster.asking.building", store.files.root, str(folder), key]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while True:
             try:

@@ -42,7 +42,7 @@ def frame(path: Path) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ByNumber:
     """Rows by a number that several may have: those of number i are `rows[starts[i] : starts[i + 1]]`, ascending."""
 
     starts: np.ndarray
@@ -67,7 +67,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Keys:
+class ByText:
     """Rows by a text: the hashes of the texts, sorted, and the row of each. Two texts may have one hash."""
 
     hashes: np.ndarray

@@ -17,14 +17,14 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from quarry_dagster.asking import mapped
+from quarry_dagster.asking.mapped import ByNumber, ByText
+from quarry_dagster.asking.standing import Standing
 from quarry_dagster.dedup import candidates, decide, near, verify
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.index import VectorIndex
 from quarry_dagster.profiles.settings import Deduplication, HardwareProfile
 from quarry_dagster.search.published import load, members
-from quarry_dagster.serve import mapped
-from quarry_dagster.serve.mapped import Keys, Rows
-from quarry_dagster.serve.standing import Standing
 from quarry_dagster.stages.corpus import evidence, sketches
 from quarry_dagster.stages.corpus.filtering import Ruling, judge
 from quarry_dagster.store import Corpus, Index, Store
@@ -100,10 +100,10 @@ def build(store: Store, published: Published, folder: Path) -> None:
     documents = _with_facts(store, corpus, documents)
     documents = _with_fates(store, corpus, documents)
     mapped.write_frame(folder / _DOCUMENTS, documents)
-    Keys.write(folder, "ids", documents["doc_id"])
-    Keys.write(folder, "pages", documents["page_url"])
-    Keys.write(folder, "digests", texts["text_digest"])
-    Rows.write(folder, "of_text", documents["text"].to_numpy(), texts.height)
+    ByText.write(folder, "ids", documents["doc_id"])
+    ByText.write(folder, "pages", documents["page_url"])
+    ByText.write(folder, "digests", texts["text_digest"])
+    ByNumber.write(folder, "of_text", documents["text"].to_numpy(), texts.height)
     _write_pairs(folder, corpus, texts, settings)
     at = members(published.index).join(texts.select("text_digest", "text"), on="text_digest", how="left")
     text_at = np.full(sum(shard.vectors for shard in published.index.shards), -1, np.int32)
@@ -163,7 +163,7 @@ def _write_pairs(folder: Path, corpus: Corpus, texts: pl.DataFrame, settings: De
     mapped.write(folder, {"holds": holds.to_numpy()})
     mapped.write_frame(folder / _PAIRS, pairs)
     both = np.concatenate([pairs["left_text"].to_numpy(), pairs["right_text"].to_numpy()])
-    Rows.write(folder, "of_pair", both, texts.height)
+    ByNumber.write(folder, "of_pair", both, texts.height)
 
 
 class Texts:
@@ -229,17 +229,17 @@ class Snapshot:
     """The quality policy of the corpus."""
     documents: pl.DataFrame
     """A row a document, in the order of keeping."""
-    ids: Keys
-    pages: Keys
-    digests: Keys
+    ids: ByText
+    pages: ByText
+    digests: ByText
     """Of the texts, by their numbers."""
-    of_text: Rows
+    of_text: ByNumber
     """The documents of each text."""
     standing: Standing
     pairs: pl.DataFrame
     holds: np.ndarray
     """Of each pair, whether a rule says that one of the two goes for the other: bool."""
-    of_pair: Rows
+    of_pair: ByNumber
     """The pairs of each text; those above the number of pairs are the same ones, seen from the right text."""
     text_at: np.ndarray
     """The text of each position of the index, -1 for none: int32."""
@@ -266,14 +266,14 @@ class Snapshot:
             Deduplication.model_validate(corpus.inputs.settings),
             Ruling.of(corpus.inputs.policy),
             documents,
-            Keys.read(folder, "ids"),
-            Keys.read(folder, "pages"),
-            Keys.read(folder, "digests"),
-            Rows.read(folder, "of_text"),
+            ByText.read(folder, "ids"),
+            ByText.read(folder, "pages"),
+            ByText.read(folder, "digests"),
+            ByNumber.read(folder, "of_text"),
             Standing.read(folder),
             mapped.frame(folder / _PAIRS),
             mapped.read(folder, "holds"),
-            Rows.read(folder, "of_pair"),
+            ByNumber.read(folder, "of_pair"),
             mapped.read(folder, "text_at"),
             load(index, on_gpu=profile.index.use_gpu_faiss),
             Texts(store, corpus, documents),

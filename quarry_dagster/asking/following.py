@@ -10,11 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from quarry_dagster.asking.building import build_apart
+from quarry_dagster.asking.snapshot import Published, Snapshot, build, key_of
 from quarry_dagster.digests import digest
 from quarry_dagster.errors import ConfigError, QuarryError, StoreError
 from quarry_dagster.profiles.settings import HardwareProfile
-from quarry_dagster.serve.building import build_apart
-from quarry_dagster.serve.snapshot import Published, Snapshot, build, key_of
 from quarry_dagster.store import Store
 
 _log = logging.getLogger("quarry_dagster")

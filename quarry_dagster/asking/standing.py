@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
+from quarry_dagster.asking import mapped
 from quarry_dagster.dedup import candidates
-from quarry_dagster.serve import mapped
 
 STEP = 4
 """Numbers from one standing text to the next in :class:`Changed`: two texts that come find room between any two."""
