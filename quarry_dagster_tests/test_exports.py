@@ -23,8 +23,8 @@ from quarry_dagster.checks.corpus_export import as_promised
 from quarry_dagster.errors import ConfigError, StoreError
 from quarry_dagster.exports import Exported, export
 from quarry_dagster.exports.card import cell
-from quarry_dagster.exports.export import KEY
 from quarry_dagster.exports.formats import Shards
+from quarry_dagster.exports.redaction import KEY
 from quarry_dagster.exports.rows import WRITTEN
 from quarry_dagster.exports.select import condition
 from quarry_dagster.exports.sides import groups, sides

@@ -11,12 +11,11 @@ from quarry_dagster.checks.finding import Finding
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.exports.formats import read_ids, split_of
 from quarry_dagster.exports.known import place_of
-from quarry_dagster.exports.leaks import Again, conflicts
+from quarry_dagster.exports.leaks import SketchFrames, conflicts
 from quarry_dagster.exports.place import Place
 from quarry_dagster.exports.sides import TRAIN
 from quarry_dagster.profiles.settings import HardwareProfile
 from quarry_dagster.store import Corpus, Store
-from quarry_dagster.store.schemas import SKETCHES
 
 
 def as_promised(store: Store, profile: HardwareProfile) -> Finding:
@@ -59,14 +58,7 @@ def _shared(store: Store, corpus: Corpus, ids: dict[str, list[str]]) -> list[str
         pl.DataFrame({"doc_id": each, "rank": [ranks[name]] * len(each)}, {"doc_id": pl.String, "rank": pl.Int64})
         for name, each in ids.items()
     )
-
-    sketches = Again(
-        lambda: (
-            # All rows: of equal texts in a partition the first one alone has the sketch, exported or not.
-            store.files.scan([path], SKETCHES).select("doc_id", "text_digest", "hashes").collect()
-            for path in corpus.sketches.values()
-        )
-    )
+    sketches = SketchFrames(store, corpus)
     known = pl.concat(frame.select("doc_id", "text_digest") for frame in sketches).join(sides, on="doc_id")
     held = known.filter(pl.col("rank") > 0).select("doc_id")
     return conflicts(held, known, sketches).to_list()

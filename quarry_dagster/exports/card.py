@@ -89,7 +89,7 @@ class Facts:
 def written_card(facts: Facts, columns: pl.Schema, fields: Sequence[str], files: Sequence[File]) -> str:
     """README.md, with the header that dataset hubs read; `fields` are the columns as the files name them."""
     header = yaml.safe_dump(_header(facts, columns, files), sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{header}---\n\n{_template().render(facts=facts, columns=fields)}"
+    return f"---\n{header}---\n\n{template('card.md.jinja').render(facts=facts, columns=fields)}"
 
 
 def croissant(facts: Facts, columns: pl.Schema, files: Sequence[File]) -> str:
@@ -178,7 +178,8 @@ def _types(kind: Any) -> tuple[str, str]:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """The template of a name in this folder, for Markdown: what a page wrote goes through its filter `cell`."""
     folder = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -189,7 +190,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = cell
-    return environment.get_template("card.md.jinja")
+    return environment.get_template(name)
 
 
 def cell(value: object) -> str:

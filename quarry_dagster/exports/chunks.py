@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,7 @@ def _passages(
         first = after
 
 
-def _last_of(units: list[_Unit], first: int, most: int, count: Any) -> int:
+def _last_of(units: list[_Unit], first: int, most: int, count: Callable[[int, int], int]) -> int:
     """The last unit of the passage that begins with one."""
     last = first
     start = units[first].start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,24 +25,21 @@ from quarry_dagster.exports.formats import DOLMA, WRITERS, File, Shards, describ
 from quarry_dagster.exports.markdown_files import MarkdownFiles
 from quarry_dagster.exports.mixing import columns_of, drawn, weights, within
 from quarry_dagster.exports.place import MADE_BY, MANIFEST, Place
+from quarry_dagster.exports.redaction import Redaction
 from quarry_dagster.exports.rows import WRITTEN, Documents
 from quarry_dagster.exports.select import cannot_be_asked, check_column, chosen, condition
 from quarry_dagster.exports.sides import TRAIN, check_shares, group_of, groups, sides
 from quarry_dagster.exports.tokenizer import Tokenizer
 from quarry_dagster.exports.tokens import IDS, TokenWriter
-from quarry_dagster.personal import personal_data
-from quarry_dagster.personal.redact import How, redact
 from quarry_dagster.profiles.settings import Export, Mix
 from quarry_dagster.progress import track
 from quarry_dagster.quality.policy import Policy, read_policy
-from quarry_dagster.stages.backlog import describes
 from quarry_dagster.stages.corpus.filtering import Ruling
 from quarry_dagster.store import Corpus, Store
-from quarry_dagster.store.schemas import SKETCHES
+from quarry_dagster.store.schemas import HOST
 
 VERSION = 1
 """Changes with whatever changes the bytes of an export of the same corpus and settings."""
-KEY = "QUARRY_PSEUDONYM_KEY"
 NOT_SELECTED, FAILS_POLICY, CONFLICT = "not_selected", "fails_policy", "held_out_conflict"
 NOT_DRAWN, OVER_SIZE, NO_TOKENS = "not_drawn", "over_size", "no_tokens"
 _SHOWN = 20
@@ -92,10 +88,10 @@ def export(
     place = Place(to)
     earlier = place.earlier()
     if earlier and earlier.get("made_from") == job.made_from and not force and place.is_whole(earlier):
-        return _found(to, earlier)
-    documents = job.chosen()
+        return Exported(to, False, *_told(earlier))
     if earlier:
         place.check_nothing_else(earlier)
+    documents = job.chosen()
     with place.writing() as folder:
         made = job.write(documents, folder)
         facts = job.facts(made)
@@ -113,10 +109,6 @@ def export(
         manifest = job.manifest(made, [*made.files, *others])
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Exported(to, True, *_told(manifest))
-
-
-def _found(to: str, manifest: Mapping[str, Any]) -> Exported:
-    return Exported(to, False, *_told(manifest))
 
 
 def _told(manifest: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, Any] | None, dict[str, int], int, int]:
@@ -151,9 +143,7 @@ class _Job:
         self.corpus = corpus
         self.settings = settings
         self.documents = Documents.of(store, corpus)
-        self.key = os.environ.get(KEY, "").encode()
-        if settings.redact and settings.redact_with == "pseudonym" and not self.key:
-            raise ConfigError(f"pseudonyms are made with a key: set {KEY} to a secret of yours, and keep it")
+        self.redaction = Redaction(store, corpus, settings)
         self.policy: Policy | None = read_policy(settings.policy, None) if settings.policy else None
         self.before = store.corpus(since) if since is not None else None
         self.condition = condition(settings.select, self.documents.known) if settings.select else None
@@ -173,7 +163,6 @@ class _Job:
     @property
     def made_from(self) -> str:
         """A digest of all that the bytes depend on."""
-        personal = self.store.personal_data.segments().paths() if self.settings.redact else {}
         facts = {
             "version": VERSION,
             "made_by": quarry_dagster.__version__,
@@ -181,10 +170,9 @@ class _Job:
             "settings": self._settings(),
             "policy": self.policy.digest if self.policy else None,
             "tokenizer": self.tokenizer.digest if self.tokenizer else None,
-            "key": digest(self.key) if self.key and self.settings.redact else None,
+            "redaction": self.redaction.made_from,
             "since": self.before.number if self.before else None,
             "pages": {p: s.path for p, s in self.documents.pages.items()},
-            "personal": personal,
             "takedowns": self.takedowns,
         }
         return digest(json.dumps(facts, sort_keys=True).encode())
@@ -286,7 +274,7 @@ class _Job:
         for partition in documents["partition"].unique().sort():
             wanted = documents.filter(pl.col("partition") == partition)
             for rows in self.documents.in_blocks(partition, wanted):
-                rows = self._redacted(rows, partition, redacted)
+                rows = self.redaction.of(rows, partition, redacted)
                 if with_tokens:
                     assert self.tokenizer is not None
                     ids = list(self.tokenizer.encode(rows["text"].to_list()))
@@ -496,10 +484,11 @@ class _Job:
         """The documents without those that are held out and share text with another side."""
         rank = {TRAIN: 0} | {name: at for at, name in enumerate(self.settings.splits, 1)}
         side = pl.col("side").replace_strict(rank, return_dtype=pl.Int64)
-        texts = pl.concat(frame.select("doc_id", "text_digest") for frame in self._sketches())
+        sketches = leaks.SketchFrames(self.store, self.corpus)
+        texts = pl.concat(frame.select("doc_id", "text_digest") for frame in sketches)
         ranks = texts.join(every.select("doc_id", rank=side), on="doc_id")
         held = found.filter(pl.col("side") != TRAIN)
-        out = leaks.conflicts(held, ranks, leaks.Again(self._sketches))
+        out = leaks.conflicts(held, ranks, sketches)
         if len(out):
             self.left_out[CONFLICT] += len(out)
         left = found.filter(~pl.col("doc_id").is_in(out.implode()))
@@ -510,46 +499,6 @@ class _Job:
                     "another group, another salt or a larger share"
                 )
         return left
-
-    def _sketches(self) -> Iterator[pl.DataFrame]:
-        for path in self.corpus.sketches.values():
-            yield self.store.files.scan([path], SKETCHES).select("doc_id", "text_digest", "hashes").collect()
-
-    def _redacted(self, rows: pl.DataFrame, partition: str, counted: Counter[str]) -> pl.DataFrame:
-        """The rows with the personal data in their texts, titles, authors and own columns replaced."""
-        kinds = self.settings.redact
-        if not kinds:
-            return rows
-        segment = self.store.personal_data.segment(partition)
-        texts = self.store.extracted_text.at(self.corpus.inputs.texts[partition])
-        if segment is None or not describes(segment, texts):
-            raise StoreError(f"partition {partition!r} has no personal_data of its texts: quarry run makes it")
-        how: dict[str, How] = dict.fromkeys(kinds, self.settings.redact_with)
-        found: dict[str, list[Any]] = {}
-        for frame in segment.matching(set(rows["doc_id"]), ["doc_id", "found"]):
-            found |= {doc_id: places or [] for doc_id, places in frame.iter_rows()}
-        made = []
-        for doc_id, text in rows.select("doc_id", "text").iter_rows():
-            places = [place for place in found.get(doc_id, []) if place["type"] in kinds]
-            counted.update(place["type"] for place in places)
-            made.append(redact(text, places, how, key=self.key) if places else text)
-
-        def replaced(value: Any) -> Any:
-            """A value of another column: it is in no table, and looked through here."""
-            if isinstance(value, dict):
-                return {key: replaced(each) for key, each in value.items()}
-            if isinstance(value, list):
-                return [replaced(each) for each in value]
-            if not isinstance(value, str):
-                return value
-            places = [place for place in personal_data(value) if place.type in kinds]
-            counted.update(place.type for place in places)
-            return redact(value, places, how, key=self.key) if places else value
-
-        own = [value and json.dumps(replaced(json.loads(value)), ensure_ascii=False) for value in rows["metadata"]]
-        others = {name: [replaced(value) for value in rows[name]] for name in ("title", "author")}
-        columns = {"text": made, "metadata": own, **others}
-        return rows.with_columns(pl.Series(name, values, pl.String) for name, values in columns.items())
 
 
 def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
@@ -568,13 +517,11 @@ def _no_documents() -> pl.DataFrame:
 
 
 def _count(made: _Made, rows: pl.DataFrame) -> None:
-    host = pl.coalesce(
-        pl.col("url").str.extract(r"^[A-Za-z]+://(?:[^/?#@]*@)?([^/?#:]+)", 1), pl.lit("given without a URL")
-    )
+    host = pl.when(pl.col("url").str.starts_with("urn:")).then(pl.lit("given without a URL")).otherwise(HOST)
     made.failed.update(rows["failed_rules"].explode().drop_nulls())
     for counter, column in (
         (made.languages, pl.col("language").fill_null("unknown")),
-        (made.hosts, host),
+        (made.hosts, host.fill_null("unknown")),
         (made.licenses, pl.col("license").fill_null("none stated")),
         (made.page_types, pl.col("page_type").fill_null("not told")),
         (made.extractors, pl.col("extractor").fill_null("unknown")),

@@ -109,8 +109,8 @@ class DolmaWriter(JsonWriter):
     def named(row: dict[str, Any]) -> dict[str, Any]:
         fields = JsonWriter.named(row)
         facts = {name: value for name, value in fields.items() if name not in ("doc_id", "text", "fetched_at", "date")}
-        named = {"id": row["doc_id"], "text": row["text"], "source": "quarry", "added": fields["fetched_at"]}
-        return named | {"created": row["date"], "metadata": facts}
+        values = row["doc_id"], row["text"], "quarry", fields["fetched_at"], row["date"], facts
+        return dict(zip(DOLMA, values, strict=True))
 
 
 WRITERS: Mapping[tuple[str, str], type[ParquetWriter | JsonWriter]] = {

@@ -6,12 +6,15 @@ left out once stays out while the corpus grows, whichever of two copies is kept 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from quarry_dagster.dedup.candidates import Sketches
+from quarry_dagster.store import Corpus, Store
+from quarry_dagster.store.schemas import SKETCHES
 
 CONTAINED = 0.3
 """The share of the smaller sketch from which two documents share text: containment, either way."""
@@ -19,14 +22,20 @@ _ROWS = 20_000_000
 """Common hashes that are counted at once."""
 
 
-class Again:
-    """Frames that can be gone through several times: they are made anew each time, and never all in memory."""
+@dataclass(frozen=True)
+class SketchFrames:
+    """The sketches of all documents that were decided on: frames of doc_id, text_digest and hashes, a partition each.
 
-    def __init__(self, make: Callable[[], Iterator[pl.DataFrame]]) -> None:
-        self._make = make
+    They can be gone through several times, are read anew each time, and are never all in memory. Of equal texts in a
+    partition the first one alone has hashes, exported or not: so no row is left out.
+    """
+
+    store: Store
+    corpus: Corpus
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        return self._make()
+        for path in self.corpus.sketches.values():
+            yield self.store.files.scan([path], SKETCHES).select("doc_id", "text_digest", "hashes").collect()
 
 
 def conflicts(held: pl.DataFrame, ranks: pl.DataFrame, sketches: Iterable[pl.DataFrame]) -> pl.Series:

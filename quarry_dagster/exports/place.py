@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from quarry_dagster.errors import ConfigError
 from quarry_dagster.store.disk import Disk
@@ -108,21 +109,13 @@ class Place:
                 yield Path(name)
                 self._upload(Path(name))
             return
-        with self.disk.told("write", ""):
-            self._beside.mkdir(parents=True, exist_ok=True)
-        with (self._beside / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigError(f"another export is being written to {self.name}: wait for it") from None
-            self._tidy()
-            try:
-                with self.disk.told("write", ""):
-                    (self._beside / "new").mkdir()
-                    yield self._beside / "new"
-                    self._swap()
-            finally:
-                shutil.rmtree(self._beside, ignore_errors=True)
+        with self._alone() as is_alone:
+            if not is_alone:
+                raise ConfigError(f"another export is being written to {self.name}: wait for it")
+            with self.disk.told("write", ""):
+                (self._beside / "new").mkdir()
+                yield self._beside / "new"
+                self._swap()
 
     def _swap(self) -> None:
         target = Path(self.disk.full(""))
@@ -137,23 +130,34 @@ class Place:
 
     def _take_back(self) -> None:
         """Put back what an export moved away that was killed before it put its own there."""
-        if not self.disk.is_local or not (self._beside / _LOCK).exists():
-            return
-        with (self._beside / _LOCK).open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return  # one is at work
-            self._tidy()
-            shutil.rmtree(self._beside, ignore_errors=True)
+        if self.disk.is_local and (self._beside / _LOCK).exists():
+            with self._alone():  # if one is at work, there is nothing to take back
+                pass
 
-    def _tidy(self) -> None:
-        """Put back what a killed export moved away, or delete it where its own is in place, and what it was making."""
-        target, before = Path(self.disk.full("")), self._beside / "before"
-        if before.exists() and not target.exists():
-            before.rename(target)
-        for left in ("before", "new"):
-            shutil.rmtree(self._beside / left, ignore_errors=True)
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Hold the lock of this place; False where another export has it.
+
+        First what a killed export moved away is put back, or deleted where its own is in place.
+        """
+        lock = FileLock(self._beside / _LOCK)
+        try:
+            with self.disk.told("write", ""):
+                self._beside.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            target, before = Path(self.disk.full("")), self._beside / "before"
+            if before.exists() and not target.exists():
+                before.rename(target)
+            for left in ("before", "new"):
+                shutil.rmtree(self._beside / left, ignore_errors=True)
+            yield True
+        finally:
+            shutil.rmtree(self._beside, ignore_errors=True)
+            lock.release()
 
     def _upload(self, folder: Path) -> None:
         """Send all files, the manifest last: as long as it is not there, nothing is."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import jinja2
 import polars as pl
 
 import quarry_dagster
 from quarry_dagster.errors import ConfigError
-from quarry_dagster.exports.card import Count, cell
+from quarry_dagster.exports.card import Count, template
 from quarry_dagster.exports.place import MADE_BY
 from quarry_dagster.exports.sides import domains
 from quarry_dagster.profiles.settings import HardwareProfile
@@ -88,7 +86,8 @@ def training_summary(store: Store, profile: HardwareProfile, to: str) -> Summary
         raise ConfigError(f"{to} is a folder: name a file")
     if disk.exists(name) and not disk.read(name).startswith(_MARK.encode()):
         raise ConfigError(f"{to} is another file: name a new one")
-    text = f"{_MARK}\n{_template().render(facts=summary)}".encode()
+    rendered = template("training_summary.md.jinja").render(facts=summary)
+    text = f"{_MARK}\n{rendered}".encode()
     with disk.told("write", name):
         if not disk.is_local:
             disk.put(name, text)
@@ -111,10 +110,10 @@ def _summary(store: Store, profile: HardwareProfile) -> Summary:
     kept = facts.join(corpus.kept().select("doc_id"), on="doc_id").with_columns(host=HOST)
     came = store.files.scan(list(store.raw_pages.segments(commit).paths().values()), store.raw_pages.schema)
     rows = kept.join(came.select("doc_id", "outcome"), on="doc_id", how="left").collect(engine="streaming")
-    pages = scan("page_metadata", root).select("doc_id", "license").collect(engine="streaming")
+    pages = scan("page_metadata", root, snapshot=corpus.number).select("doc_id", "license").collect(engine="streaming")
     licenses = rows.select("doc_id").join(pages, on="doc_id", how="left")
     outcomes = _counts(came.select("outcome").collect(engine="streaming")["outcome"])
-    consent = scan("consent", root).select("host", "source", "done").collect()
+    consent = scan("consent", root, snapshot=corpus.number).select("host", "source", "done").collect()
     by_domain = (
         rows.with_columns(domain=domains(rows["host"]))
         .group_by("domain")
@@ -166,17 +165,3 @@ def _source(rows: pl.DataFrame) -> Source:
 def _counts(values: pl.Series) -> list[Count]:
     counted = values.alias("value").value_counts().sort("count", "value", descending=[True, False])
     return [Count(*row) for row in counted.iter_rows()]
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown: `cell` escapes
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = cell
-    return environment.get_template("training_summary.md.jinja")

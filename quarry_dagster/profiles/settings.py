@@ -216,7 +216,7 @@ class Index(Settings):
 
     type: Literal["auto", "IndexFlatIP", LargeIndex] = "auto"
     """Of a shard; `auto`: exact IndexFlatIP up to `exact_limit` vectors, `large_type` above."""
-    exact_limit: Positive = 50_000
+    exact_limit: Positive = 20_000
     large_type: LargeIndex = "IndexHNSWFlat"
     nprobe: Positive = 16
     """IVF cells searched a query."""
@@ -452,6 +452,10 @@ class Export(Settings):
             raise ValueError("tokenizer: name one, for tokens are asked for")
         if self.tokenizer is not None and not has_tokens and self.format != "chunks":
             raise ValueError("tokenizer: nothing here is counted or written in tokens")
+        if self.tokenizer_revision is not None and self.tokenizer is None:
+            raise ValueError("tokenizer_revision: it is of a tokenizer, and none is named")
+        if self.format != "chunks" and (self.chunk_tokens, self.chunk_overlap) != (256, 32):
+            raise ValueError(f"chunk_tokens, chunk_overlap: they are of the format chunks, not of {self.format}")
         if self.chunk_overlap > self.chunk_tokens // 2:
             raise ValueError(f"chunk_overlap: at most half of chunk_tokens, {self.chunk_tokens // 2}")
         if self.end_of_text is not None and self.format != "tokens":

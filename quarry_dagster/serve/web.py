@@ -321,6 +321,10 @@ class _Answers:
                     await asyncio.to_thread(prepare)
                 except QuarryError as e:
                     self._model_problem = str(e)
+                except Exception as e:  # noqa: BLE001  whatever it is, /readyz says so, and it is tried again
+                    if self._model_problem is None:
+                        _log.exception("the model cannot be loaded")
+                    self._model_problem = f"the model cannot be loaded: {type(e).__name__}: {e}"
             await asyncio.sleep(1)
 
     def _model_of(self, snapshot: Snapshot) -> Encoder:
