@@ -12,36 +12,32 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 import quarry_dagster
 from quarry_dagster.digests import digest
 from quarry_dagster.embed.model import DEFAULT_MODEL
-from quarry_dagster.errors import ConfigError, StoreError
-from quarry_dagster.exports import leaks
+from quarry_dagster.errors import ConfigError
 from quarry_dagster.exports.card import Count, Facts, Split, croissant, written_card
+from quarry_dagster.exports.choosing import Choosing
 from quarry_dagster.exports.chunks import CHUNKS, chunked
 from quarry_dagster.exports.formats import DOLMA, WRITERS, File, Shards, described
 from quarry_dagster.exports.markdown_files import MarkdownFiles
-from quarry_dagster.exports.mixing import columns_of, drawn, weights, within
 from quarry_dagster.exports.place import MADE_BY, MANIFEST, Place
 from quarry_dagster.exports.redaction import Redaction
 from quarry_dagster.exports.rows import WRITTEN, Documents
-from quarry_dagster.exports.select import cannot_be_asked, check_column, chosen, condition
-from quarry_dagster.exports.sides import TRAIN, check_shares, group_of, groups, sides
+from quarry_dagster.exports.sides import TRAIN
 from quarry_dagster.exports.tokenizer import Tokenizer
 from quarry_dagster.exports.tokens import IDS, TokenWriter
-from quarry_dagster.profiles.settings import Export, Mix
+from quarry_dagster.profiles.settings import Export
 from quarry_dagster.progress import track
-from quarry_dagster.quality.policy import Policy, read_policy
 from quarry_dagster.stages.corpus.filtering import Ruling
 from quarry_dagster.store import Corpus, Store
 from quarry_dagster.store.schemas import HOST
 
 VERSION = 1
 """Changes with whatever changes the bytes of an export of the same corpus and settings."""
-NOT_SELECTED, FAILS_POLICY, CONFLICT = "not_selected", "fails_policy", "held_out_conflict"
-NOT_DRAWN, OVER_SIZE, NO_TOKENS = "not_drawn", "over_size", "no_tokens"
+NO_TOKENS = "no_tokens"
+"""Why a document is left out of which a tokenizer makes nothing."""
 _SHOWN = 20
 
 
@@ -91,7 +87,7 @@ def export(
         return Exported(to, False, *_told(earlier))
     if earlier:
         place.check_nothing_else(earlier)
-    documents = job.chosen()
+    documents = job.choosing.chosen(job.sizes)
     with place.writing() as folder:
         made = job.write(documents, folder)
         facts = job.facts(made)
@@ -144,21 +140,10 @@ class _Job:
         self.settings = settings
         self.documents = Documents.of(store, corpus)
         self.redaction = Redaction(store, corpus, settings)
-        self.policy: Policy | None = read_policy(settings.policy, None) if settings.policy else None
         self.before = store.corpus(since) if since is not None else None
-        self.condition = condition(settings.select, self.documents.known) if settings.select else None
-        for name in columns_of(settings.mix):
-            check_column("mix.rates", name, self.documents.known)
-        if self.before and settings.mix.sizes:
-            raise ConfigError(
-                "since: a size is one of the whole corpus, and not of what changed: leave one of them out"
-            )
+        self.choosing = Choosing(store, self.documents, settings, self.before)
         name = settings.tokenizer or (DEFAULT_MODEL if settings.format == "chunks" else None)
         self.tokenizer = Tokenizer(name, settings.tokenizer_revision, settings.end_of_text) if name else None
-        self.size: dict[str, Any] | None = None
-        self.left_out: Counter[str] = Counter()
-        self.fails: Counter[str] = Counter()
-        """Documents by the rules of the export's own policy that they fail."""
 
     @property
     def made_from(self) -> str:
@@ -168,7 +153,7 @@ class _Job:
             "made_by": quarry_dagster.__version__,
             "corpus": self.corpus.number,
             "settings": self._settings(),
-            "policy": self.policy.digest if self.policy else None,
+            "policy": self.choosing.policy.digest if self.choosing.policy else None,
             "tokenizer": self.tokenizer.digest if self.tokenizer else None,
             "redaction": self.redaction.made_from,
             "since": self.before.number if self.before else None,
@@ -177,37 +162,11 @@ class _Job:
         }
         return digest(json.dumps(facts, sort_keys=True).encode())
 
-    def chosen(self) -> pl.DataFrame:
-        """The documents to write: doc_id, partition, word_count, `side`, and `copies`: how often each is written.
-
-        Raises:
-            ConfigError: none is left, or a split has none, or misses its share by half.
-        """
-        found = pl.concat([self._of_partition(p) for p in self.documents.partitions] or [_no_documents()])
-        found = self._since(found)
-        if found.is_empty() and self.before:
-            return found.with_columns(side=pl.lit(TRAIN), copies=pl.lit(1))
-        self._check_some_are_left(found)
-        if self.settings.splits:
-            every = self._every()
-            found = found.join(every.select("doc_id", "group", "side"), on="doc_id")
-            if not self.before:
-                check_shares(found, self.settings.splits)
-            found = self._without_conflicts(found, every)
-        else:
-            found = found.with_columns(side=pl.lit(TRAIN))
-        mixed = self._mixed(found)
-        self._check_some_are_left(mixed)
-        for name in self.settings.splits if not self.before else ():
-            if not (mixed["side"] == name).any():
-                raise ConfigError(f"split {name}: nothing of it is in the mix: set a larger share, size or rate")
-        return mixed
-
     def write(self, documents: pl.DataFrame, folder: Any) -> _Made:
         """Write the documents to shards in a folder."""
         names = [TRAIN, *self.settings.splits]
         shards = {name: self._shards(folder, name) for name in names}
-        made = _Made([], [], self.left_out, Counter(), 0, *(Counter() for _ in range(6)))
+        made = _Made([], [], self.choosing.left_out, Counter(), 0, *(Counter() for _ in range(6)))
         words, count, tokens = Counter[str](), Counter[str](), Counter[str]()
         with track("corpus_export", documents.height, "documents") as advance:
             for rows in self._rows(documents, made.redacted, with_tokens=self.settings.format == "tokens"):
@@ -228,6 +187,8 @@ class _Job:
                         words[name] += int(some["word_count"].sum())
                         count[name] += some.height
                         tokens[name] += int(some[IDS].list.len().sum()) if IDS in some.columns else 0
+        if documents.height and not count:
+            raise ConfigError(f"the tokenizer {self.settings.tokenizer} makes nothing of any document")
         for name in filter(count.__getitem__, names):  # readers cannot load a file without rows
             files = shards[name].close()
             made.files += files
@@ -282,27 +243,7 @@ class _Job:
                 own = wanted.select("doc_id", *(set(wanted.columns) & {"side", "copies"}))
                 yield rows.join(own, on="doc_id", maintain_order="left")
 
-    def _mixed(self, found: pl.DataFrame) -> pl.DataFrame:
-        """The documents that are in the mix, with the column `copies`."""
-        mix = self.settings.mix
-        if mix == Mix():
-            return found.with_columns(copies=pl.lit(1))
-        weight = weights(found, mix)
-        if self.settings.format in ("markdown", "chunks"):  # a passage is found or not: to have it twice helps nobody
-            weight = weight.clip(upper_bound=1)
-        copies = drawn(found.with_columns(weight), self.settings.salt)
-        self.left_out[NOT_DRAWN] = found.height - copies["doc_id"].n_unique()
-        for unit, most in mix.sizes.items():
-            sizes = self._sizes(found.join(copies, on="doc_id", how="semi"), unit)
-            fitting = within(copies, sizes, most)
-            self.left_out[OVER_SIZE] = copies["doc_id"].n_unique() - fitting["doc_id"].n_unique()
-            reached = fitting.join(sizes, on="doc_id")["size"].sum()
-            self.size = {"unit": unit, "asked": most, "reached": reached}
-            copies = fitting
-        self.left_out += Counter()  # without what is 0
-        return found.join(copies.group_by("doc_id").agg(copies=pl.len().cast(pl.Int64)), on="doc_id")
-
-    def _sizes(self, documents: pl.DataFrame, unit: str) -> pl.DataFrame:
+    def sizes(self, documents: pl.DataFrame, unit: str) -> pl.DataFrame:
         """How much of a size each document takes: doc_id, `size`."""
         if unit == "documents":
             return documents.select("doc_id", size=pl.lit(1, pl.Int64))
@@ -313,13 +254,6 @@ class _Job:
                 found.append(rows.select("doc_id", size=size.cast(pl.Int64)))
                 advance(rows.height)
         return pl.concat(found)
-
-    def _check_some_are_left(self, found: pl.DataFrame) -> None:
-        if found.is_empty():
-            raise ConfigError(
-                f"no document is left to export: {self.corpus.kept_documents:,} are kept"
-                + "".join(f", {n:,} {reason}" for reason, n in self.left_out.items())
-            )
 
     def removed(self) -> list[str]:
         """The ids of the documents that the corpus of before has, and this one has not."""
@@ -366,11 +300,11 @@ class _Job:
             filtered=[Count(*row) for row in filtered.sort("doc_id", "rule", descending=[True, False]).iter_rows()],
             failed=_most(made.failed),
             policy=ruling.policy.stamp if ruling and ruling.policy.rules else None,
-            of_export=_most(self.fails),
+            of_export=_most(self.choosing.fails),
             left_out=_most(made.left_out),
             redacted=_most(made.redacted),
             repeats=made.repeats,
-            size=self.size,
+            size=self.choosing.size,
             extractors=sorted(made.extractors),
             settings=self._settings(),
             contact=self.settings.contact,
@@ -402,7 +336,7 @@ class _Job:
             "seeds": [{"partition": p, "rows": s.rows, "sha256": _sha256(s)} for p, s in batches.items()],
             "columns": list(self.fields),
             "splits": {split.name: _facts(split) for split in made.splits},
-            "size": self.size,
+            "size": self.choosing.size,
             "repeats": made.repeats,
             "tokenizer": {"digest": self.tokenizer.digest} if self.tokenizer else None,
             "left_out": dict(sorted(made.left_out.items())),
@@ -414,91 +348,9 @@ class _Job:
         """The settings without the paths of this machine."""
         told = self.settings.model_dump(mode="json", exclude={"to"})
         return told | {
-            "policy": self.policy.stamp if self.policy else None,
+            "policy": self.choosing.policy.stamp if self.choosing.policy else None,
             "tokenizer": Path(self.tokenizer.name).name if self.tokenizer else None,
         }
-
-    def _of_partition(self, partition: str) -> pl.DataFrame:
-        """The kept documents of a partition that are wanted: columns doc_id, partition, word_count, and those that
-        rates and weights ask for."""
-        wanted, names = self.condition or (None, [])
-        mixed = columns_of(self.settings.mix)
-        signals = self.policy.signals if self.policy else []
-        if self.policy and not self._has_signals(partition):
-            raise StoreError(f"partition {partition!r} has no quality_signals of its texts: quarry run makes them")
-        rows = self.documents.frame(partition, [*names, *signals, *mixed])
-        before = int(self.documents.kept["partition"].eq(partition).sum())
-        if wanted is not None:
-            rows = chosen(rows, wanted, self.settings.select or "")
-        facts = ("doc_id", "partition", "word_count", "language", "page_type", "host", *mixed)
-        try:
-            found = rows.select(list(dict.fromkeys([*facts, *signals]))).collect(engine="streaming")
-        except PolarsError as e:
-            if wanted is None:
-                raise
-            raise ConfigError(cannot_be_asked(self.settings.select or "", e)) from e
-        self.left_out[NOT_SELECTED] += before - found.height
-        if self.policy:
-            failures = self.policy.failures(found)
-            self.fails.update(failures.select("row", "rule").unique()["rule"])
-            failing = failures["row"].unique()
-            self.left_out[FAILS_POLICY] += len(failing)
-            found = found.with_row_index("row").filter(~pl.col("row").is_in(failing.implode()))
-        self.left_out += Counter()  # without what is 0
-        return found.select("doc_id", "partition", "word_count", *mixed)
-
-    def _has_signals(self, partition: str) -> bool:
-        segment = self.documents.signals.get(partition)
-        assert self.policy is not None
-        return segment is not None and set(self.policy.signals) <= set(segment.notes.names)
-
-    def _since(self, found: pl.DataFrame) -> pl.DataFrame:
-        """Those of the documents that came or changed since the corpus of before."""
-        if self.before is None:
-            return found
-        then, now = self.before.inputs.texts, self.corpus.inputs.texts
-        columns = ["doc_id", "page_digest", "text_digest", "metadata"]
-        old_kept = self.before.kept().select("doc_id").collect()
-        same = []
-        for partition in found["partition"].unique().sort():
-            paths = [[p[partition]] if partition in p else [] for p in (then, now)]
-            schema = self.store.extracted_text.schema
-            old, new = (self.store.files.scan(path, schema).select(columns) for path in paths)
-            same.append(new.join(old, on=columns, how="semi", nulls_equal=True).select("doc_id").collect())
-        unchanged = pl.concat([pl.DataFrame(schema={"doc_id": pl.String}), *same]).join(old_kept, on="doc_id")
-        return found.join(unchanged, on="doc_id", how="anti")
-
-    def _every(self) -> pl.DataFrame:
-        """All accepted documents, kept or not: doc_id, `group` and `side`."""
-        asked = group_of(self.settings.group)
-        frames = []
-        for partition in self.corpus.inputs.texts:
-            rows = self.documents.every(partition, asked).collect(engine="streaming")
-            frames.append(rows.select("doc_id").with_columns(group=groups(rows, self.settings.group)))
-        every = pl.concat([pl.DataFrame(schema={"doc_id": pl.String, "group": pl.String}), *frames])
-        if self.settings.group.startswith("metadata.") and (every["group"] == every["doc_id"]).all():
-            raise ConfigError(f"group: no document has {self.settings.group}")
-        return every.with_columns(side=sides(every["group"], self.settings.splits, self.settings.salt))
-
-    def _without_conflicts(self, found: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
-        """The documents without those that are held out and share text with another side."""
-        rank = {TRAIN: 0} | {name: at for at, name in enumerate(self.settings.splits, 1)}
-        side = pl.col("side").replace_strict(rank, return_dtype=pl.Int64)
-        sketches = leaks.SketchFrames(self.store, self.corpus)
-        texts = pl.concat(frame.select("doc_id", "text_digest") for frame in sketches)
-        ranks = texts.join(every.select("doc_id", rank=side), on="doc_id")
-        held = found.filter(pl.col("side") != TRAIN)
-        out = leaks.conflicts(held, ranks, sketches)
-        if len(out):
-            self.left_out[CONFLICT] += len(out)
-        left = found.filter(~pl.col("doc_id").is_in(out.implode()))
-        for name in self.settings.splits if not self.before else ():
-            if not (left["side"] == name).any():
-                raise ConfigError(
-                    f"split {name}: nothing is left of it, for all of its documents share text with another side: set "
-                    "another group, another salt or a larger share"
-                )
-        return left
 
 
 def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
@@ -510,10 +362,6 @@ def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _facts(split: Split) -> dict[str, int]:
     return {name: value for name, value in asdict(split).items() if name != "name" and value is not None}
-
-
-def _no_documents() -> pl.DataFrame:
-    return pl.DataFrame(schema={"doc_id": pl.String, "partition": pl.String, "word_count": pl.Int64})
 
 
 def _count(made: _Made, rows: pl.DataFrame) -> None:
