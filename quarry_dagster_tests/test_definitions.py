@@ -227,3 +227,18 @@ def test_runs_take_only_wanted_partitions_that_follow_each_other() -> None:
     listed = ["c", "a", "x", "b", "d", "e"]
     assert consecutive(listed, {"a", "b", "c", "d", "e"}, 2) == [["c", "a"], ["b", "d"], ["e"]]
     assert consecutive([], set(), 2) == []
+
+
+@pytest.mark.timeout(60)
+def test_two_steps_of_a_run_in_one_pool_do_not_wait_for_each_other() -> None:
+    from quarry_dagster.orchestration.runner import _wait_for_slot
+
+    with dg.instance_for_test() as instance:
+        log = instance.event_log_storage
+        log.set_concurrency_slots("corpus", 1)
+        for run, step in (("another", "deduped_corpus"), ("mine", "corpus_export"), ("mine", "corpus_report")):
+            log.claim_concurrency_slot("corpus", run, step)
+        log.free_concurrency_slots_for_run("another")
+        assigned = [s.step_key for s in log.get_concurrency_info("corpus").pending_steps if s.assigned_timestamp]
+        assert len(assigned) == 1, "one has the slot, and whichever is asked about is told to go on"
+        assert all(_wait_for_slot(instance, "corpus", "mine", step) for step in ("corpus_export", "corpus_report"))
