@@ -449,3 +449,17 @@ def test_the_summary_takes_no_settings_of_a_dataset(quarry: Quarry, made: Corpus
     assert status == 2 and "leave out --select, --salt" in err
     assert quarry(*said)[0] == 0 and [path.name for path in (tmp_path / "s").iterdir()] == ["summary.md"]
     assert (tmp_path / "s" / "summary.md").read_text().endswith("\n")
+
+
+def test_partitions_that_share_little_with_what_is_held_out_leave_nothing_out(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "data", profile(partitions={"pages_per_partition": 4}))
+    texts = {f"http://a{i}.example/": f"{words(777, 40)} {words(i, 600)}" for i in range(40)}
+    corpus.seed_texts("a.jsonl", texts)
+    corpus.run()
+    done = write(corpus, tmp_path / "out", splits={"test": 0.1}, group="document")
+    assert done.left_out == {} and done.splits["test"] + done.splits["train"] == 40
+    held = set(rows_of(tmp_path / "out", "test")["doc_id"])
+    published = corpus.store.deduped_corpus.current()
+    assert published is not None
+    partitions = published.kept().group_by("partition").agg(pl.col("doc_id")).collect()
+    assert any(not held & set(ids) for ids in partitions["doc_id"]), "some partition has none, or this proves nothing"

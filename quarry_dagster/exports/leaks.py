@@ -68,8 +68,10 @@ def conflicts(held: pl.DataFrame, ranks: pl.DataFrame, sketches: Iterable[pl.Dat
         for pairs in _sharing(_hashes(rows).select("other", "hash", "size"), table):
             mine_, other, shared, size = (pairs[c].to_numpy() for c in ("held", "other", "len", "size"))
             enough = shared >= CONTAINED * np.minimum(least[mine_], size)
-            same = np.array([wanted[int(h)] == digests[o] for h, o in zip(mine_[enough], other[enough], strict=True)])
-            h, o = mine_[enough][~same], other[enough][~same] if len(same) else (mine_[:0], other[:0])
+            mine_, other = mine_[enough], other[enough]
+            pairs_of = zip(mine_.tolist(), other.tolist(), strict=True)
+            others = np.fromiter((wanted[h] != digests[o] for h, o in pairs_of), np.bool_, len(mine_))
+            h, o = mine_[others], other[others]
             np.minimum.at(worst, h, ranks_of[o])
     found = mine.join(number, on="text_digest")
     nearest = np.minimum(worst[found["held"].to_numpy()], found["lowest"].to_numpy())
